@@ -1,0 +1,68 @@
+"""Every error that d2m raises on purpose, and the exit code each one maps to.
+
+::
+
+    D2MError                 exit 1
+    ├── InputError           exit 1   one input can't be used: named, skipped, the batch goes on
+    │   ├── VideoError                not a video, truncated, no frames
+    │   ├── AudioError                not audio, no samples
+    │   ├── PoseFileError             a pose file that isn't one
+    │   └── NoPersonError             nobody to follow in the picture
+    ├── OutputError          exit 1   the result can't be written (full disk, read-only folder)
+    └── UsageError           exit 2   the command can't start as asked
+        ├── MissingExtraError         an optional dependency is not installed
+        ├── MissingWeightsError       a model is not on this machine
+        └── EncoderMismatchError      encoders made for another backbone or rhythm grid
+
+An error's text says what was wrong, in which file, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class D2MError(Exception):
+    """Base of all errors that d2m raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(D2MError):
+    """One input file can't be used; a batch skips it and goes on."""
+
+
+class VideoError(InputError):
+    """The file is not a video that can be decoded, or holds no frames."""
+
+
+class AudioError(InputError):
+    """The file holds no audio that can be decoded."""
+
+
+class PoseFileError(InputError):
+    """The file is not a pose file written by ``d2m pose``."""
+
+
+class NoPersonError(InputError):
+    """No dancer was found in the video."""
+
+
+class OutputError(D2MError):
+    """A result can't be written: full disk, read-only folder, a file in the way."""
+
+
+class UsageError(D2MError):
+    """The command can't start as asked."""
+
+    exit_code = 2
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed."""
+
+
+class MissingWeightsError(UsageError):
+    """A model that was asked for is not on this machine."""
+
+
+class EncoderMismatchError(UsageError):
+    """Encoders made for another backbone, or for another rhythm grid."""

@@ -1,0 +1,107 @@
+"""Values of the rhythm room: what a dance says about time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RhythmGrid:
+    """The clock on which an encoder reads rhythm; stored in every encoder checkpoint.
+
+    Attributes
+    ----------
+    mode
+        "stable", "paper" or "published": how the peaks were found.
+    rate
+        Steps per second.
+    steps
+        Length of one window in steps (256 at 50 Hz are 5.12 s).
+    """
+
+    mode: str = "stable"
+    rate: float = 50.0
+    steps: int = 256
+
+    @property
+    def seconds(self) -> float:
+        """Length of one window in seconds."""
+        return self.steps / self.rate
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """Tempo read off a rhythm.
+
+    Attributes
+    ----------
+    bpm
+        Beats per minute.
+    first_beat
+        Time in seconds of the first beat at or after 0, smaller than one period.
+    confidence
+        0 (no periodicity) to 1 (every peak on one grid).
+    """
+
+    bpm: float
+    first_beat: float
+    confidence: float
+
+
+@dataclass(frozen=True, repr=False)
+class Rhythm:
+    """Rhythm of one dancer over a whole video.
+
+    Attributes
+    ----------
+    envelope
+        (n,) float32: acceleration a(t) of Eq. 7 on an even clock from time 0, scaled to a maximum of 1.
+    rate
+        Steps per second of that clock.
+    peaks
+        (p,) float64: times of the local maxima in seconds, rising.
+    duration
+        Length of the video in seconds.
+    tempo
+        Tempo estimate, or None where there are too few peaks.
+    mode
+        "stable", "paper" or "published".
+    """
+
+    envelope: NDArray[np.float32]
+    rate: float
+    peaks: NDArray[np.float64]
+    duration: float
+    tempo: Tempo | None
+    mode: str
+
+    def __post_init__(self) -> None:
+        if self.envelope.ndim != 1 or not np.isfinite(self.envelope).all():
+            raise ValueError("envelope must be a finite vector")
+        if self.peaks.ndim != 1 or np.any(np.diff(self.peaks) <= 0):
+            raise ValueError("peaks must be rising times in seconds")
+
+    def __repr__(self) -> str:
+        return f"Rhythm(mode={self.mode!r}, seconds={self.duration:.2f}, peaks={len(self.peaks)}, tempo={self.tempo})"
+
+    def window(self, start: float, grid: RhythmGrid) -> NDArray[np.float32]:
+        """Binary sequence r of one window (Sec. 3.2), as an encoder takes it.
+
+        Parameters
+        ----------
+        start
+            Start of the window in seconds; may lie before 0 or run past the end (no peaks there).
+        grid
+            Clock and length of the sequence.
+
+        Returns
+        -------
+        (grid.steps,) float32 of zeros and ones.
+        """
+        sequence = np.zeros(grid.steps, dtype=np.float32)
+        index = np.round((self.peaks - start) * grid.rate).astype(int)
+        sequence[index[(index >= 0) & (index < grid.steps)]] = 1.0
+        return sequence
