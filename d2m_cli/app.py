@@ -1,0 +1,84 @@
+"""The ``d2m`` command: its subcommands, and what becomes of errors.
+
+Nothing heavy is imported here or at the top of a command's module: ``d2m --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from d2m_cli import __version__
+from d2m_cli.errors import D2MError
+
+_INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Turns the errors of `d2m_cli.errors` into one line on stderr and their exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except D2MError as error:
+            if ctx.params.get("verbose"):
+                traceback.print_exc()
+            print(f"d2m: error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("d2m: interrupted", file=sys.stderr)
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="d2m",
+    help="Music that moves with the dancers: dance videos in, music in time with them out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"d2m {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show where an error came from.")] = False,
+) -> None:
+    pass
+
+
+for _name in ("pose", "rhythm", "generate"):
+    if find_spec(f"d2m_cli.commands.{_name}") is not None:
+        app.command(_name)(getattr(import_module(f"d2m_cli.commands.{_name}"), _name))
+if find_spec("d2m_cli.commands.weights") is not None:
+    app.add_typer(import_module("d2m_cli.commands.weights").app, name="weights")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold bytes that are no text; printing one must not end a batch.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    app(prog_name="d2m")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d2m_cli.errors import OutputError
+
+_MARK = ".d2m-part-"
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space, or choose another folder with --out",
+    errno.EDQUOT: "your disk quota is used up: free some space, or choose another folder with --out",
+    errno.EFBIG: "the file grows past the largest size allowed here (see 'ulimit -f')",
+    errno.EACCES: "no permission to write there: choose another folder with --out",
+    errno.EPERM: "no permission to write there: choose another folder with --out",
+    errno.EROFS: "the file system is read-only: choose another folder with --out",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it, or choose another folder with --out",
+    errno.EEXIST: "a file stands where a folder is needed: move it, or choose another folder with --out",
+    errno.EISDIR: "a folder stands where the file belongs: move it, or choose another folder with --out",
+    errno.ENAMETOOLONG: "the name is too long for this file system: rename the video",
+    errno.EIO: "the disk reports an error: choose another folder with --out",
+}
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """The `OutputError` that says why `path` can't be written and what to do about it."""
+    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"can't write {path}: {advice}")
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and move it onto `target` once it is complete.
+
+    The temporary file lies in the folder of `target` (so that the move is one step), has the same suffix (so that
+    writers that go by it work) and a hidden name. It is flushed to the disk before the move, and removed where the body
+    raises. What a killed process left for the same target is removed on the way.
+
+    Parameters
+    ----------
+    target
+        The file to make; its folder is made where missing, an older file is replaced.
+
+    Raises
+    ------
+    OutputError
+        Full disk, no permission, a file in the way: names `target` and what to do.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+        _remove_leftovers(target)
+        part = _part_path(target)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise output_error(target, error) from error
+    try:
+        yield part
+        _flush(part)
+        os.replace(part, target)
+    except OSError as error:
+        # Only troubles with the file we write are ours to explain; a body may also read other files.
+        if error.filename is not None and Path(os.fsdecode(error.filename)) not in (part, target, target.parent):
+            raise
+        if error.errno not in _ADVICE:
+            raise
+        raise output_error(target, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+    _flush_folder(target.parent)
+
+
+def _prefix(target: Path) -> str:
+    # Names may hold 255 bytes; the mark, the host and the process number need up to 120 of them.
+    stem = os.fsencode(target.stem)[:120].decode(errors="ignore")
+    return f".{stem}{_MARK}{socket.gethostname()[:60]}-"
+
+
+def _part_path(target: Path) -> Path:
+    return target.with_name(f"{_prefix(target)}{os.getpid()}{target.suffix}")
+
+
+def _remove_leftovers(target: Path) -> None:
+    prefix = _prefix(target)
+    for entry in os.scandir(target.parent):
+        if entry.name.startswith(prefix) and entry.name.endswith(target.suffix):
+            number = entry.name[len(prefix) : len(entry.name) - len(target.suffix)]
+            if number.isdigit() and (int(number) == os.getpid() or not _alive(int(number))):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Makes the new name itself durable; some file systems refuse to sync a folder, and the file is whole either way.
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
