@@ -1,0 +1,160 @@
+"""From poses to rhythm: the one verb of this room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.errors import NoPersonError
+from d2m_cli.pose.track import Poses, PoseTrack
+from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
+from d2m_cli.rhythm.peaks import accent_peaks, paper_peaks, published_peaks
+from d2m_cli.rhythm.sequence import Rhythm
+from d2m_cli.rhythm.stable import FLOOR_JOINTS, accent_envelope
+from d2m_cli.rhythm.tempo import estimate_tempo
+
+Array = NDArray[np.float64]
+MODES = ("stable", "paper", "published")
+
+
+@dataclass(frozen=True)
+class RhythmOptions:
+    """How to read rhythm off poses.
+
+    Attributes
+    ----------
+    mode
+        "stable" (real footage), "paper" (Eq. 4-7 as worded) or "published" (as the authors' code computes them).
+    sectors
+        K of Eq. 5, for mode "paper".
+    window_seconds
+        Window of the local maxima, for mode "paper".
+    rate
+        Steps per second of the envelope.
+    dancer
+        Number of one dancer, or "all": mode "stable" adds all dancers up by prominence, the other modes, which know one
+        dancer, take the most prominent.
+    """
+
+    mode: str = "stable"
+    sectors: int = 10
+    window_seconds: float = 0.2
+    rate: float = 50.0
+    dancer: int | str = "all"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+        if self.sectors < 1:
+            raise ValueError(f"sectors must be at least 1, not {self.sectors}")
+        if not self.window_seconds > 0.0:
+            raise ValueError(f"window_seconds must be above 0, not {self.window_seconds}")
+        if not self.rate > 0.0:
+            raise ValueError(f"rate must be above 0, not {self.rate}")
+        if isinstance(self.dancer, str) and self.dancer != "all":
+            raise ValueError(f"dancer must be a number or 'all', not {self.dancer!r}")
+
+
+def extract_rhythm(poses: Poses, options: RhythmOptions | None = None) -> Rhythm:
+    """Rhythm of the dance in one video (Sec. 3.2).
+
+    Parameters
+    ----------
+    poses
+        Dancers and camera motion of one video.
+    options
+        Mode and its settings.
+
+    Raises
+    ------
+    NoPersonError
+        There is no dancer of the number asked for.
+    """
+    options = options or RhythmOptions()
+    tracks = chosen_tracks(poses, options.dancer)
+    duration = max([poses.duration, *(float(track.times[-1]) for track in tracks if len(track.times))])
+    steps = int(np.ceil(duration * options.rate - 1e-6)) + 1
+    if options.mode == "stable":
+        envelope, peaks = stable_rhythm(poses, tracks, steps, options.rate)
+    else:
+        envelope, peaks = raw_rhythm(tracks[0], steps, options)
+    top = float(envelope.max(initial=0.0))
+    scaled = (envelope / top if top > 0.0 else envelope).astype(np.float32)
+    tempo = estimate_tempo(scaled, options.rate, peaks)
+    return Rhythm(scaled, options.rate, peaks, duration, tempo, options.mode)
+
+
+def chosen_tracks(poses: Poses, dancer: int | str) -> tuple[PoseTrack, ...]:
+    """The dancers to listen to, most prominent first."""
+    if dancer == "all":
+        return poses.tracks
+    found = tuple(track for track in poses.tracks if track.person == dancer)
+    if not found:
+        there = ", ".join(str(track.person) for track in poses.tracks)
+        raise NoPersonError(f"no dancer {dancer} here; there are: {there}. Choose one of them, or 'all'.")
+    return found
+
+
+def stable_rhythm(poses: Poses, tracks: tuple[PoseTrack, ...], steps: int, rate: float) -> tuple[Array, Array]:
+    """Envelope on the clock and accents in seconds, of all dancers given."""
+    envelopes = [accent_envelope(track, poses.camera, steps, rate) for track in tracks]
+    weights = [prominence(track) for track in tracks]
+    envelope = combine(envelopes, weights)
+    times, _ = accent_peaks(envelope, rate, FLOOR_JOINTS)
+    return envelope, times
+
+
+def combine(envelopes: list[Array], weights: list[float]) -> Array:
+    """Sum of envelopes by weight, each first brought to the loudness of the first, in the unit of the first.
+
+    One dancer's envelope comes back as it is.
+    """
+    loud = [loudness(envelope) for envelope in envelopes]
+    kept = [(e, w, x) for e, w, x in zip(envelopes, weights, loud, strict=True) if w > 0.0 and x > 0.0]
+    if not kept:
+        return envelopes[0]
+    total = sum(weight for _, weight, _ in kept)
+    reference = max(x for _, _, x in kept)
+    return np.asarray(sum((w / total) * (reference / x) * e for e, w, x in kept), dtype=np.float64)
+
+
+def loudness(envelope: Array) -> float:
+    """Typical height of strong accents; 0 where nothing stands out from stillness."""
+    top = float(np.quantile(envelope, 0.98)) if len(envelope) else 0.0
+    return top if top >= FLOOR_JOINTS else 0.0
+
+
+def prominence(track: PoseTrack) -> float:
+    """How much of the picture a dancer takes, for how long, and how surely it was seen."""
+    if len(track.times) == 0:
+        return 0.0
+    seen = track.keypoints[..., 2] > 0.1
+    if not seen.any():
+        return 0.0
+    y = track.keypoints[..., 1]
+    height = np.where(seen, y, -np.inf).max(axis=1) - np.where(seen, y, np.inf).min(axis=1)
+    tall = float(np.median(height[seen.any(axis=1)])) / max(track.frame_size[1], 1)
+    return tall * len(track.times) * float(track.keypoints[..., 2].mean())
+
+
+def raw_rhythm(track: PoseTrack, steps: int, options: RhythmOptions) -> tuple[Array, Array]:
+    """Envelope on the clock and peaks in seconds, from raw pixels.
+
+    Mode "paper" dates the acceleration over three frames at the middle one; mode "published" at the first, since the
+    published code takes the index of its result for the index of the frame.
+    """
+    points = track.keypoints[..., :2]
+    if options.mode == "paper":
+        acceleration = paper_acceleration(points, options.sectors)
+        times = track.times[1 : 1 + len(acceleration)]
+        index = paper_peaks(acceleration, times, options.window_seconds)
+    else:
+        acceleration = published_acceleration(points)
+        times = track.times[: len(acceleration)]
+        index = published_peaks(acceleration)
+    if len(acceleration) == 0:
+        return np.zeros(steps), np.zeros(0)
+    clock = np.arange(steps) / options.rate
+    return np.interp(clock, times, acceleration, left=0.0, right=0.0), times[index]

@@ -1,0 +1,183 @@
+"""Tempo and beats from a rhythm: one even grid for the whole video.
+
+Music keeps its tempo, so a dance to music lies on one grid: beats at ``first_beat + k * 60 / bpm``. Periods are scored by
+how well the accents keep to a pulse, and how much of the pulse they fill; the envelope's autocorrelation speaks where
+accents are few; a mild prior prefers tempi near 110 to their doubles and halves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.rhythm.sequence import Rhythm, Tempo
+
+Array = NDArray[np.float64]
+
+LOWEST_BPM, HIGHEST_BPM = 60.0, 180.0
+PRIOR_BPM, PRIOR_OCTAVES = 110.0, 0.9
+FEWEST_PEAKS = 4
+TOLERANCE = 0.07
+"""A peak within this many seconds of a beat is on it: the field's usual window."""
+
+
+def estimate_tempo(envelope: NDArray[np.floating], rate: float, peaks: Array) -> Tempo | None:
+    """Tempo, phase and confidence of a whole video.
+
+    Parameters
+    ----------
+    envelope
+        (n,) strength of accents on an even clock from time 0.
+    rate
+        Steps per second of that clock.
+    peaks
+        (p,) seconds, rising.
+
+    Returns
+    -------
+    Tempo, or None with fewer than four peaks or with peaks that span less than two beats of the slowest tempo.
+    """
+    weights = peak_weights(envelope, rate, peaks)
+    return fit_grid(peaks, weights, np.asarray(envelope, dtype=np.float64), rate, LOWEST_BPM, HIGHEST_BPM)
+
+
+def beat_grid(rhythm: Rhythm) -> Array:
+    """Beats over the whole duration, (n,) seconds; empty where there is no tempo."""
+    if rhythm.tempo is None:
+        return np.zeros(0)
+    period = 60.0 / rhythm.tempo.bpm
+    return np.arange(rhythm.tempo.first_beat, rhythm.duration, period)
+
+
+def local_tempo(rhythm: Rhythm, start: float, seconds: float) -> Tempo | None:
+    """Tempo of one window, on the whole video's grid where the window's own accents agree with it.
+
+    Parameters
+    ----------
+    start
+        Start of the window in seconds; may lie before 0.
+    seconds
+        Length of the window.
+
+    Returns
+    -------
+    Tempo whose ``first_beat`` counts from the start of the window, and whose confidence is that of the window's own
+    peaks on it; with fewer than four peaks there, the whole video's grid at the confidence of the whole. None where the
+    video has no tempo.
+    """
+    whole = rhythm.tempo
+    if whole is None:
+        return None
+    period = 60.0 / whole.bpm
+    first = float((whole.first_beat - start) % period)
+    inside = (rhythm.peaks >= start) & (rhythm.peaks < start + seconds)
+    peaks = rhythm.peaks[inside] - start
+    if len(peaks) < FEWEST_PEAKS:
+        return Tempo(whole.bpm, first, whole.confidence)
+    weights = peak_weights(rhythm.envelope, rhythm.rate, rhythm.peaks)[inside]
+    return Tempo(whole.bpm, first, grid_confidence(peaks, weights, period, first))
+
+
+def peak_weights(envelope: NDArray[np.floating], rate: float, peaks: Array) -> Array:
+    """Strength of each peak, (p,), as the square root of the envelope there: loud accents count more, not all."""
+    if len(envelope) == 0 or len(peaks) == 0:
+        return np.ones(len(peaks))
+    height = np.interp(peaks, np.arange(len(envelope)) / rate, envelope)
+    return np.asarray(np.sqrt(np.maximum(height, 1e-3)), dtype=np.float64)
+
+
+def fit_grid(
+    peaks: Array, weights: Array, envelope: Array, rate: float, lowest: float, highest: float
+) -> Tempo | None:
+    """Best even grid of beats for weighted peaks."""
+    if len(peaks) < FEWEST_PEAKS:
+        return None
+    span = float(peaks[-1] - peaks[0])
+    if span < 120.0 / HIGHEST_BPM:
+        return None
+    frequencies = candidate_frequencies(lowest / 60.0, highest / 60.0, span)
+    score = pulse_score(peaks, weights, frequencies, span) * tempo_prior(60.0 * frequencies)
+    score = score * (0.5 + 0.5 * autocorrelation_at(envelope, rate, 1.0 / frequencies))
+    best = float(frequencies[int(np.argmax(score))])
+    period, first = refine(peaks, weights, 1.0 / best)
+    return Tempo(60.0 / period, first, grid_confidence(peaks, weights, period, first))
+
+
+def candidate_frequencies(lowest: float, highest: float, span: float) -> Array:
+    """Beats a second, (f,), so dense that a grid's error over the span stays under a tenth of a beat."""
+    step = min(0.1 / max(span, 1.0), 0.02)
+    return np.arange(lowest, highest + step, step)
+
+
+def pulse_score(peaks: Array, weights: Array, frequencies: Array, span: float) -> Array:
+    """How well peaks keep to a pulse of each frequency, (f,), 0 to 1.
+
+    The length of the mean of unit vectors at the peaks' phases, for the beat and (at less worth) for the half beat, times
+    the share of the pulse's beats that have a peak: without the last, a doubled tempo would fit as well.
+    """
+    turn = np.exp(2j * np.pi * frequencies[:, None] * peaks[None])
+    total = weights.sum()
+    on_beat = np.abs(turn @ weights) / total
+    on_half = np.abs((turn**2) @ weights) / total
+    fit = 0.6 * on_beat + 0.4 * on_half
+    filled = np.minimum(1.0, len(peaks) / (span * frequencies + 1.0))
+    crowded = np.minimum(1.0, (span * frequencies + 1.0) / len(peaks))
+    return np.asarray(fit * (0.5 + 0.5 * filled) * (0.6 + 0.4 * crowded), dtype=np.float64)
+
+
+def tempo_prior(bpm: Array) -> Array:
+    """A bell around 110 on a scale of octaves, (f,)."""
+    return np.asarray(np.exp(-0.5 * (np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES) ** 2), dtype=np.float64)
+
+
+def autocorrelation_at(envelope: Array, rate: float, periods: Array) -> Array:
+    """Autocorrelation of an envelope at lags in seconds, (f,), 0 to 1."""
+    centred = envelope - envelope.mean() if len(envelope) else envelope
+    power = float(centred @ centred)
+    if power <= 0.0 or len(envelope) < 2:
+        return np.zeros(len(periods))
+    size = 1 << (2 * len(centred) - 1).bit_length()
+    spectrum = np.fft.rfft(centred, size)
+    lags = np.fft.irfft(np.abs(spectrum) ** 2, size)[: len(centred)] / power
+    lags = lags * len(centred) / np.maximum(len(centred) - np.arange(len(centred)), 0.25 * len(centred))
+    value = np.interp(periods, np.arange(len(lags)) / rate, lags, right=0.0)
+    return np.asarray(np.clip(value, 0.0, 1.0), dtype=np.float64)
+
+
+def refine(peaks: Array, weights: Array, period: float) -> tuple[float, float]:
+    """Period and first beat (seconds, at or after 0) by matching a pulse train, then least squares on its matches."""
+    first = best_phase(peaks, weights, period)
+    for _ in range(3):
+        number = np.round((peaks - first) / period)
+        late = peaks - first - number * period
+        near = np.abs(late) < min(TOLERANCE, 0.2 * period)
+        if near.sum() < 3 or np.ptp(number[near]) < 2:
+            break
+        slope, offset = np.polyfit(number[near], peaks[near], 1, w=np.sqrt(weights[near]))
+        if abs(slope / period - 1.0) > 0.03:
+            break
+        period, first = float(slope), float(offset)
+    return period, float(first % period)
+
+
+def best_phase(peaks: Array, weights: Array, period: float) -> float:
+    """Offset in seconds of the pulse train that the peaks match best; half beats count a little."""
+    offsets = np.arange(0.0, period, 0.005)
+    phase = (peaks[None] - offsets[:, None] + 0.5 * period) % period - 0.5 * period
+    half = (phase + 0.25 * period) % (0.5 * period) - 0.25 * period
+    match = np.exp(-0.5 * (phase / 0.04) ** 2) + 0.2 * np.exp(-0.5 * (half / 0.04) ** 2)
+    return float(offsets[int(np.argmax(match @ weights))])
+
+
+def grid_confidence(peaks: Array, weights: Array, period: float, first: float) -> float:
+    """Share of the peaks on the grid's beats (half beats count half) beyond chance and beyond what any fit gains.
+
+    0 is what peaks at random get, 1 is every peak on a beat. Two peaks always fit some grid, so they prove nothing.
+    """
+    tolerance = min(TOLERANCE, 0.12 * period)
+    late = np.abs((peaks - first + 0.5 * period) % period - 0.5 * period)
+    worth = np.where(late <= tolerance, 1.0, np.where(0.5 * period - late <= tolerance, 0.5, 0.0))
+    share = float(worth @ weights / weights.sum())
+    chance = 1.5 * 2.0 * tolerance / period
+    proven = (len(peaks) - 2.0) / len(peaks)
+    return float(np.clip((share - chance) / (1.0 - chance) * proven, 0.0, 1.0))
