@@ -1,0 +1,159 @@
+"""The protocol that every text-to-music model fulfils.
+
+Training, generation and tests know only what stands here. A family is one file that implements :class:`Backbone`
+and one line in :mod:`d2m_cli.backbones.registry`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How music is drawn from a backbone.
+
+    Attributes
+    ----------
+    steps
+        Denoising steps (diffusion families; DPM-Solver++).
+    guidance
+        Classifier-free guidance scale; 1 switches it off.
+    """
+
+    steps: int = 20
+    guidance: float = 3.0
+
+
+@dataclass(frozen=True, repr=False)
+class Condition:
+    """Text states of a batch of prompts, pseudo-words inside.
+
+    Attributes
+    ----------
+    states
+        (batch, tokens, text_width) output of the frozen text transformer.
+    """
+
+    states: Tensor
+
+    def __repr__(self) -> str:
+        return f"Condition{tuple(self.states.shape)}"
+
+
+class Backbone(Protocol):
+    """A frozen text-to-music model.
+
+    Attributes
+    ----------
+    name
+        Family and origin, as in "riffusion:riffusion/riffusion-model-v1"; encoders are made for one name.
+    licence
+        Licence of the weights.
+    sample_rate
+        Hz of the audio it makes.
+    window_seconds
+        Length of one window (5.12 s).
+    quantum_seconds
+        Window starts should be multiples of this, so that contexts fall on whole latent steps.
+    text_width
+        Width of the text transformer's input embeddings: the length of a pseudo-word's vector.
+    speaks_tempo
+        Whether its captions gave tempo and phase as :func:`d2m_cli.inversion.prompt.rhythm_words` words them.
+    description
+        One line that says which weights run on which device.
+    fingerprint
+        sha256 over the names and values of all frozen parameters.
+    """
+
+    name: str
+    licence: str
+    sample_rate: int
+    window_seconds: float
+    quantum_seconds: float
+    text_width: int
+    speaks_tempo: bool
+    description: str
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
+        """Run the frozen text transformer.
+
+        Parameters
+        ----------
+        prompts
+            Texts in which "@" and "*" stand for pseudo-words.
+        pseudo_words
+            For each placeholder (batch, text_width) input embeddings that replace it wherever it stands. A placeholder
+            that is not in the mapping is read as an ordinary word. Gradients flow to the vectors.
+        """
+        ...
+
+    def targets(self, audio: Tensor) -> Tensor:
+        """What the loss rebuilds, cacheable: (batch, channels, samples) of one window -> (batch, ...)."""
+        ...
+
+    def loss(self, targets: Tensor, condition: Condition, generator: object | None = None) -> Tensor:
+        """(batch,) loss of Eq. 2 (diffusion) or Eq. 3 (codebooks)."""
+        ...
+
+    def generate(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Tensor | None = None,
+        sampling: Sampling | None = None,
+    ) -> Tensor:
+        """Draw one window a condition.
+
+        Parameters
+        ----------
+        condition, negative
+            What to make, and what to steer away from (the empty prompt as a rule).
+        seeds
+            One seed a window; the same seed, condition and context give the same bytes on the same device.
+        context
+            (batch, channels, samples) audio that the window must begin with, or None.
+
+        Returns
+        -------
+        (batch, channels, window_seconds * sample_rate) float32 on the CPU.
+        """
+        ...
+
+
+def fingerprint(modules: Mapping[str, nn.Module]) -> str:
+    """sha256 over all parameters and buffers, by name, shape, type and value."""
+    digest = hashlib.sha256()
+    for prefix, module in sorted(modules.items()):
+        for name, value in sorted(module.state_dict().items()):
+            array = value.detach().cpu().contiguous()
+            digest.update(f"{prefix}.{name} {tuple(array.shape)} {array.dtype}".encode())
+            digest.update(array.flatten().view(dtype=_bytes()).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _bytes() -> object:
+    import torch
+
+    return torch.uint8
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every weights file below a folder, by relative name."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.bin")):
+        with path.open("rb") as stream:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found

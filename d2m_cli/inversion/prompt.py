@@ -1,0 +1,133 @@
+"""Prompts with the pseudo-words "@" (genre) and "*" (rhythm), and how they become tokens.
+
+The training prompt is fixed (Sec. 3.1): "a @ music with * as the rhythm". At inference the user's words follow it, or
+the user writes a prompt with placeholders of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from d2m_cli.rhythm.sequence import Tempo
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+GENRE_WORD = "@"
+RHYTHM_WORD = "*"
+TRAINING_PROMPT = "a @ music with * as the rhythm"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text with placeholders.
+
+    Attributes
+    ----------
+    text
+        What the text encoder reads; "@" and "*" stand for pseudo-words.
+    """
+
+    text: str
+
+    @property
+    def has_genre(self) -> bool:
+        """Whether "@" stands in it."""
+        return GENRE_WORD in self.text
+
+    @property
+    def has_rhythm(self) -> bool:
+        """Whether "*" stands in it."""
+        return RHYTHM_WORD in self.text
+
+    def with_rhythm(self, words: str) -> Prompt:
+        """The prompt with "*" spoken in plain words instead."""
+        return Prompt(self.text.replace(RHYTHM_WORD, words))
+
+
+def compose_prompt(genre: str | None, words: str | None = None) -> Prompt:
+    """Put the user's words behind the training prompt.
+
+    Parameters
+    ----------
+    genre
+        Genre of the dance, or None: the "@" is then left out.
+    words
+        The user's prompt. Where it holds "@" or "*" of its own it is taken as it is.
+    """
+    words = (words or "").strip()
+    if GENRE_WORD in words or RHYTHM_WORD in words:
+        text = words
+    else:
+        text = TRAINING_PROMPT + (f", {words}" if words else "")
+    if genre is None:
+        text = re.sub(rf"\s*{re.escape(GENRE_WORD)}", "", text).strip()
+    return Prompt(text)
+
+
+def rhythm_words(tempo: Tempo | None, with_phase: bool) -> str:
+    """Say a tempo in words, for a prompt without "*".
+
+    Parameters
+    ----------
+    tempo
+        Tempo and first beat of the window; None says "a steady beat".
+    with_phase
+        Whether the backbone's captions spoke of the first beat.
+    """
+    if tempo is None:
+        return "a steady beat"
+    bpm = tempo.bpm
+    if not with_phase:
+        return f"{bpm:.0f} bpm"
+    # The captions of the embedded backbone span one octave of tempi; every dance has an octave in it.
+    first, period = tempo.first_beat, 60.0 / bpm
+    while bpm >= 143.5:
+        bpm, period = bpm / 2, period * 2
+    while bpm < 71.5:
+        bpm, period = bpm * 2, period / 2
+    first = round(first % period, 2)
+    return f"{bpm:.0f} bpm and first beat at {first:.2f} seconds"
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, text: str, placeholders: tuple[str, ...], max_length: int
+) -> tuple[list[int], dict[str, list[int]]]:
+    """Turn a prompt into padded token numbers in which every placeholder is one token at a known place.
+
+    The text is cut at its placeholders and the pieces are tokenised one by one, so that a placeholder beside a comma
+    or inside a word still survives as a token of its own.
+
+    Returns
+    -------
+    ids
+        ``max_length`` numbers with start, end and padding tokens as the tokenizer sets them.
+    places
+        For each placeholder the indices at which it stands.
+    """
+    if placeholders:
+        pieces = re.split("([" + re.escape("".join(placeholders)) + "])", text)
+    else:
+        pieces = [text]
+    ids: list[int] = []
+    places: dict[str, list[int]] = {word: [] for word in placeholders}
+    filler = _placeholder_id(tokenizer)
+    for piece in pieces:
+        if piece in places:
+            places[piece].append(len(ids))
+            ids.append(filler)
+        elif piece.strip():
+            ids.extend(tokenizer(piece, add_special_tokens=False)["input_ids"])
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    ids = ids[: max_length - len(start) - 1]
+    places = {word: [at + len(start) for at in where if at < len(ids)] for word, where in places.items()}
+    ids = [*start, *ids, tokenizer.eos_token_id]
+    padding: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return ids + [padding] * (max_length - len(ids)), places
+
+
+def _placeholder_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Any ordinary token: its embedding is replaced before the transformer sees it."""
+    return int(tokenizer(RHYTHM_WORD, add_special_tokens=False)["input_ids"][-1])

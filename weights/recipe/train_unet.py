@@ -1,0 +1,143 @@
+"""Train the embedded UNet (Stable Diffusion's UNet2DConditionModel) on encoded windows and their captions.
+
+``python train_unet.py DATA TEXT OUT --minutes 70`` takes DATA/latents.npy from ``train_vae.py`` and TEXT/text_encoder
+from ``train_text.py`` (frozen from here on). v-prediction on a cosine schedule; checkpoints every few minutes, and
+goes on from the last one when started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from captions import Caption, Facts, caption
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from make_music import CONFIG
+from train_text import WIDTH, Texts
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from d2m_cli.backbones.spectrogram import position_channels
+
+SCHEDULE = dict(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False)
+
+
+def new_unet() -> UNet2DConditionModel:
+    places = 2 + 2 * len(CONFIG.position_frequencies)
+    return UNet2DConditionModel(
+        sample_size=(2, 64), in_channels=32 + places, out_channels=32, block_out_channels=(128, 160),
+        down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2, layers_per_block=1,
+        cross_attention_dim=WIDTH, attention_head_dim=8, norm_num_groups=16,
+    )  # fmt: skip
+
+
+def load_windows(data: Path, name: str) -> tuple[np.ndarray, list[Facts]]:
+    latents = np.load(data / f"{name}.npy", mmap_mode="r")
+    facts = [Facts(**json.loads(line)) for line in (data / f"{name}.jsonl").read_text().splitlines()]
+    return latents, facts
+
+
+class Ema:
+    """Running mean of the weights."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.shadow = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    def update(self, model: torch.nn.Module, step: int) -> None:
+        decay = min(0.9985, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            self.shadow[name].lerp_(value, 1 - decay)
+
+
+def v_loss(unet, scheduler: DDPMScheduler, latents, states, timesteps, noise, places) -> torch.Tensor:
+    """(batch,) squared error of the velocity, Eq. 2 in its v form."""
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    wanted = scheduler.get_velocity(latents, noise, timesteps)
+    inputs = torch.cat([noisy, places.expand(len(noisy), -1, -1, -1)], 1)
+    return ((unet(inputs, timesteps, states).sample - wanted) ** 2).mean((1, 2, 3))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=70)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    tokenizer = CLIPTokenizer.from_pretrained(arguments.text / "tokenizer")
+    text = CLIPTextModel.from_pretrained(arguments.text / "text_encoder").eval().requires_grad_(False)
+    texts = Texts(tokenizer, text)
+    scheduler = DDPMScheduler(**SCHEDULE)
+    places = position_channels(2, 64, CONFIG.window_seconds, CONFIG)[None]
+    latents, facts = load_windows(arguments.data, "latents")
+    held, held_facts = load_windows(arguments.data, "held")
+    fixed = torch.Generator().manual_seed(9)
+    held_x = torch.from_numpy(np.asarray(held[:128])).float()
+    held_t, held_noise = torch.randint(0, 1000, (128,), generator=fixed), torch.randn(held_x.shape, generator=fixed)
+    held_rng = np.random.default_rng(5)
+    full = [caption(item, held_rng) for item in held_facts[:128]]
+    with torch.no_grad():
+        held_states, blank = texts(full), texts([Caption("", frozenset())]).expand(128, -1, -1)
+
+    unet = new_unet()
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    ema, step, spent = Ema(unet), 0, 0.0
+    state = arguments.out / "state.pt"
+    if state.is_file():
+        saved = torch.load(state, weights_only=True)
+        unet.load_state_dict(saved["unet"]), optimizer.load_state_dict(saved["optimizer"])
+        ema.shadow, step, spent = saved["ema"], saved["step"], saved["spent"]
+        rng = np.random.default_rng(step)
+    start, saved_at, shown = time.time(), time.time(), None
+
+    def save() -> None:
+        payload = {"unet": unet.state_dict(), "ema": ema.shadow, "optimizer": optimizer.state_dict(), "step": step, "spent": elapsed}
+        torch.save(payload, state.with_suffix(".tmp"))
+        state.with_suffix(".tmp").replace(state)
+        shadow = new_unet()
+        shadow.load_state_dict(ema.shadow)
+        shadow.eval()
+        with torch.no_grad():
+            true = torch.cat([v_loss(shadow, scheduler, held_x[i : i + 32], held_states[i : i + 32], held_t[i : i + 32], held_noise[i : i + 32], places) for i in range(0, 128, 32)])
+            none = torch.cat([v_loss(shadow, scheduler, held_x[i : i + 32], blank[i : i + 32], held_t[i : i + 32], held_noise[i : i + 32], places) for i in range(0, 128, 32)])
+        print(f"  held out: {true.mean():.4f} with captions, {none.mean():.4f} without", flush=True)
+        shadow.save_pretrained(arguments.out / "unet")
+
+    elapsed = spent
+    while elapsed < arguments.minutes:
+        elapsed = spent + (time.time() - start) / 60
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.rate * min(1, (step + 1) / 300) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1, elapsed / arguments.minutes))))
+        chosen = rng.integers(0, len(latents), arguments.batch)
+        x = torch.from_numpy(np.stack([latents[i] for i in chosen])).float()
+        with torch.no_grad():
+            states = texts([caption(facts[i], rng) for i in chosen])
+        t = torch.randint(0, 1000, (arguments.batch,))
+        loss = v_loss(unet, scheduler, x, states, t, torch.randn_like(x), places).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        ema.update(unet, step)
+        shown = loss.item() if shown is None else 0.98 * shown + 0.02 * loss.item()
+        if step % 50 == 0:
+            print(f"{elapsed:.1f} min step {step} loss {shown:.4f}", flush=True)
+        if time.time() - saved_at > 240:
+            saved_at = time.time()
+            save()
+    save()
+
+
+if __name__ == "__main__":
+    main()
