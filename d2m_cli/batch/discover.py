@@ -13,10 +13,10 @@ from pathlib import Path
 from d2m_cli.batch.ledger import LEDGER_NAME
 from d2m_cli.errors import UsageError
 
-VIDEO_SUFFIXES = frozenset(
-    (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
-    + (".mts", ".ogv", ".ts", ".webm", ".wmv")
-)
+VIDEO_SUFFIXES = frozenset({
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
+    ".wmv",
+})  # fmt: skip
 """Suffixes, in lower case, that a folder is searched for; a file named outright may have any."""
 
 

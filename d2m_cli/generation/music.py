@@ -1,0 +1,79 @@
+"""The value that comes out: music for one video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, repr=False)
+class Music:
+    """Music as long as its video.
+
+    Attributes
+    ----------
+    samples
+        (channels, n) float32, full scale at 1.
+    sample_rate
+        In Hz.
+    beats
+        (b,) float64: times of its beats in seconds, rising, as a beat tracker hears them.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    beats: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.dtype != np.float32:
+            raise ValueError(f"samples must be float32 (channels, n), not {self.samples.dtype} {self.samples.shape}")
+        if not np.isfinite(self.samples).all():
+            raise ValueError("samples hold values that are not finite")
+        if self.sample_rate <= 0:
+            raise ValueError(f"sample_rate must be above 0, not {self.sample_rate}")
+        if self.beats.ndim != 1 or np.any(np.diff(self.beats) <= 0):
+            raise ValueError("beats must be rising times in seconds")
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples[0]) / self.sample_rate
+
+    def __repr__(self) -> str:
+        channels = len(self.samples)
+        return (
+            f"Music(seconds={self.seconds:.2f}, channels={channels}, rate={self.sample_rate}, beats={len(self.beats)})"
+        )
+
+
+BEAT_TRACKER = "librosa.beat.beat_track"
+"""What `track_beats` listens with, for the record."""
+
+
+def track_beats(samples: NDArray[np.float32], sample_rate: int, bpm: float | None = None) -> NDArray[np.float64]:
+    """Beats of music, as librosa's dynamic-programming tracker hears them.
+
+    Parameters
+    ----------
+    samples
+        (channels, n) float32.
+    sample_rate
+        In Hz.
+    bpm
+        Tempo to expect in beats per minute, or None.
+
+    Returns
+    -------
+    (b,) float64 seconds, rising; empty for silence.
+    """
+    import librosa
+
+    mono = samples.mean(axis=0)
+    if not np.any(mono):
+        return np.zeros(0)
+    _, times = librosa.beat.beat_track(
+        y=mono, sr=sample_rate, units="time", trim=False, start_bpm=bpm if bpm is not None else 120.0
+    )
+    return np.asarray(np.unique(times), dtype=np.float64)

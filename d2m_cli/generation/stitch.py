@@ -1,0 +1,176 @@
+"""Join windows of music into one piece without a seam that can be heard, and without moving anything in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.generation.windows import Window
+
+Samples = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+FADE_SECONDS = 0.25
+"""Longest cross-fade. Two takes that differ sound like an echo of each other for as long as both are heard."""
+EDGE_SECONDS = 0.01
+PEAK = 10 ** (-1 / 20)
+"""-1 dBFS: what AAC adds at peaks stays below full scale."""
+MAX_GAIN_DB = 3.0
+_LIMITER_SECONDS = 0.005
+_SILENCE = 1e-5
+
+
+def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, duration: float) -> Samples:
+    """Join windows into music of the exact length of a video.
+
+    Each sample stays at its time: window starts are rounded to the nearest sample and nothing is shifted or stretched,
+    since beats are what the music is made for. Levels of neighbours are brought together by at most +-3 dB a window.
+    The cross-fade lies where, within an overlap, the two sides differ least.
+
+    Parameters
+    ----------
+    audio
+        One (channels, n) array a window, as long as the window; a longer or shorter one is an error.
+    windows
+        From `plan_windows`.
+    rate
+        Hz.
+    duration
+        Length of the video in seconds.
+
+    Returns
+    -------
+    (channels, round(duration * rate)) float32: no constant offset, 10 ms fades at both ends, peaks at most at -1 dBFS.
+    """
+    _check(audio, windows, rate)
+    starts = [round(window.start * rate) for window in windows]
+    takes = [_centred(take) for take in audio]
+    gains = _level_gains(takes, starts)
+    takes = [take * gain for take, gain in zip(takes, gains, strict=True)]
+    music = takes[0]
+    for start, take in zip(starts[1:], takes[1:], strict=True):
+        music = _join(music, take, start, rate)
+    length = round(duration * rate)
+    if music.shape[1] < length:
+        raise ValueError(f"windows end at {music.shape[1] / rate:.3f} s, before the video's {duration:.3f} s")
+    return _master(music[:, :length], rate)
+
+
+def _check(audio: Sequence[Samples], windows: Sequence[Window], rate: int) -> None:
+    if not windows or len(audio) != len(windows):
+        raise ValueError(f"{len(audio)} pieces of audio do not fit {len(windows)} windows")
+    for take, window in zip(audio, windows, strict=True):
+        if take.ndim != 2 or take.shape[0] != audio[0].shape[0]:
+            raise ValueError(f"window {window.index} must be ({audio[0].shape[0]}, n), not {take.shape}")
+        if abs(take.shape[1] - window.seconds * rate) > 1:
+            raise ValueError(f"window {window.index} holds {take.shape[1]} samples, not {window.seconds * rate:.0f}")
+        if not np.isfinite(take).all():
+            raise ValueError(f"window {window.index} holds values that are not finite")
+
+
+def _centred(take: Samples) -> Array:
+    wide = take.astype(np.float64)
+    centred: Array = wide - wide.mean(axis=1, keepdims=True)
+    return centred
+
+
+def _level_gains(takes: Sequence[Array], starts: Sequence[int]) -> Array:
+    """A factor for each window that brings neighbours' levels together where they overlap.
+
+    Least squares on the steps in dB, with a weak pull towards 0 dB so that small steps of one sign don't add up to a
+    crescendo; the factors are then held within +-3 dB.
+    """
+    count = len(takes)
+    steps = np.array([_step_db(takes[i], takes[i + 1], starts[i + 1] - starts[i]) for i in range(count - 1)])
+    pull = 0.3
+    rows = np.zeros((count - 1 + count, count))
+    for i in range(count - 1):
+        rows[i, i], rows[i, i + 1] = -1.0, 1.0
+    rows[count - 1 :] = pull * np.eye(count)
+    wanted = np.concatenate([-steps, np.zeros(count)])
+    decibels = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+    factors: Array = 10 ** (np.clip(decibels, -MAX_GAIN_DB, MAX_GAIN_DB) / 20)
+    return factors
+
+
+def _step_db(left: Array, right: Array, offset: int) -> float:
+    """By how many dB the right window is louder than the left where they overlap; 0 where either is silent."""
+    overlap = left.shape[1] - offset
+    if overlap <= 0:
+        return 0.0
+    levels = [float(np.sqrt(np.mean(side**2))) for side in (left[:, offset:], right[:, :overlap])]
+    if min(levels) < _SILENCE:
+        return 0.0
+    return 20 * float(np.log10(levels[1] / levels[0]))
+
+
+def _join(music: Array, take: Array, start: int, rate: int) -> Array:
+    """Go over from `music` to `take`, which begins at sample `start` of it."""
+    overlap = music.shape[1] - start
+    if overlap <= 0:
+        raise ValueError(f"windows leave a gap at {music.shape[1] / rate:.3f} s")
+    left, right = music[:, start:], take[:, :overlap]
+    length = min(overlap, round(FADE_SECONDS * rate))
+    at = _best_place(left, right, length)
+    there, here = left[:, at : at + length], right[:, at : at + length]
+    fade_out, fade_in = fade_curves(length, correlation(there, here))
+    faded = there * fade_out + here * fade_in
+    joined: Array = np.concatenate([music[:, : start + at], faded, take[:, at + length :]], axis=1)
+    return joined
+
+
+def _best_place(left: Array, right: Array, length: int) -> int:
+    """Where a cross-fade of some length hides best: where the two sides differ least in energy."""
+    difference = ((left - right) ** 2).sum(axis=0)
+    sums = np.concatenate([[0.0], np.cumsum(difference)])
+    return int(np.argmin(sums[length:] - sums[:-length]))
+
+
+def correlation(left: Array, right: Array) -> float:
+    """Normalised correlation of two pieces at lag 0, held within 0 and 1; 0 where either is silent."""
+    scale = float(np.sqrt((left**2).sum() * (right**2).sum()))
+    if scale < _SILENCE**2:
+        return 0.0
+    return float(np.clip((left * right).sum() / scale, 0.0, 1.0))
+
+
+def fade_curves(length: int, correlated: float) -> tuple[Array, Array]:
+    """Two gains that keep the power of a sum constant, for two signals of equal power and given correlation.
+
+    cos and sin do so for unrelated signals. With correlation c the power of the sum is 1 + 2 c cos sin, which is
+    divided out; for equal signals (c = 1) the two gains then add up to 1, as linear ones do.
+    """
+    angle = (np.arange(length) + 0.5) / length * np.pi / 2
+    falling, rising = np.cos(angle), np.sin(angle)
+    power = np.sqrt(1 + 2 * correlated * falling * rising)
+    return falling / power, rising / power
+
+
+def _master(music: Array, rate: int) -> Samples:
+    music = music - music.mean(axis=1, keepdims=True)
+    edge = min(round(EDGE_SECONDS * rate), music.shape[1] // 2)
+    ramp = np.sin((np.arange(edge) + 0.5) / max(edge, 1) * np.pi / 2) ** 2
+    music[:, :edge] *= ramp
+    music[:, music.shape[1] - edge :] *= ramp[::-1]
+    return limit(music, rate).astype(np.float32)
+
+
+def limit(music: Array, rate: int, peak: float = PEAK) -> Array:
+    """Hold peaks at a level by turning the gain down around them; what lies below is left as it is.
+
+    The gain that each sample needs is spread to its surroundings and smoothed over the same width, so it never exceeds
+    what a sample needs.
+    """
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+    loudest = np.abs(music).max(axis=0, initial=0.0)
+    if loudest.max(initial=0.0) <= peak:
+        return music
+    needed = peak / np.maximum(loudest, peak)
+    half = max(1, round(_LIMITER_SECONDS * rate))
+    gain = uniform_filter1d(minimum_filter1d(needed, 2 * half + 1, mode="nearest"), 2 * half + 1, mode="nearest")
+    # Running sums round; the last step makes the promise exact.
+    limited: Array = np.clip(music * np.minimum(gain, 1.0), -peak, peak)
+    return limited

@@ -1,0 +1,86 @@
+"""Cut the length of a video into windows that a backbone can fill."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from hashlib import blake2b
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of music.
+
+    Attributes
+    ----------
+    index
+        Its number, from 0.
+    start
+        In seconds from the start of the video.
+    seconds
+        Its length; the last window may run past the end of the video.
+    """
+
+    index: int
+    start: float
+    seconds: float
+
+    @property
+    def end(self) -> float:
+        """In seconds from the start of the video."""
+        return self.start + self.seconds
+
+
+def plan_windows(
+    duration: float, window_seconds: float = 5.12, overlap_seconds: float = 0.64, quantum: float = 0.08
+) -> tuple[Window, ...]:
+    """Windows that cover a video from 0 to its end.
+
+    Parameters
+    ----------
+    duration
+        Length of the video in seconds.
+    window_seconds
+        Length of each window.
+    overlap_seconds
+        How much two neighbours share at least.
+    quantum
+        Starts are multiples of this: a latent column of the backbone, so that a context fills whole columns.
+
+    Returns
+    -------
+    At least one window, evenly spaced; each overlaps the next by at least `overlap_seconds` and by less than a quantum
+    more.
+    """
+    if not duration > 0.0:
+        raise ValueError(f"duration must be above 0 s, not {duration}")
+    if not (0.0 <= overlap_seconds < window_seconds and quantum > 0.0):
+        raise ValueError(f"an overlap of {overlap_seconds} s does not fit into windows of {window_seconds} s")
+    # Tolerances keep a multiple a multiple in floating point.
+    hop = math.floor((window_seconds - overlap_seconds) / quantum + 1e-9)
+    if hop < 1:
+        raise ValueError(f"windows of {window_seconds} s less {overlap_seconds} s are shorter than {quantum} s")
+    count = 1 + max(0, math.ceil((duration - window_seconds) / (hop * quantum) - 1e-9))
+    return tuple(Window(i, round(i * hop * quantum, 9), window_seconds) for i in range(count))
+
+
+def window_seed(seed: int, content: str, index: int) -> int:
+    """Seed of one window, a function of (user's seed, content of the video, window) alone.
+
+    The order of videos, what else is in a batch, and what was done before play no part.
+
+    Parameters
+    ----------
+    seed
+        The user's.
+    content
+        Digest of the video's content, hexadecimal.
+    index
+        Number of the window.
+
+    Returns
+    -------
+    0 to 2**63 - 1.
+    """
+    digest = blake2b(f"{seed}/{content}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

@@ -1,0 +1,90 @@
+"""What many tests need: small videos with known content, and the rule that gpu tests need a GPU."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MakeVideo = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def make_video() -> MakeVideo:
+    """A function that writes a small video: frame i is an even grey of brightness 10 * i modulo 250."""
+    return write_video
+
+
+def write_video(
+    path: Path,
+    *,
+    seconds: float = 2.0,
+    fps: int = 25,
+    size: tuple[int, int] = (64, 48),
+    codec: str = "libx264",
+    times: list[float] | None = None,
+    sound: np.ndarray | None = None,
+    sound_rate: int = 44100,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a video of a given codec, on an even clock or at given times, with or without AAC sound."""
+    import av
+
+    if times is None:
+        times = [i / fps for i in range(round(seconds * fps))]
+    tick = Fraction(1, 12800)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.options = options or {}
+        if codec == "libx264":
+            # Frames out of order, so that decoding and display times differ.
+            stream.options = {"preset": "ultrafast", "bf": "2", "crf": "30", **stream.options}
+        if codec in ("libx264", "libx265", "libvpx", "libvpx-vp9"):
+            stream.codec_context.time_base = tick
+        audio = container.add_stream("aac", rate=sound_rate, layout="mono") if sound is not None else None
+        for i, seconds_now in enumerate(times):
+            picture = np.full((size[1], size[0], 3), 10 * i % 250, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            clock = stream.codec_context.time_base or Fraction(1, fps)
+            frame.pts, frame.time_base = round(seconds_now / clock), clock
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if audio is not None and sound is not None:
+            block = av.AudioFrame.from_ndarray(sound.astype(np.float32)[None], format="fltp", layout="mono")
+            block.sample_rate, block.pts, block.time_base = sound_rate, 0, Fraction(1, sound_rate)
+            container.mux(audio.encode(block))
+            container.mux(audio.encode(None))
+    return path
+
+
+@pytest.fixture
+def turn_video() -> Callable[[Path], None]:
+    """A function that marks an .mp4 as filmed with the camera turned by 90 degrees, in its track header."""
+
+    def turn(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        start = content.index(b"tkhd") + 4
+        # Version 0: 40 bytes of flags, times, numbers and reserved fields, then the matrix.
+        assert content[start] == 0
+        matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+        content[start + 40 : start + 76] = matrix
+        path.write_bytes(bytes(content))
+
+    return turn
