@@ -51,7 +51,8 @@ def paper_acceleration(points: NDArray[np.floating], sectors: int = 10) -> NDArr
     index = np.floor(np.mod(angle, 2.0 * np.pi) / (2.0 * np.pi / sectors)).astype(int)
     index = np.minimum(index, sectors - 1)  # an angle a hair under 0 comes out of the modulo as 2 pi
     by_direction = speed[..., None] * (index[..., None] == np.arange(sectors))
-    return np.maximum(np.diff(by_direction, axis=0), 0.0).sum(axis=(1, 2))
+    total: NDArray[np.float64] = np.maximum(np.diff(by_direction, axis=0), 0.0).sum(axis=(1, 2))
+    return total
 
 
 def published_acceleration(points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -74,6 +75,8 @@ def published_acceleration(points: NDArray[np.floating]) -> NDArray[np.float64]:
     speed, angle = joint_velocity(points)
     index = np.floor(np.mod(np.degrees(angle), 180.0)).astype(int) % PUBLISHED_BINS
     by_bin = (speed[..., None] * (index[..., None] == np.arange(PUBLISHED_BINS))).sum(axis=1)
-    rise = np.maximum(np.diff(by_bin, axis=0), 0.0).sum(axis=1)
-    top = rise.max()
-    return rise / top if top > 0.0 else rise
+    rise: NDArray[np.float64] = np.maximum(np.diff(by_bin, axis=0), 0.0).sum(axis=1)
+    top = float(rise.max())
+    if top > 0.0:
+        rise /= top
+    return rise

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from d2m_cli.errors import NoPersonError
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
-from d2m_cli.rhythm.peaks import accent_peaks, paper_peaks, published_peaks
+from d2m_cli.rhythm.peaks import Accents, find_accents, paper_peaks, published_peaks
 from d2m_cli.rhythm.sequence import Rhythm
 from d2m_cli.rhythm.stable import FLOOR_JOINTS, accent_envelope
-from d2m_cli.rhythm.tempo import estimate_tempo
+from d2m_cli.rhythm.tempo import TOLERANCE, estimate_tempo, signed_phase
 
 Array = NDArray[np.float64]
+SHARE, SHARE_ON_BEAT, SHARE_BETWEEN = 0.3, 0.15, 0.4
+"""How far an accent must stand out, as a share of the strongest around it: at first; then on a beat, and between."""
+CLEAR_BEAT = 0.5
+"""Confidence from which a beat is trusted to tell faint accents from chance."""
 MODES = ("stable", "paper", "published")
 
 
@@ -102,8 +106,19 @@ def stable_rhythm(poses: Poses, tracks: tuple[PoseTrack, ...], steps: int, rate:
     envelopes = [accent_envelope(track, poses.camera, steps, rate) for track in tracks]
     weights = [prominence(track) for track in tracks]
     envelope = combine(envelopes, weights)
-    times, _ = accent_peaks(envelope, rate, FLOOR_JOINTS)
-    return envelope, times
+    return envelope, settle_accents(find_accents(envelope, rate, FLOOR_JOINTS), envelope, rate)
+
+
+def settle_accents(accents: Accents, envelope: Array, rate: float) -> Array:
+    """Choose accents, in seconds: what stands out and, where that shows a clear beat, what is faint but on it."""
+    plain = accents.over(SHARE)
+    tempo = estimate_tempo(envelope / max(float(envelope.max(initial=0.0)), 1e-9), rate, plain)
+    if tempo is None or tempo.confidence < CLEAR_BEAT:
+        return plain
+    late = np.abs(signed_phase(accents.times - tempo.first_beat, 60.0 / tempo.bpm))
+    off_half = np.abs(signed_phase(accents.times - tempo.first_beat, 30.0 / tempo.bpm))
+    share = np.where(late <= TOLERANCE, SHARE_ON_BEAT, np.where(off_half <= TOLERANCE, SHARE, SHARE_BETWEEN))
+    return accents.over(share)
 
 
 def combine(envelopes: list[Array], weights: list[float]) -> Array:

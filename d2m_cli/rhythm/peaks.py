@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
@@ -66,12 +68,31 @@ def published_peaks(envelope: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.flatnonzero(ends)
 
 
-def accent_peaks(
-    envelope: NDArray[np.float64], rate: float, floor: float, share: float = 0.3, separation: float = 0.2
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accents of the stable mode: maxima that stand out from what surrounds them.
+@dataclass(frozen=True, repr=False)
+class Accents:
+    """Maxima of an envelope that may be accents.
 
-    A dance has loud and quiet passages, so each maximum is held against the strongest accents within some seconds.
+    Attributes
+    ----------
+    times
+        (p,) seconds, rising, refined between the steps of the clock by a parabola.
+    standing
+        (p,) prominence as a share of the strongest accents within some seconds: a dance has loud and quiet passages.
+    """
+
+    times: NDArray[np.float64]
+    standing: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        return f"Accents(p={len(self.times)})"
+
+    def over(self, share: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Times of those that stand out by at least a share, (p,) or one for all."""
+        return self.times[self.standing >= share]
+
+
+def find_accents(envelope: NDArray[np.float64], rate: float, floor: float, separation: float = 0.2) -> Accents:
+    """All maxima of the stable mode's envelope that may be accents.
 
     Parameters
     ----------
@@ -81,28 +102,22 @@ def accent_peaks(
         Steps per second of that clock.
     floor
         Smallest prominence, in the envelope's unit.
-    share
-        Smallest prominence, as a share of the local level.
     separation
-        Smallest time between two accents in seconds.
-
-    Returns
-    -------
-    Times in seconds, refined between the steps of the clock by a parabola, and heights; both (p,).
+        Smallest time between two accents in seconds; of two that are closer the higher stays.
     """
     if len(envelope) < 3:
-        return np.zeros(0), np.zeros(0)
+        return Accents(np.zeros(0), np.zeros(0))
     index, found = signal.find_peaks(
         np.concatenate([[0.0], envelope, [0.0]]), prominence=floor, distance=max(1.0, separation * rate)
     )
-    index = index - 1
-    level = local_level(envelope, rate)
-    keep = (found["prominences"] >= share * level[index]) & (index > 0) & (index < len(envelope) - 1)
-    index = index[keep]
+    index, prominences = index - 1, found["prominences"]
+    inner = (index > 0) & (index < len(envelope) - 1)
+    index, prominences = index[inner], prominences[inner]
     before, here, after = envelope[index - 1], envelope[index], envelope[index + 1]
     curve = before - 2.0 * here + after
     shift = np.where(curve < 0.0, 0.5 * (before - after) / np.where(curve < 0.0, curve, 1.0), 0.0)
-    return (index + np.clip(shift, -0.5, 0.5)) / rate, here
+    level = np.maximum(local_level(envelope, rate)[index], floor)
+    return Accents((index + np.clip(shift, -0.5, 0.5)) / rate, prominences / level)
 
 
 def local_level(envelope: NDArray[np.float64], rate: float, seconds: float = 4.0) -> NDArray[np.float64]:

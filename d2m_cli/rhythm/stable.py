@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
+from scipy.interpolate import Akima1DInterpolator
 
 from d2m_cli.pose.track import CameraMotion, PoseTrack
 
@@ -28,15 +29,25 @@ OUTLIER_TORSOS = 0.4
 """A joint that is farther than this from the median of its five neighbouring frames was misplaced."""
 CAST_SECONDS = 0.03
 """Standard deviation of the Gaussian that each arrival casts on the envelope."""
+FILLED_SECONDS, FILLED_WEIGHT = 0.15, 0.3
+"""A joint that is lost for no longer than this follows a smooth curve, at this weight."""
+BRIDGED_SECONDS = 0.1
+"""Where a speed is still unknown for no longer than this, it is drawn straight on."""
+REBOUND_KERNELS = 1.5
+"""How soon after a movement's end it must turn back for its end to be a turn, in kernels."""
+ABRUPT = 0.06
+"""An arrival whose speed falls from 70 % to 30 % in this many seconds counts half; a slower one less."""
+LEVEL = 1.5
+"""Fall of speed (torso lengths a second) from which an arrival gains little by being faster."""
 QUIET_SPEED = 0.25
 """Falls of speed smaller than this (torso lengths a second) are not movements."""
-FLOOR_JOINTS = 0.5
+FLOOR_JOINTS = 0.8
 """Smallest accent, in joints that arrive at once."""
 
 # Joints of the head move as one, so that together they count as one and a half.
 JOINT_WEIGHT: Array = np.array([0.3] * 5 + [1.0] * 12)
 # Weight drops mark the beat and rises prepare it, so directions count differently: right, down, left, up.
-TRUNK_DIRECTIONS = (0.7, 1.2, 0.7, 0.25)
+TRUNK_DIRECTIONS = (0.5, 1.3, 0.5, 0.25)
 LIMB_DIRECTIONS = (1.0, 1.0, 1.0, 0.7)
 FOOT_DIRECTIONS = (0.7, 1.0, 0.7, 0.2)
 DIRECTION_WEIGHT: Array = np.array(
@@ -91,15 +102,27 @@ def accent_envelope(track: PoseTrack, camera: CameraMotion | None, steps: int, r
     (steps,)
     """
     motion = resample(track, camera, steps, rate)
+    velocity = arms_from_shoulders(motion)
     envelope = np.zeros(steps)
     for joint in range(17):
         floor = max(QUIET_SPEED, 4.0 * motion.noise[joint])
         for direction, (axis, sign) in enumerate(((0, 1.0), (1, 1.0), (0, -1.0), (1, -1.0))):
             times, strengths = arrivals(
-                sign * motion.velocity[:, joint, axis], motion.known[:, joint], rate, motion.kernel, floor
+                sign * velocity[:, joint, axis], motion.known[:, joint], rate, motion.kernel, floor
             )
             cast(envelope, times, strengths * JOINT_WEIGHT[joint] * DIRECTION_WEIGHT[joint, direction], rate)
     return envelope
+
+
+def arms_from_shoulders(motion: Motion) -> Array:
+    """Velocities in which the arms move against their own shoulder, (n, 17, 2).
+
+    Hands ride up and down on a bouncing body; taken as they are they would add an accent at the top of every bounce.
+    """
+    velocity = motion.velocity.copy()
+    for shoulder, arm in ((5, [7, 9]), (6, [8, 10])):
+        velocity[:, arm] -= np.where(motion.known[:, [shoulder], None], motion.velocity[:, [shoulder]], 0.0)
+    return velocity
 
 
 def resample(track: PoseTrack, camera: CameraMotion | None, steps: int, rate: float) -> Motion:
@@ -109,9 +132,11 @@ def resample(track: PoseTrack, camera: CameraMotion | None, steps: int, rate: fl
     size = body_size(points, weight, track.times)
     weight = weight * ~misplaced(points, weight, size)
     clock = np.arange(steps) / rate
+    points, weight = fill_short_gaps(points, weight, track.times)
     spacing = float(np.median(np.diff(track.times))) if len(track.times) > 1 else 1.0 / rate
     kernel = max(KERNEL_SECONDS, KERNEL_FRAMES * spacing)
-    velocity, known, _ = local_velocity(track.times, points, weight, clock, kernel, spacing)
+    velocity, known = local_velocity(track.times, points, weight, clock, kernel, spacing)
+    bridge(velocity, known, round(BRIDGED_SECONDS * rate))
     scale = np.interp(clock, track.times, size)
     noise = jitter(points / size[:, None, None], weight) * velocity_noise(kernel, spacing)
     return Motion(velocity / scale[:, None, None], known, rate, kernel, noise)
@@ -124,7 +149,8 @@ def stabilise(track: PoseTrack, camera: CameraMotion | None) -> Array:
         return points
     flat = camera.transforms.reshape(len(camera.times), 6)
     at = np.stack([np.interp(track.times, camera.times, flat[:, k]) for k in range(6)], axis=1).reshape(-1, 2, 3)
-    return np.einsum("tab,tjb->tja", at[:, :, :2], points) + at[:, None, :, 2]
+    steady: Array = np.einsum("tab,tjb->tja", at[:, :, :2], points) + at[:, None, :, 2]
+    return steady
 
 
 def body_size(points: Array, weight: Array, times: Array) -> Array:
@@ -180,9 +206,29 @@ def fill_unseen(points: Array, weight: Array) -> Array:
     return out
 
 
+def fill_short_gaps(points: Array, weight: Array, times: Array) -> tuple[Array, Array]:
+    """Points and weights in which joints that were lost for a moment follow a smooth curve, at little weight.
+
+    A few frames decide each fit; without these stand-ins a single lost one would leave it undetermined.
+    """
+    points, weight = points.copy(), weight.copy()
+    for joint in range(points.shape[1]):
+        seen = np.flatnonzero(weight[:, joint] > 0.0)
+        if len(seen) < 4 or len(seen) == len(times):
+            continue
+        lost = np.flatnonzero(weight[:, joint] <= 0.0)
+        after = np.searchsorted(seen, lost)
+        inner = (after > 0) & (after < len(seen))
+        lost, after = lost[inner], after[inner]
+        lost = lost[times[seen[after]] - times[seen[after - 1]] <= FILLED_SECONDS]
+        points[lost, joint] = Akima1DInterpolator(times[seen], points[seen, joint])(times[lost])
+        weight[lost, joint] = FILLED_WEIGHT
+    return points, weight
+
+
 def local_velocity(
     times: Array, points: Array, weight: Array, clock: Array, kernel: float, spacing: float
-) -> tuple[Array, NDArray[np.bool_], Array]:
+) -> tuple[Array, NDArray[np.bool_]]:
     """Slope of a parabola fitted around each step of the clock with Gaussian weights.
 
     A fit takes frames where they are: uneven times, lost joints and odd frame rates need no resampling before it, and
@@ -205,10 +251,10 @@ def local_velocity(
 
     Returns
     -------
-    Velocity (n, J, 2) in pixels a second, whether it is known (n, J), and the position (n, J, 2).
+    Velocity (n, J, 2) in pixels a second, 0 where not known, and whether it is known (n, J).
     """
     n, joints = len(clock), weight.shape[1]
-    velocity, position = np.zeros((n, joints, 2)), np.zeros((n, joints, 2))
+    velocity = np.zeros((n, joints, 2))
     known = np.zeros((n, joints), dtype=bool)
     enough = 0.35 * kernel * np.sqrt(2.0 * np.pi) / spacing
     for start in range(0, n, 2048):
@@ -226,12 +272,24 @@ def local_velocity(
         before = np.einsum("nmj,nm->nj", bell, x < 0.0)
         after = np.einsum("nmj,nm->nj", bell, x >= 0.0)
         count = (bell > 0.05).sum(axis=1)
-        good = (count >= 3) & (s[..., 0] >= enough) & (before > 0.2 * s[..., 0]) & (after > 0.2 * s[..., 0])
+        good = (count >= 3) & (s[..., 0] >= enough) & (before > 0.3 * s[..., 0]) & (after > 0.3 * s[..., 0])
         system = np.stack([s[..., 0:3], s[..., 1:4], s[..., 2:5]], axis=-2) + 1e-9 * np.eye(3)
         system[~good] = np.eye(3)
         fit = np.linalg.solve(system, np.where(good[..., None, None], y, 0.0))
-        position[part], velocity[part], known[part] = fit[..., 0, :], fit[..., 1, :] / kernel, good
-    return velocity, known, position
+        velocity[part], known[part] = fit[..., 1, :] / kernel, good
+    return velocity, known
+
+
+def bridge(velocity: Array, known: NDArray[np.bool_], longest: int) -> None:
+    """Draw velocities straight on, in place, where a joint is unknown for at most ``longest`` steps."""
+    for joint in range(known.shape[1]):
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], known[:, joint], [True]]).astype(np.int8)))
+        for start, stop in edges.reshape(-1, 2):
+            if start == 0 or stop == len(known) or stop - start > longest:
+                continue
+            share = (np.arange(1, stop - start + 1) / (stop - start + 1))[:, None]
+            velocity[start:stop, joint] = (1.0 - share) * velocity[start - 1, joint] + share * velocity[stop, joint]
+            known[start:stop, joint] = True
 
 
 def jitter(points: Array, weight: Array) -> Array:
@@ -240,7 +298,8 @@ def jitter(points: Array, weight: Array) -> Array:
         return np.zeros(points.shape[1])
     # Third differences of smooth movement are small; of white noise they have variance 20.
     third = np.abs(np.diff(points, 3, axis=0)).mean(axis=2)
-    seen = np.lib.stride_tricks.sliding_window_view(weight > 0.0, 4, axis=0).all(axis=-1)
+    whole = weight > 0.0
+    seen: NDArray[np.bool_] = whole[:-3] & whole[1:-2] & whole[2:-1] & whole[3:]
     out = np.zeros(points.shape[1])
     for joint in range(points.shape[1]):
         values = third[seen[:, joint], joint]
@@ -255,9 +314,7 @@ def velocity_noise(kernel: float, spacing: float) -> float:
     return float(1.0 / (kernel * np.sqrt(0.5 * frames)) * np.sqrt(0.5))
 
 
-def arrivals(
-    speed: Array, known: NDArray[np.bool_], rate: float, kernel: float, floor: float
-) -> tuple[Array, Array]:
+def arrivals(speed: Array, known: NDArray[np.bool_], rate: float, kernel: float, floor: float) -> tuple[Array, Array]:
     """Moments at which movement in one direction comes to its end, and how strongly.
 
     Parameters
@@ -282,18 +339,22 @@ def arrivals(
     tops, _ = signal.find_peaks(np.concatenate([[0.0], forward, [0.0]]), prominence=floor)
     tops = tops - 1
     times, strengths = [], []
+    # Where a joint comes into view its speed rests on frames of one side and is noisy for the width of the kernel.
+    lead_in = round(2.0 * kernel * rate)
     ends = np.append(tops, len(speed) - 1)[1:]
     for top, end in zip(tops, ends, strict=True):
         fall = forward[top : end + 1]
         low = int(np.argmin(fall))
         drop = fall[0] - fall[low]
-        if drop < floor or not known[top : top + low + 1].all():
+        seen_from = top - lead_in
+        if drop < floor or seen_from < 0 or not known[seen_from : top + low + 1].all():
             continue
-        high, middle, small = (level_time(fall[: low + 1], fall[low] + part * drop) for part in (0.7, 0.5, 0.3))
-        end_time = stop_time(middle, (small - high) / rate, rate, kernel)
-        turn = turning_time(speed, int(top), 0.2 * drop, rate)
-        times.append(top / rate + (end_time if turn is None else turn))
-        strengths.append(strength(drop, (small - high) / rate, floor))
+        shape = [level_time(fall[: low + 1], fall[low] + part * drop) / rate for part in (0.7, 0.3)]
+        width = shape[1] - shape[0]
+        turn = rebound(speed, int(top), shape[1], rate, kernel)
+        middle = level_time(fall[: low + 1], fall[low] + 0.5 * (1.0 - turn) * drop) / rate
+        times.append(top / rate + middle + (1.0 - turn) * braking(width, kernel))
+        strengths.append(strength(drop, width, floor))
     return np.array(times), np.array(strengths)
 
 
@@ -308,35 +369,30 @@ def level_time(fall: Array, level: float) -> float:
     return i + float((fall[i] - level) / (fall[i] - fall[i + 1]))
 
 
-def stop_time(middle: float, width: float, rate: float, kernel: float) -> float:
-    """Seconds after the top at which a movement stands still.
+def rebound(speed: Array, top: int, fallen: float, rate: float, kernel: float) -> float:
+    """How fast movement turns back right after its end, as a share of the speed before, 0 (stops) to 1 (bounces).
 
-    The line through the fall's 70 % and 30 % reaches zero 1.25 widths after its half. A stop at once looks 1.05
-    kernels wide, with its half at the stop; that much of the width is smoothing and is taken off.
+    ``fallen`` is the time in seconds after the top by which most of the speed is gone.
     """
-    real = np.sqrt(max(width**2 - (1.05 * kernel) ** 2, 0.0))
-    return float(middle / rate + 1.25 * real)
+    start = top + round(fallen * rate)
+    stop = start + max(2, round(REBOUND_KERNELS * kernel * rate))
+    return float(np.clip(-speed[start : stop + 1].min() / speed[top], 0.0, 1.0))
 
 
-def turning_time(speed: Array, top: int, rebound: float, rate: float) -> float | None:
-    """Seconds after the top at which movement turns back, or None where it merely stops.
+def braking(width: float, kernel: float) -> float:
+    """Seconds between the half of a fall of speed and standstill, for a fall that takes ``width`` from 70 % to 30 %.
 
-    It turns back where, soon after the zero crossing, the speed the other way passes ``rebound``.
+    The straight line through the two reaches zero 1.25 widths after the half. A stop at once looks 1.05 kernels wide,
+    with its half at the stop: so much of the width is smoothing, and is taken off.
     """
-    behind = np.flatnonzero(speed[top:] <= 0.0)
-    if len(behind) == 0:
-        return None
-    i = top + int(behind[0])
-    if speed[i : i + max(2, round(0.12 * rate))].min() > -rebound:
-        return None
-    return float((i - 1 + speed[i - 1] / (speed[i - 1] - speed[i]) - top) / rate)
+    return float(1.25 * np.sqrt(max(width**2 - (1.05 * kernel) ** 2, 0.0)))
 
 
 def strength(drop: float, width: float, floor: float) -> float:
     """How much one arrival counts, 0 to 1."""
     excess = drop - 0.5 * floor
-    quick = min(1.0, 0.08 / max(width, 1e-3))
-    return float(excess / (excess + 1.5) * quick)
+    quick = 1.0 / (1.0 + (width / ABRUPT) ** 2)
+    return float(excess / (excess + LEVEL) * quick)
 
 
 def cast(envelope: Array, times: Array, strengths: Array, rate: float) -> None:

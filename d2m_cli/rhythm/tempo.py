@@ -1,8 +1,8 @@
 """Tempo and beats from a rhythm: one even grid for the whole video.
 
-Music keeps its tempo, so a dance to music lies on one grid: beats at ``first_beat + k * 60 / bpm``. Periods are scored by
-how well the accents keep to a pulse, and how much of the pulse they fill; the envelope's autocorrelation speaks where
-accents are few; a mild prior prefers tempi near 110 to their doubles and halves.
+Music keeps its tempo, so a dance to music lies on one grid: beats at ``first_beat + k * 60 / bpm``. Periods are scored
+by how well the accents keep to a pulse, how much of the pulse they fill, and whether the envelope repeats after one or
+two of them; a mild prior prefers tempi near 110 to their doubles and halves.
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ def peak_weights(envelope: NDArray[np.floating], rate: float, peaks: Array) -> A
     return np.asarray(np.sqrt(np.maximum(height, 1e-3)), dtype=np.float64)
 
 
-def fit_grid(
-    peaks: Array, weights: Array, envelope: Array, rate: float, lowest: float, highest: float
-) -> Tempo | None:
+def fit_grid(peaks: Array, weights: Array, envelope: Array, rate: float, lowest: float, highest: float) -> Tempo | None:
     """Best even grid of beats for weighted peaks."""
     if len(peaks) < FEWEST_PEAKS:
         return None
@@ -97,7 +95,8 @@ def fit_grid(
         return None
     frequencies = candidate_frequencies(lowest / 60.0, highest / 60.0, span)
     score = pulse_score(peaks, weights, frequencies, span) * tempo_prior(60.0 * frequencies)
-    score = score * (0.5 + 0.5 * autocorrelation_at(envelope, rate, 1.0 / frequencies))
+    repeats = [autocorrelation_at(envelope, rate, beats / frequencies) for beats in (1.0, 2.0)]
+    score = score * (0.5 + 0.5 * np.maximum(*repeats))
     best = float(frequencies[int(np.argmax(score))])
     period, first = refine(peaks, weights, 1.0 / best)
     return Tempo(60.0 / period, first, grid_confidence(peaks, weights, period, first))
@@ -112,8 +111,8 @@ def candidate_frequencies(lowest: float, highest: float, span: float) -> Array:
 def pulse_score(peaks: Array, weights: Array, frequencies: Array, span: float) -> Array:
     """How well peaks keep to a pulse of each frequency, (f,), 0 to 1.
 
-    The length of the mean of unit vectors at the peaks' phases, for the beat and (at less worth) for the half beat, times
-    the share of the pulse's beats that have a peak: without the last, a doubled tempo would fit as well.
+    The length of the mean of unit vectors at the peaks' phases, for the beat and (at less worth) for the half beat,
+    times the share of the pulse's beats that have a peak: without the last, a doubled tempo would fit as well.
     """
     turn = np.exp(2j * np.pi * frequencies[:, None] * peaks[None])
     total = weights.sum()
@@ -163,10 +162,15 @@ def refine(peaks: Array, weights: Array, period: float) -> tuple[float, float]:
 def best_phase(peaks: Array, weights: Array, period: float) -> float:
     """Offset in seconds of the pulse train that the peaks match best; half beats count a little."""
     offsets = np.arange(0.0, period, 0.005)
-    phase = (peaks[None] - offsets[:, None] + 0.5 * period) % period - 0.5 * period
-    half = (phase + 0.25 * period) % (0.5 * period) - 0.25 * period
+    phase = signed_phase(peaks[None] - offsets[:, None], period)
+    half = signed_phase(phase, 0.5 * period)
     match = np.exp(-0.5 * (phase / 0.04) ** 2) + 0.2 * np.exp(-0.5 * (half / 0.04) ** 2)
     return float(offsets[int(np.argmax(match @ weights))])
+
+
+def signed_phase(times: Array, period: float) -> Array:
+    """Seconds from the nearest multiple of a period, between -period / 2 and period / 2."""
+    return np.asarray((times + 0.5 * period) % period - 0.5 * period, dtype=np.float64)
 
 
 def grid_confidence(peaks: Array, weights: Array, period: float, first: float) -> float:
@@ -175,7 +179,7 @@ def grid_confidence(peaks: Array, weights: Array, period: float, first: float) -
     0 is what peaks at random get, 1 is every peak on a beat. Two peaks always fit some grid, so they prove nothing.
     """
     tolerance = min(TOLERANCE, 0.12 * period)
-    late = np.abs((peaks - first + 0.5 * period) % period - 0.5 * period)
+    late = np.abs(signed_phase(peaks - first, period))
     worth = np.where(late <= tolerance, 1.0, np.where(0.5 * period - late <= tolerance, 0.5, 0.0))
     share = float(worth @ weights / weights.sum())
     chance = 1.5 * 2.0 * tolerance / period

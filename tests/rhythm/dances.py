@@ -95,10 +95,16 @@ def lower(body: NDArray[np.float64], depth: NDArray[np.float64]) -> None:
     body[:, 14, 0] -= 0.4 * depth
 
 
-def drops(t: NDArray[np.float64], beats: NDArray[np.float64], depth: float, fall: float = 0.14, rise: float = 0.28) -> NDArray[np.float64]:
+def drops(
+    t: NDArray[np.float64],
+    beats: NDArray[np.float64],
+    depths: float | NDArray[np.float64],
+    fall: float = 0.14,
+    rise: float = 0.28,
+) -> NDArray[np.float64]:
     """Sharp weight drops: down within ``fall`` seconds, lowest on the beat, up again within ``rise``."""
     out = np.zeros(len(t))
-    for beat in beats:
+    for beat, depth in zip(beats, np.broadcast_to(depths, len(beats)), strict=True):
         down = (t - beat + fall) / fall
         up = (t - beat) / rise
         out = np.maximum(out, depth * np.where(t < beat, fling(down), 1.0 - ease(up)))
@@ -144,9 +150,7 @@ def steps(bpm: float = 110.0, seconds: float = 12.0) -> Dance:
         body[:, :15, 0] += trunk[:, None]
         for foot, parity in ((15, 1), (16, 0)):
             landings = beats[parity::2]
-            aims = np.array([0.0] + [0.5 if foot == 15 else -0.5] * len(landings))
             body[:, foot, 0] += 0.8 * poses_through(t, beats, side, travel, fling)
-            aims[1:] *= 0.0
             for landing in landings:
                 x = np.clip((t - landing + travel) / travel, 0.0, 1.0)
                 body[:, foot, 1] += 0.25 * 4.0 * x * (1.0 - x)
@@ -171,7 +175,9 @@ def arm_targets(count: int, seed: int) -> NDArray[np.float64]:
     return out
 
 
-def hits_at(bpm: float, seconds: float, accents: NDArray[np.float64], travel: float, seed: int, bounce: float = 0.0) -> Dance:
+def hits_at(
+    bpm: float, seconds: float, accents: NDArray[np.float64], travel: float, seed: int, bounce: float = 0.0
+) -> Dance:
     """Arm hits that arrive on the given accents and freeze until the next."""
     beats = beat_times(bpm, seconds)
     targets = arm_targets(len(accents) + 1, seed)
@@ -241,9 +247,31 @@ def scoops(bpm: float = 100.0, seconds: float = 12.0) -> Dance:
     return Dance(joints, beats, beats, seconds)
 
 
+def human(bpm: float = 106.0, seconds: float = 16.0, seed: int = 7) -> Dance:
+    """A dancer who is never exact: accents 15 ms (sd) off the beat, no two alike, drops and hits, some left out."""
+    rng = np.random.default_rng(seed)
+    beats = beat_times(bpm, seconds)
+    accents = beats + np.clip(0.015 * rng.standard_normal(len(beats)), -0.03, 0.03)
+    kind = rng.choice(3, len(beats), p=[0.5, 0.4, 0.1])
+    dropped, hit = accents[kind == 0], accents[(kind == 1) | (rng.random(len(beats)) < 0.2)]
+    depths = rng.uniform(0.07, 0.2, len(dropped))
+    targets = arm_targets(len(hit) + 1, seed)
+
+    def joints(t: NDArray[np.float64]) -> NDArray[np.float64]:
+        body = standing(t)
+        body[:, 7:11] = poses_through(t, hit, targets, 0.23, fling)
+        lower(body, drops(t, dropped, depths))
+        lower(body, 0.02 * (1.0 + np.sin(2.0 * np.pi * 0.31 * t)))
+        body[:, :15, 0] += 0.2 * np.sin(2.0 * np.pi * 0.23 * t)[:, None]
+        body[:, :5, 0] += 0.04 * np.sin(2.0 * np.pi * 0.9 * t)[:, None]
+        return body
+
+    return Dance(joints, beats, np.union1d(dropped, hit), seconds)
+
+
 FAMILIES: dict[str, Callable[[], Dance]] = {
-    "bounce_sharp": bounce_sharp, "bounce_smooth": bounce_smooth, "steps": steps, "arm_hits": arm_hits, "off_beats": off_beats,
-    "half_time": half_time, "holds": holds, "groove": groove, "scoops": scoops,
+    "bounce_sharp": bounce_sharp, "bounce_smooth": bounce_smooth, "steps": steps, "arm_hits": arm_hits, 
+    "off_beats": off_beats, "half_time": half_time, "holds": holds, "groove": groove, "scoops": scoops, "human": human,
 }  # fmt: skip
 
 

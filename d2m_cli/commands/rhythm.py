@@ -1,0 +1,145 @@
+"""``d2m rhythm``: peaks, tempo and beats of a dance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from d2m_cli.batch.discover import Found
+    from d2m_cli.batch.runner import ItemResult, Job, Report
+    from d2m_cli.pose.track import Poses
+    from d2m_cli.rhythm.extract import RhythmOptions
+
+_POSES = ".pose.npz"
+
+
+def rhythm(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="VIDEOS|POSES...", help="Videos, pose files of 'd2m pose', or folders of them."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("rhythm"),
+    mode: Annotated[
+        str,
+        typer.Option(help="stable (for real footage), paper (Eq. 4-7 as worded) or published (as the authors' code)."),
+    ] = "stable",
+    sectors: Annotated[int, typer.Option(min=1, help="K of Eq. 5: direction sectors of mode paper.")] = 10,
+    window: Annotated[float, typer.Option(help="Seconds of the window of local maxima in mode paper.")] = 0.2,
+    dancer: Annotated[str, typer.Option(help="Number of one dancer, or all.")] = "all",
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
+    ] = False,
+    json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do what is done again.")] = False,
+) -> None:
+    """Read the rhythm of dances: one JSON file each with peaks, envelope, tempo and beats."""
+    from dataclasses import asdict
+
+    from d2m_cli.batch.discover import VIDEO_SUFFIXES, find_files
+    from d2m_cli.batch.runner import run_batch
+
+    options = _options(mode, sectors, window, dancer)
+    items = _only_poses_of_ours(find_files(inputs, VIDEO_SUFFIXES | {".npz"}), inputs)
+    summary = run_batch(
+        items,
+        _Work(options, plot),
+        settings=asdict(options),
+        artefacts=[".rhythm.json", ".rhythm.png"] if plot else [".rhythm.json"],
+        out_dir=out,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        json_out=json_out,
+        label="rhythm",
+    )
+    raise typer.Exit(summary.exit_code)
+
+
+def _options(mode: str, sectors: int, window: float, dancer: str) -> RhythmOptions:
+    from d2m_cli.errors import UsageError
+    from d2m_cli.rhythm.extract import RhythmOptions
+
+    if dancer != "all" and not dancer.isdecimal():
+        raise UsageError(f"--dancer must be a number or all, not {dancer!r}")
+    try:
+        return RhythmOptions(
+            mode=mode, sectors=sectors, window_seconds=window, dancer=int(dancer) if dancer != "all" else "all"
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _only_poses_of_ours(items: list[Found], inputs: list[Path]) -> list[Found]:
+    """Leave out .npz files of a folder that are no pose files, and name results after the video."""
+    from d2m_cli.batch.discover import Found
+    from d2m_cli.errors import UsageError
+
+    named = set(inputs)
+    kept = [
+        item
+        for item in items
+        if item.path.suffix.lower() != ".npz" or item.path.name.endswith(_POSES) or item.path in named
+    ]
+    if not kept:
+        raise UsageError(f"no video and no {_POSES} file among the inputs: make pose files with 'd2m pose'")
+    taken = {item.stem for item in kept}
+    short = [Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem) for item in kept]
+    return [new if old.stem == new.stem or new.stem not in taken else old for old, new in zip(kept, short, strict=True)]
+
+
+class _Work:
+    """Makes the results of one file; the pose network is loaded for the first video that needs it."""
+
+    def __init__(self, options: RhythmOptions, plot: bool) -> None:
+        self._options, self._plot = options, plot
+        self._estimator: Any = None
+
+    def __call__(self, job: Job, report: Report) -> ItemResult:
+        from d2m_cli.batch.runner import ItemResult
+        from d2m_cli.rhythm.extract import extract_rhythm
+        from d2m_cli.rhythm.io import save_rhythm
+
+        poses = self._poses(job.path, report)
+        report("rhythm", 0.9)
+        found = extract_rhythm(poses, self._options)
+        source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
+        save_rhythm(job.artefacts[".rhythm.json"], found, self._options, source)
+        if self._plot:
+            report("plot", 0.95)
+            self._draw(job, found)
+        tempo = found.tempo
+        beat = "no tempo" if tempo is None else f"{tempo.bpm:.1f} bpm, confidence {tempo.confidence:.2f}"
+        details = {
+            "peaks": len(found.peaks),
+            "duration": found.duration,
+            "bpm": None if tempo is None else tempo.bpm,
+            "first_beat": None if tempo is None else tempo.first_beat,
+            "confidence": None if tempo is None else tempo.confidence,
+            "dancers": len(poses.tracks),
+        }
+        return ItemResult(f"{len(found.peaks)} peaks, {beat}", details)
+
+    def _poses(self, path: Path, report: Report) -> Poses:
+        if path.suffix.lower() == ".npz":
+            from d2m_cli.pose.io import load_poses
+
+            report("reading poses")
+            return load_poses(path)
+        report("pose")
+        if self._estimator is None:
+            from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+
+            self._estimator = PoseEstimator(PoseOptions())
+        poses: Poses = self._estimator.estimate(path)
+        return poses
+
+    def _draw(self, job: Job, found: Any) -> None:
+        from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
+
+        beats = None if job.path.suffix.lower() == ".npz" else tracked_beats(job.path)
+        plot_rhythm(
+            found, job.artefacts[".rhythm.png"], title=job.path.name, music=None if beats is None else {TRACKED: beats}
+        )
