@@ -49,14 +49,18 @@ class PoseTrack:
     def __post_init__(self) -> None:
         t = len(self.times)
         if self.keypoints.shape != (t, 17, 3) or self.keypoints.dtype != np.float32:
-            raise ValueError(f"keypoints must be float32 ({t}, 17, 3), not {self.keypoints.dtype} {self.keypoints.shape}")
+            raise ValueError(
+                f"keypoints must be float32 ({t}, 17, 3), not {self.keypoints.dtype} {self.keypoints.shape}"
+            )
         if self.times.ndim != 1 or self.times.dtype != np.float64 or np.any(np.diff(self.times) <= 0):
             raise ValueError("times must be a rising float64 vector")
         if not np.isfinite(self.keypoints).all():
             raise ValueError("keypoints hold values that are not finite")
 
     def __repr__(self) -> str:
-        return f"PoseTrack(person={self.person}, T={len(self.times)}, frame_size={self.frame_size}, model={self.model!r})"
+        return (
+            f"PoseTrack(person={self.person}, T={len(self.times)}, frame_size={self.frame_size}, model={self.model!r})"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +87,35 @@ class CameraMotion:
 
 
 @dataclass(frozen=True)
+class PoseSource:
+    """What made the poses.
+
+    Attributes
+    ----------
+    model, detector
+        Names of the pose network and of the person detector.
+    hashes
+        (name, SHA-256 of the file) of each network.
+    provider
+        ONNX Runtime's execution provider that computed.
+    decoder
+        What decoded the video, with the reason where it was not the first choice.
+    settings
+        The options that change the result, as (name, value).
+    version
+        Of d2m.
+    """
+
+    model: str
+    detector: str
+    hashes: tuple[tuple[str, str], ...]
+    provider: str
+    decoder: str
+    settings: tuple[tuple[str, str], ...]
+    version: str
+
+
+@dataclass(frozen=True)
 class Poses:
     """All that ``d2m pose`` found in one video.
 
@@ -94,8 +127,11 @@ class Poses:
         Camera motion, or None where it was not estimated.
     duration
         Length of the video in seconds.
+    source
+        What made them; None for poses that came from elsewhere.
     """
 
     tracks: tuple[PoseTrack, ...]
     camera: CameraMotion | None
     duration: float
+    source: PoseSource | None = None

@@ -1,0 +1,56 @@
+"""``d2m pose``: videos to pose files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pose(
+    videos: Annotated[list[Path], typer.Argument(help="Videos, and folders that are searched all the way down.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pose files; mirrors the input.")] = Path(
+        "poses"
+    ),
+    model: Annotated[
+        str, typer.Option(help="movenet, or hrnet:PATH.onnx (see 'd2m weights export-hrnet').")
+    ] = "movenet",
+    detector: Annotated[
+        str, typer.Option(help="multipose, or the path of an RTMDet or NanoDet .onnx file.")
+    ] = "multipose",
+    dancers: Annotated[str, typer.Option(help="largest, all, or the largest number of dancers to follow.")] = "largest",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    decoder: Annotated[str, typer.Option(help="auto, decord or pyav.")] = "auto",
+    flip_test: Annotated[bool, typer.Option("--flip-test", help="HRNet: average with the mirrored picture.")] = False,
+    decoding: Annotated[str, typer.Option(help="HRNet: dark or quarter.")] = "dark",
+    longest: Annotated[int, typer.Option(help="Decode frames at this many pixels along the longer side.")] = 640,
+    camera: Annotated[bool, typer.Option(help="Estimate how the camera moved.")] = True,
+    batch: Annotated[int, typer.Option(help="Frames or people computed at once.")] = 8,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write a preview with the skeletons.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Find the dancers of videos: 17 joints a frame, and how the camera moved."""
+    from d2m_cli.batch.discover import find_videos
+    from d2m_cli.pose.batch import estimate_files
+    from d2m_cli.pose.estimator import PoseOptions
+
+    options = PoseOptions(
+        model=model,
+        detector=detector,
+        dancers=int(dancers) if dancers.isdecimal() else dancers,
+        device=device,
+        decoder=decoder,
+        flip_test=flip_test,
+        decoding=decoding,
+        longest=longest,
+        camera=camera,
+        batch=batch,
+        threads=threads,
+    )
+    found = find_videos(videos)
+    done = estimate_files(found, out, options, overlay=overlay, overwrite=overwrite, dry_run=dry_run, json_out=json_out)
+    raise typer.Exit(done.exit_code)

@@ -1,0 +1,99 @@
+"""Poses of many videos, with the manners of the batch room: resume, skip what is done, name what fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from d2m_cli.batch.discover import Found
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
+from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+from d2m_cli.pose.io import SUFFIX, save_poses
+from d2m_cli.pose.overlay import write_overlay
+from d2m_cli.pose.track import Poses
+
+OVERLAY_SUFFIX = ".pose.mp4"
+
+
+def estimate_files(
+    found: Sequence[Found],
+    out: Path,
+    options: PoseOptions,
+    *,
+    overlay: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json_out: bool = False,
+) -> BatchSummary:
+    """Write a pose file for each video, and a preview where `overlay` asks for one.
+
+    Raises
+    ------
+    UsageError
+        The options do not fit, or a network is not there.
+    """
+    estimator = PoseEstimator(options)
+    print(f"d2m pose: {estimator.description}", file=sys.stderr)
+
+    def work(job: Job, report: Report) -> ItemResult:
+        poses = estimator.estimate(job.path, report)
+        save_poses(job.artefacts[SUFFIX], poses)
+        encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder) if overlay else None
+        return _result(poses, encoder)
+
+    return run_batch(
+        found,
+        work,
+        settings=_settings(options, estimator),
+        artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
+        out_dir=out,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        json_out=json_out,
+        label="pose",
+    )
+
+
+def _settings(options: PoseOptions, estimator: PoseEstimator) -> dict[str, object]:
+    """What the poses hang on: not where files lie, how fast they are computed or how many are held in memory."""
+    return {
+        "model": options.model.split(":")[0],
+        "networks": estimator.model_hashes,
+        "provider": estimator.provider,
+        "dancers": str(options.dancers),
+        "decoder": options.decoder,
+        "flip_test": options.flip_test,
+        "decoding": options.decoding,
+        "longest": options.longest,
+        "detect_longest": options.detect_longest,
+        "camera": options.camera,
+    }
+
+
+def _result(poses: Poses, encoder: str | None) -> ItemResult:
+    source = poses.source
+    assert source is not None
+    seen = [float(np.mean(track.keypoints[..., 2].max(axis=1) > 0)) for track in poses.tracks]
+    camera = "unknown" if poses.camera is None else "moves" if _moves(poses) else "still"
+    count = len(poses.tracks)
+    who = "1 dancer" if count == 1 else f"{count} dancers"
+    summary = f"{who}, {len(poses.tracks[0].times)} frames, camera {camera}, {source.decoder}"
+    details = {
+        "dancers": count,
+        "frames": len(poses.tracks[0].times),
+        "duration": poses.duration,
+        "seen": [round(share, 4) for share in seen],
+        "camera": camera,
+        "decoder": source.decoder,
+        "provider": source.provider,
+        "networks": dict(source.hashes),
+        "encoder": encoder,
+    }
+    return ItemResult(summary, details)
+
+
+def _moves(poses: Poses) -> bool:
+    return poses.camera is not None and bool(np.any(poses.camera.transforms != np.eye(2, 3)))

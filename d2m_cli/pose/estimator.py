@@ -1,0 +1,421 @@
+"""From a video file to poses: detect, tie into tracks, choose the dancers, find their joints.
+
+The video is gone through twice, a chunk of frames at a time: once for who is where (and how the camera moves), once for
+the joints of the dancers chosen. A video short enough to be held in memory is decoded only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli import __version__
+from d2m_cli.errors import NoPersonError, UsageError
+from d2m_cli.media.video import FrameChunk, VideoReader
+from d2m_cli.pose.camera import CameraEstimator
+from d2m_cli.pose.detector import load_detector, without_doubles
+from d2m_cli.pose.geometry import (
+    apply_affine,
+    box_areas,
+    box_overlaps,
+    crop_matrix,
+    invert_affine,
+    letterbox_matrix,
+    warp,
+)
+from d2m_cli.pose.hrnet import DECODINGS, HRNet
+from d2m_cli.pose.metrics import keypoint_similarity
+from d2m_cli.pose.movenet import Detections, Thunder
+from d2m_cli.pose.selection import choose, dense_boxes, dense_joints, fill_gaps
+from d2m_cli.pose.session import DEVICES, OnnxModel
+from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack
+from d2m_cli.pose.tracking import Track, Tracker
+from d2m_cli.pose.weights import pose_weights
+
+PADDING = 1.25
+"""Boxes are enlarged by this before they are cut out."""
+
+WHOLE = 0.6
+"""A lone dancer whose crop would span this share of the frame's longer side is better seen in the whole frame."""
+
+DOUBTFUL = 0.1
+"""Detections scoring less are not looked at."""
+
+PRESENT = 0.15
+"""Mean joint score below which a frame shows nobody."""
+
+DETECT_EVERY = {1: 0.13, 2: 0.07}
+"""Seconds between detections for one dancer, and for several, who may cross."""
+
+CROWDED = 0.2
+"""Overlap of two dancers' boxes from which the pose network may pick the wrong one of them."""
+
+CHUNK = 32
+
+
+class Report(Protocol):
+    """How an estimate tells where it is."""
+
+    def __call__(self, step: str, fraction: float = 0.0) -> None:
+        """Show a step and how much of the video is done, 0 to 1."""
+
+
+class PoseNetwork(Protocol):
+    """Finds the joints of one person in a crop."""
+
+    name: str
+    model: OnnxModel
+    crop_size: tuple[int, int]
+
+    def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(n, h, w, 3) RGB crops to (n, 17, 3) x and y in crop pixels, score."""
+        ...
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """What to estimate with.
+
+    Attributes
+    ----------
+    model
+        "movenet" (embedded) or "hrnet:PATH" with an .onnx file.
+    detector
+        "multipose" (embedded), or the path of an RTMDet or NanoDet .onnx file.
+    dancers
+        "largest", "all", or the largest number of dancers.
+    device
+        "auto", "cpu" or "cuda".
+    decoder
+        "auto", "decord" or "pyav".
+    flip_test, decoding
+        For HRNet: see `HRNet`.
+    longest
+        Longer side in pixels at which frames are decoded.
+    detect_longest
+        Longer side in pixels of MultiPose's picture.
+    camera
+        Whether to estimate the camera's motion.
+    batch
+        Crops or frames computed at once.
+    threads
+        Threads of the CPU for one operation; 0 leaves it to ONNX Runtime.
+    max_frames_in_memory
+        A video of at most this many frames is decoded once and held; of longer ones only a chunk is.
+    """
+
+    model: str = "movenet"
+    detector: str = "multipose"
+    dancers: str | int = "largest"
+    device: str = "auto"
+    decoder: str = "auto"
+    flip_test: bool = False
+    decoding: str = "dark"
+    longest: int = 640
+    detect_longest: int = 384
+    camera: bool = True
+    batch: int = 8
+    threads: int = 0
+    max_frames_in_memory: int = 384
+
+    def __post_init__(self) -> None:
+        if self.model != "movenet" and not self.model.startswith("hrnet:"):
+            raise UsageError(f"there is no pose model {self.model!r}; use movenet or hrnet:PATH.onnx")
+        if self.dancers not in ("largest", "all") and not (isinstance(self.dancers, int) and self.dancers > 0):
+            raise UsageError(f"dancers: {self.dancers!r} is neither largest, all nor a number from 1")
+        if self.device not in DEVICES:
+            raise UsageError(f"there is no device {self.device!r}; choose one of {', '.join(DEVICES)}")
+        if self.decoding not in DECODINGS:
+            raise UsageError(f"there is no decoding {self.decoding!r}; choose one of {', '.join(DECODINGS)}")
+        if self.longest < 64 or self.detect_longest < 64 or self.batch < 1 or self.max_frames_in_memory < 0:
+            raise UsageError("sides are at least 64 pixels, a batch at least 1, frames in memory at least 0")
+
+
+def estimate(video: Path, options: PoseOptions | None = None, report: Report | None = None) -> Poses:
+    """Find the dancers of one video; for several videos make one `PoseEstimator` and keep it.
+
+    Raises
+    ------
+    VideoError, NoPersonError, UsageError
+        As `PoseEstimator` and `PoseEstimator.estimate`.
+    """
+    return PoseEstimator(options or PoseOptions()).estimate(video, report)
+
+
+class PoseEstimator:
+    """Networks loaded once, for any number of videos.
+
+    Attributes
+    ----------
+    description
+        Which networks run where, in words.
+    model_hashes
+        Name of each network to the SHA-256 of its file.
+
+    Raises
+    ------
+    MissingWeightsError, UsageError
+        A network is not there, does not fit, or CUDA was asked for and is not to be had.
+    """
+
+    def __init__(self, options: PoseOptions | None = None) -> None:
+        self.options = options or PoseOptions()
+        self._network = _load_network(self.options)
+        self._detector = load_detector(
+            self.options.detector,
+            self.options.device,
+            self.options.batch,
+            self.options.threads,
+            self.options.detect_longest,
+        )
+
+    @property
+    def model_hashes(self) -> dict[str, str]:
+        return {used.name: used.model.sha256 for used in (self._network, self._detector)}
+
+    @property
+    def provider(self) -> str:
+        """The execution providers that really compute, joined where they differ."""
+        return "+".join(dict.fromkeys(used.model.provider for used in (self._network, self._detector)))
+
+    @property
+    def description(self) -> str:
+        return f"{self._network.name} with {self._detector.name} on {self.provider}"
+
+    def estimate(self, video: Path, report: Report | None = None) -> Poses:
+        """Find the dancers of one video.
+
+        Raises
+        ------
+        VideoError
+            The file can't be decoded to its end.
+        NoPersonError
+            Nobody was found in it.
+        """
+        told: Report = report or _silent
+        reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder)
+        held: list[FrameChunk] | None = [] if reader.info.frames <= self.options.max_frames_in_memory else None
+        step = self._detection_step(reader.info.fps)
+        tracks, times, camera = self._look(reader, held, step, told)
+        duration = max(reader.info.duration, float(times[-1] - times[0]))
+        chosen = choose(tracks, self.options.dancers, duration)
+        if not chosen:
+            raise NoPersonError(f"{reader.path}: nobody was found; is a dancer in the picture, and large enough?")
+        scenes = _scenes(chosen, tracks, times, step, reader.size, isinstance(self._network, Thunder))
+        found = self._find_joints(held if held is not None else reader, scenes, reader.size, len(times), told)
+        grow = _scale(reader)
+        dancers = _pose_tracks(found, times, grow, (reader.info.width, reader.info.height), self._network.name)
+        if not dancers:
+            raise NoPersonError(
+                f"{reader.path}: a person was made out, but no joints; is the picture too dark or small?"
+            )
+        return Poses(dancers, camera, duration, self._source(reader.decoder))
+
+    def _detection_step(self, fps: float) -> int:
+        several = self.options.dancers not in ("largest", 1)
+        return max(1, round(fps * DETECT_EVERY[2 if several else 1]))
+
+    def _look(
+        self, reader: VideoReader, held: list[FrameChunk] | None, step: int, told: Report
+    ) -> tuple[list[Track], NDArray[np.float64], CameraMotion | None]:
+        """First pass: tracks (most prominent first), times of all frames, camera motion."""
+        tracker = Tracker()
+        camera = _CameraPass() if self.options.camera else None
+        times: list[NDArray[np.float64]] = []
+        for chunk in reader:
+            if held is not None:
+                held.append(chunk)
+                # The header's count was a guess: don't hold more than allowed.
+                if chunk.start + len(chunk.times) > self.options.max_frames_in_memory:
+                    held = None
+            looked = [index for index in range(len(chunk.times)) if (chunk.start + index) % step == 0]
+            people = self._detector.detect(chunk.frames[looked], DOUBTFUL) if looked else []
+            seen = {index: without_doubles(found) for index, found in zip(looked, people, strict=True)}
+            for index, found in seen.items():
+                tracker.add(chunk.start + index, float(chunk.times[index]), found, chunk.frames[index])
+            if camera is not None:
+                for index, frame in enumerate(chunk.frames):
+                    camera.add(frame, seen.get(index))
+            times.append(chunk.times)
+            told("looking for dancers", 0.4 * min(1.0, (chunk.start + len(chunk.times)) / max(1, reader.info.frames)))
+        stamps = np.concatenate(times)
+        motion = camera.finish(stamps, _scale(reader)) if camera is not None else None
+        return tracker.finish(), stamps, motion
+
+    def _find_joints(
+        self,
+        chunks: Iterable[FrameChunk],
+        scenes: list[_Scene],
+        size: tuple[int, int],
+        count: int,
+        told: Report,
+    ) -> list[NDArray[np.float64]]:
+        """Second pass: joints (T, 17, 3) of each dancer in frame pixels; NaN where there is no box."""
+        joints = [np.full((count, 17, 3), np.nan) for _ in scenes]
+        for chunk in chunks:
+            wanted = [
+                (number, chunk.start + index, scene.matrix(chunk.start + index, self._network.crop_size, size))
+                for number, scene in enumerate(scenes)
+                for index in range(len(chunk.times))
+                if scene.shows(chunk.start + index)
+            ]
+            for number, frame, points in self._crops(chunk, wanted):
+                joints[number][frame] = points
+            told("finding joints", 0.4 + 0.6 * min(1.0, (chunk.start + len(chunk.times)) / count))
+        for number, scene in enumerate(scenes):
+            scene.keep_own(joints[number])
+        return joints
+
+    def _crops(
+        self, chunk: FrameChunk, wanted: list[tuple[int, int, NDArray[np.float64]]]
+    ) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
+        """Joints in frame pixels for (dancer, frame, matrix) requests, a batch of crops at a time."""
+        size = self._network.crop_size
+        for start in range(0, len(wanted), self._network.model.batch):
+            part = wanted[start : start + self._network.model.batch]
+            crops = np.stack([warp(chunk.frames[frame - chunk.start], matrix, size) for _, frame, matrix in part])
+            for (number, frame, matrix), points in zip(part, self._network.joints(crops), strict=True):
+                points[:, :2] = apply_affine(invert_affine(matrix), points[:, :2])
+                yield number, frame, points
+
+    def _source(self, decoder: str) -> PoseSource:
+        options = self.options
+        kept = ("dancers", "flip_test", "decoding", "longest", "detect_longest", "camera")
+        settings = tuple((name, str(getattr(options, name))) for name in kept)
+        hashes = tuple(self.model_hashes.items())
+        names = (self._network.name, self._detector.name)
+        return PoseSource(*names, hashes, self.provider, decoder, settings, __version__)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Where one chosen dancer is, frame by frame, and who else is near.
+
+    `boxes` (T, 4) in frame pixels, NaN where absent; `whole`: the network sees the whole frame; `own` the detector's
+    joints (T, 17, 3); `rivals` boxes and joints of the others that were tracked.
+    """
+
+    boxes: NDArray[np.float64]
+    whole: bool
+    own: NDArray[np.float64] | None
+    rivals: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
+
+    def shows(self, frame: int) -> bool:
+        return bool(np.isfinite(self.boxes[frame, 0]))
+
+    def matrix(self, frame: int, crop: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float64]:
+        return letterbox_matrix(size, crop) if self.whole else crop_matrix(self.boxes[frame], crop, PADDING)
+
+    def keep_own(self, joints: NDArray[np.float64]) -> None:
+        """Where two dancers overlap and the network took the other one, put the detector's joints back."""
+        if self.own is None:
+            return
+        for boxes, other in self.rivals:
+            both = np.isfinite(joints[:, 0, 0]) & np.isfinite(boxes[:, 0]) & np.isfinite(self.boxes[:, 0])
+            for frame in np.flatnonzero(both):
+                if box_overlaps(self.boxes[frame][None], boxes[frame][None])[0, 0] < CROWDED:
+                    continue
+                area = box_areas(self.boxes[frame][None])[0]
+                mine = keypoint_similarity(joints[frame], self.own[frame], area, self.own[frame, :, 2])
+                theirs = keypoint_similarity(joints[frame], other[frame], area, other[frame, :, 2])
+                if theirs > mine + 0.1:
+                    joints[frame] = self.own[frame]
+
+
+class _CameraPass:
+    """Feeds the camera estimator: a frame between two detections is masked by the people of both."""
+
+    def __init__(self) -> None:
+        self._estimator = CameraEstimator()
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._before = np.zeros((0, 4))
+
+    def add(self, frame: NDArray[np.uint8], people: Detections | None) -> None:
+        if people is None:
+            self._waiting.append(frame)
+            return
+        self._flush(people.boxes)
+        self._estimator.add(frame, people.boxes)
+        self._before = people.boxes
+
+    def _flush(self, after: NDArray[np.float64]) -> None:
+        for frame in self._waiting:
+            self._estimator.add(frame, np.concatenate([self._before, after]))
+        self._waiting.clear()
+
+    def finish(self, times: NDArray[np.float64], scale: tuple[float, float]) -> CameraMotion | None:
+        self._flush(np.zeros((0, 4)))
+        return self._estimator.finish(times, scale)
+
+
+def _load_network(options: PoseOptions) -> PoseNetwork:
+    if options.model == "movenet":
+        return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch, options.threads))
+    path = Path(options.model.removeprefix("hrnet:"))
+    model = OnnxModel(path, options.device, options.batch, options.threads)
+    return HRNet(model, path.stem, options.flip_test, options.decoding)
+
+
+def _scenes(
+    chosen: list[Track],
+    tracks: list[Track],
+    times: NDArray[np.float64],
+    step: int,
+    size: tuple[int, int],
+    thunder: bool,
+) -> list[_Scene]:
+    boxes = [dense_boxes(track, times, step) for track in tracks]
+    joints = [dense_joints(track, times) for track in tracks]
+    alone = _alone(chosen, tracks)
+    scenes = []
+    for track in chosen:
+        index = next(number for number, other in enumerate(tracks) if other is track)
+        rivals = tuple(
+            (box, joint)
+            for number, (box, joint) in enumerate(zip(boxes, joints, strict=True))
+            if number != index and joint is not None
+        )
+        sides = boxes[index][:, 2:] - boxes[index][:, :2]
+        spans = PADDING * float(np.nanmedian(sides.max(axis=1))) >= WHOLE * max(size)
+        scenes.append(_Scene(boxes[index], thunder and alone and spans, joints[index], rivals))
+    return scenes
+
+
+def _alone(chosen: list[Track], tracks: list[Track]) -> bool:
+    """Whether one dancer is all that was seen, but for a stray detection here and there."""
+    others = sum(len(track.frames) for track in tracks if all(track is not one for one in chosen))
+    return len(chosen) == 1 and others <= 0.1 * len(chosen[0].frames)
+
+
+def _scale(reader: VideoReader) -> tuple[float, float]:
+    """Displayed pixels per frame pixel, across and down."""
+    return reader.info.width / reader.size[0], reader.info.height / reader.size[1]
+
+
+def _pose_tracks(
+    found: list[NDArray[np.float64]],
+    times: NDArray[np.float64],
+    grow: tuple[float, float],
+    frame_size: tuple[int, int],
+    model: str,
+) -> tuple[PoseTrack, ...]:
+    """Dancers in displayed pixels; those never really seen are left out."""
+    tracks: list[PoseTrack] = []
+    for joints in found:
+        present = np.nan_to_num(joints[:, :, 2].mean(axis=1)) >= PRESENT
+        if not present.any():
+            continue
+        large = joints.copy()
+        large[..., :2] = (joints[..., :2] + 0.5) * grow - 0.5
+        large[..., 2] = np.clip(joints[..., 2], 0, 1)
+        tracks.append(PoseTrack(fill_gaps(large, present), times, frame_size, len(tracks), model))
+    return tuple(tracks)
+
+
+def _silent(step: str, fraction: float = 0.0) -> None:
+    pass

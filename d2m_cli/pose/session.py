@@ -1,0 +1,114 @@
+"""One way to run every ONNX network: which device computes is asked for, checked and told."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.pose.weights import file_sha256
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class OnnxModel:
+    """A network in ONNX Runtime that takes one array whose first axis is the batch.
+
+    Parameters
+    ----------
+    path
+        The .onnx file.
+    device
+        "cpu", "cuda" (an error where it can't be had) or "auto" (CUDA where a GPU is, else the CPU).
+    batch
+        Rows computed at once where the network allows it. The last, shorter batch is padded to this number: rows
+        then come out the same bytes however many there were, and CUDA plans its convolutions once.
+    threads
+        Threads for one operation on the CPU; 0 leaves it to ONNX Runtime.
+
+    Attributes
+    ----------
+    provider
+        The execution provider that the session really uses.
+    sha256
+        Hash of the file.
+    input_shape
+        The declared shape, with None for free axes.
+
+    Raises
+    ------
+    MissingWeightsError
+        No such file.
+    UsageError
+        Not an ONNX network, or CUDA was asked for and is not to be had.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", batch: int = 8, threads: int = 0) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"there is no device {device!r}; choose one of {', '.join(DEVICES)}")
+        if not path.is_file():
+            raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
+        self.path = path
+        self.sha256 = file_sha256(path)
+        self._session = _open(path, device, threads)
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != "CUDAExecutionProvider":
+            raise UsageError(
+                f"--device cuda: ONNX Runtime runs {path.name} on {self.provider} here; "
+                "install onnxruntime-gpu with a matching CUDA and driver, or use --device cpu"
+            )
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise UsageError(f"{path}: has {len(inputs)} inputs where one picture is expected")
+        self._input: str = inputs[0].name
+        self.input_type: str = inputs[0].type
+        self.input_shape: tuple[int | None, ...] = tuple(n if isinstance(n, int) else None for n in inputs[0].shape)
+        self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        fixed = self.input_shape[0] if self.input_shape else None
+        self.batch = fixed if fixed else batch
+
+    def __call__(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run any number of rows; returns the outputs, each with the rows as its first axis."""
+        if not len(rows):
+            raise ValueError("nothing to run")
+        parts = [self._run(rows[start : start + self.batch]) for start in range(0, len(rows), self.batch)]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def _run(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+        missing = self.batch - len(rows)
+        full = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+        outputs: list[NDArray[Any]] = self._session.run(None, {self._input: np.ascontiguousarray(full)})
+        return [output[: len(rows)] for output in outputs]
+
+
+def gpu_is_visible() -> bool:
+    """Whether the NVIDIA driver is here and shows a GPU; ONNX Runtime itself lists CUDA even where neither is."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def _open(path: Path, device: str, threads: int) -> Any:
+    import onnxruntime
+
+    providers: list[Any] = ["CPUExecutionProvider"]
+    wants_gpu = device == "cuda" or (device == "auto" and gpu_is_visible())
+    if wants_gpu and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        # The heuristic choice of convolutions does not depend on timing, so two runs pick the same ones.
+        providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # the provider in use is checked and told by the caller
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's exceptions have no common public base
+        raise UsageError(f"{path}: is not a network that ONNX Runtime can load ({str(error)[:200]})") from error

@@ -1,0 +1,119 @@
+"""Make the two MoveNet files that ship with d2m from the ONNX conversion of the published graphs.
+
+    python weights/pose/convert_movenet.py movenet-thunder.onnx movenet-multipose.onnx weights/pose
+
+Three changes, none of which alters a number:
+
+1. The graph is cut where the convolutions end. What followed was fixed to one picture a call; those few steps are in
+   ``d2m_cli/pose/movenet.py`` and the network itself now takes a batch.
+2. The picture goes in as uint8, a quarter of the int32 bytes to move.
+3. Weights are stored as float16 behind a Cast. All of the published values are float16 numbers already, which this
+   script checks one by one, and ONNX Runtime folds the Casts on loading: it computes in float32 as before.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnx.utils import Extractor
+
+SMALLEST_HALVED = 256
+"""Tensors with fewer values than this stay float32: a Cast would cost more bytes than it saves."""
+
+
+def halve_weights(model: onnx.ModelProto) -> int:
+    """Store large float32 initialisers as float16 followed by a Cast; returns how many were changed."""
+    casts = []
+    for tensor in list(model.graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST_HALVED:
+            continue
+        half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}/half"))
+        casts.append(helper.make_node("Cast", [f"{name}/half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    return len(casts)
+
+
+def first_use(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    """The node that reads a value."""
+    return next(node for node in model.graph.node if name in node.input)
+
+
+def maker(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    """The node that makes a value."""
+    return next(node for node in model.graph.node if name in node.output)
+
+
+def head_outputs(model: onnx.ModelProto) -> dict[str, str]:
+    """Map each head (centre, regression, heat, offset, boxes...) to its value in the graph.
+
+    The heads are the last convolutions, told apart by channels: 1 centre, 17 heat, 34 twice (the regression is read
+    once, through the person's centre; the offsets are read at the joints), and 2 twice in MultiPose (size, then shift).
+    """
+    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    sigmoid = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Sigmoid"}
+    made: dict[int, list[str]] = {}
+    for node in model.graph.node:
+        if node.op_type == "Conv" and weights[node.input[1]][0] in (1, 2, 17, 34) and weights[node.input[1]][1] == 96:
+            made.setdefault(weights[node.input[1]][0], []).append(node.output[0])
+    names = {
+        "centre": sigmoid[made[1][0]],
+        "heat": sigmoid[made[17][0]],
+        "regression": made[34][0],
+        "offset": made[34][1],
+    }
+    if 2 in made:
+        names["box_size"], names["box_shift"] = made[2]
+    return names
+
+
+def free_batch(model: onnx.ModelProto, side: str | int) -> None:
+    """Declare the input (batch, height, width, 3) uint8 and drop the Split that held the batch to 1."""
+    picture = model.graph.input[0]
+    picture.CopyFrom(helper.make_tensor_value_info(picture.name, TensorProto.UINT8, ["batch", side, side, 3]))
+    for node in list(model.graph.node):
+        if node.op_type == "Split":
+            reader = first_use(model, node.output[0])
+            reader.input[list(reader.input).index(node.output[0])] = node.input[0]
+            model.graph.node.remove(node)
+
+
+def convert(source: Path, target: Path) -> None:
+    """Cut, free and halve one MoveNet graph."""
+    model = onnx.load(source)
+    names = head_outputs(model)
+    height = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    picture = model.graph.input[0].name
+    model = onnx.shape_inference.infer_shapes(model)
+    heads = Extractor(model).extract_model([picture], list(names.values()))
+    free_batch(heads, height or "side")
+    renamed = {value: key for key, value in names.items()} | {picture: "picture"}
+    for node in heads.graph.node:
+        for values in (node.input, node.output):
+            for index, value in enumerate(values):
+                values[index] = renamed.get(value, value)
+    heads.graph.input[0].name = "picture"
+    del heads.graph.output[:], heads.graph.value_info[:]
+    channels = {"centre": 1, "heat": 17, "regression": 34, "offset": 34, "box_size": 2, "box_shift": 2}
+    for key in names:
+        shape = ["batch", channels[key], "rows", "columns"]
+        heads.graph.output.append(helper.make_tensor_value_info(key, TensorProto.FLOAT, shape))
+    count = halve_weights(heads)
+    onnx.checker.check_model(heads, full_check=True)
+    onnx.save(heads, target)
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {count} tensors in float16", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    thunder, multipose, folder = (Path(argument) for argument in sys.argv[1:4])
+    convert(thunder, folder / "movenet-thunder.onnx")
+    convert(multipose, folder / "movenet-multipose.onnx")
