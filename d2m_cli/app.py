@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 import traceback
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from d2m_cli import __version__
+from d2m_cli.commands.generate import generate
+from d2m_cli.commands.pose import pose
+from d2m_cli.commands.rhythm import rhythm
+from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
 
 _INTERRUPTED = 130
@@ -63,11 +65,10 @@ def _options(
     pass
 
 
-for _name in ("pose", "rhythm", "generate"):
-    if find_spec(f"d2m_cli.commands.{_name}") is not None:
-        app.command(_name)(getattr(import_module(f"d2m_cli.commands.{_name}"), _name))
-if find_spec("d2m_cli.commands.weights") is not None:
-    app.add_typer(import_module("d2m_cli.commands.weights").app, name="weights")
+app.command("pose")(pose)
+app.command("rhythm")(rhythm)
+app.command("generate")(generate)
+app.add_typer(weights, name="weights")
 
 
 def main() -> None:

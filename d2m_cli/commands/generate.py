@@ -1,0 +1,135 @@
+"""``d2m generate``: music for dance videos."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from d2m_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from d2m_cli.generation.pipeline import Models
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class RhythmBy(StrEnum):
+    """How the dance's rhythm reaches the backbone."""
+
+    encoder = "encoder"
+    words = "words"
+
+
+def generate(
+    videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", show_default=False)],
+    genre: Annotated[
+        str | None,
+        typer.Option(
+            help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
+            "middle-hip-hop, pop, waack, or their two-letter codes.",
+            show_default=False,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What the music should be like. May hold '@' and '*' of its own.", show_default=False),
+    ] = None,
+    negative_prompt: Annotated[str, typer.Option(help="What the music should not be like.", show_default=False)] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")] = Path(
+        "d2m_out"
+    ),
+    backbone: Annotated[str, typer.Option(help="auto, FAMILY, or FAMILY:FOLDER_OR_HUB_ID.")] = "auto",
+    encoders: Annotated[
+        Path | None,
+        typer.Option(help="encoders.safetensors to use in place of the backbone's own.", show_default=False),
+    ] = None,
+    rhythm: Annotated[
+        RhythmBy, typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.")
+    ] = RhythmBy.encoder,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    guidance: Annotated[float, typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
+    dancers: Annotated[str, typer.Option(help="Whom to follow: largest, all, or how many at most.")] = "largest",
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
+    json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
+    from dataclasses import asdict
+    from functools import cache
+
+    from d2m_cli.backbones.registry import choose
+    from d2m_cli.batch.discover import find_videos
+    from d2m_cli.batch.runner import ItemResult, Job, Report, run_batch
+    from d2m_cli.generation.pipeline import GenerateOptions, generate_for_video, load_models, weights_stamp
+    from d2m_cli.inversion.genres import genre_code
+
+    options = GenerateOptions(
+        genre=genre_code(genre) if genre is not None else None,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        rhythm=rhythm.value,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        dancers=_dancers(dancers),
+    )
+    items = find_videos(videos)
+    choice = choose(backbone)
+    chosen_encoders = _encoders(encoders, choice.encoders, choice.name, rhythm)
+
+    @cache
+    def models() -> Models:
+        # Only once there is something to do: a batch that is done already answers at once.
+        loaded = load_models(choice, chosen_encoders, device.value, options)
+        print(f"d2m: {loaded.description}; licence of the music's weights: {loaded.backbone.licence}", file=sys.stderr)
+        return loaded
+
+    def work(job: Job, report: Report) -> ItemResult:
+        report("loading models")
+        return generate_for_video(job, models(), options, report)
+
+    settings: dict[str, Any] = {**asdict(options), **weights_stamp(choice, chosen_encoders)}
+    summary = run_batch(
+        items,
+        work,
+        settings=settings,
+        artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
+        out_dir=out,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        json_out=json_out,
+        label="generate",
+    )
+    raise typer.Exit(summary.exit_code)
+
+
+def _dancers(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+def _encoders(given: Path | None, own: Path | None, backbone: str, rhythm: RhythmBy) -> Path | None:
+    if given is not None:
+        if not given.is_file():
+            raise UsageError(f"--encoders {given}: no such file; give the encoders.safetensors that 'd2m train' wrote")
+        return given
+    if own is None and rhythm is RhythmBy.encoder:
+        raise UsageError(
+            f"{backbone} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name a file with "
+            "--encoders, or put the rhythm in plain words with --rhythm words"
+        )
+    return own

@@ -1,0 +1,447 @@
+"""From one video to its music: poses, rhythm, conditions, windows, and the files that come out."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli import __version__
+from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.batch.ledger import content_digest
+from d2m_cli.batch.runner import ItemResult, Job, Report
+from d2m_cli.errors import UsageError
+from d2m_cli.generation.music import BEAT_TRACKER, Music, track_beats
+from d2m_cli.generation.stitch import stitch
+from d2m_cli.generation.windows import Window, plan_windows, window_seed
+from d2m_cli.inversion.genres import GENRE_CODES
+from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, rhythm_words
+from d2m_cli.media.audio import save_wav
+from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2m_cli.backbones.base import Backbone
+    from d2m_cli.backbones.registry import Choice
+    from d2m_cli.pose.track import Poses
+
+FORMAT = "d2m-music"
+FORMAT_VERSION = 1
+
+_OCTAVE = (71.5, 143.5)
+_VERSIONED = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "librosa",
+    "numpy",
+    "av",
+    "decord",
+)
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What music to make.
+
+    Attributes
+    ----------
+    genre
+        Two-letter code of a dance genre, or None: the prompt then goes without "@".
+    prompt
+        The user's words, or a whole prompt with "@" and "*" of its own.
+    negative_prompt
+        What to steer away from.
+    rhythm
+        "encoder": "*" is the vector that the trained encoder makes of the dance; "words": tempo in plain words.
+    steps, guidance
+        Of the sampler.
+    seed
+        The user's; see `window_seed`.
+    overlap_seconds
+        How much of the last window each window continues.
+    dancers
+        As in `PoseOptions`.
+    """
+
+    genre: str | None = None
+    prompt: str | None = None
+    negative_prompt: str = ""
+    rhythm: Literal["encoder", "words"] = "encoder"
+    steps: int = 20
+    guidance: float = 3.0
+    seed: int = 0
+    overlap_seconds: float = 1.28
+    dancers: str | int = "largest"
+
+    def __post_init__(self) -> None:
+        if self.genre is not None and self.genre not in GENRE_CODES:
+            raise UsageError(f"unknown genre code {self.genre!r}; choose one of {', '.join(GENRE_CODES)}")
+        if self.steps < 1:
+            raise UsageError(f"--steps must be at least 1, not {self.steps}")
+        if not self.guidance >= 0.0:
+            raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
+
+
+class RhythmEncoders(Protocol):
+    """What generation needs of `d2m_cli.inversion.checkpoint.Encoders`."""
+
+    @property
+    def grid(self) -> RhythmGrid: ...
+
+    def rhythm(self, sequences: Tensor) -> Tensor: ...
+
+    def genre(self, codes: Sequence[str]) -> Tensor: ...
+
+
+class DancerEstimator(Protocol):
+    """What generation needs of `d2m_cli.pose.estimator.PoseEstimator`."""
+
+    @property
+    def model_hashes(self) -> dict[str, str]: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def estimate(self, video: Path, report: Report | None = None) -> Poses: ...
+
+
+@dataclass(frozen=True)
+class Models:
+    """All networks of one run, loaded.
+
+    Attributes
+    ----------
+    poses
+        Finds the dancers.
+    backbone
+        Makes the music.
+    encoders
+        Of "*" and "@", or None for a run with ``--rhythm words``.
+    encoders_sha256
+        Hash of the encoders' file, "" without one.
+    """
+
+    poses: DancerEstimator
+    backbone: Backbone
+    encoders: RhythmEncoders | None
+    encoders_sha256: str = ""
+
+    @property
+    def description(self) -> str:
+        """One line that says what runs where."""
+        return f"music: {self.backbone.description}; poses: {self.poses.description}"
+
+
+@dataclass(frozen=True)
+class Take:
+    """What one window was made from.
+
+    Attributes
+    ----------
+    window
+        Where it lies.
+    prompt
+        As the text encoder read it.
+    seed
+        Of its noise.
+    """
+
+    window: Window
+    prompt: str
+    seed: int
+
+
+def load_models(choice: Choice, encoders: Path | None, device: str, options: GenerateOptions) -> Models:
+    """Load what a run needs.
+
+    Parameters
+    ----------
+    choice
+        From `d2m_cli.backbones.registry.choose`.
+    encoders
+        File of the encoders, or None.
+    device
+        "auto", "cpu" or "cuda".
+    options
+        What music to make.
+
+    Raises
+    ------
+    UsageError
+        A network is missing, does not fit the others, or CUDA was asked for and is not to be had.
+    """
+    from d2m_cli.backbones.registry import open_backbone
+    from d2m_cli.inversion.checkpoint import Encoders
+    from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+
+    backbone = open_backbone(choice, device)
+    loaded = None
+    if encoders is not None:
+        loaded = Encoders.load(encoders)
+        loaded.check(backbone)
+    poses = PoseEstimator(PoseOptions(dancers=options.dancers, device=device))
+    return Models(poses, backbone, loaded, loaded.sha256 if loaded else "")
+
+
+def weights_stamp(choice: Choice, encoders: Path | None) -> dict[str, Any]:
+    """What tells one set of weights from another without loading it: names and sizes, and the encoders' content."""
+    files = sorted(path for path in choice.folder.rglob("*") if path.is_file())
+    listing = [(path.relative_to(choice.folder).as_posix(), path.stat().st_size) for path in files]
+    return {
+        "backbone": choice.name,
+        "backbone_files": blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest(),
+        "encoders": content_digest(encoders) if encoders is not None else None,
+    }
+
+
+def generate_for_video(job: Job, models: Models, options: GenerateOptions, report: Report) -> ItemResult:
+    """Make the music of one video and write the artefacts that were asked for.
+
+    Parameters
+    ----------
+    job
+        The video; its artefacts may be ".wav", ".mp4" and ".json".
+    models
+        From `load_models`.
+    options
+        What music to make.
+    report
+        Told where the work is.
+
+    Raises
+    ------
+    InputError
+        The video can't be used.
+    OutputError
+        A result can't be written.
+    """
+    from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+
+    def looking(step: str, fraction: float = 0.0) -> None:
+        report(step, 0.3 * fraction)
+
+    def playing(step: str, fraction: float = 0.0) -> None:
+        report(step, 0.3 + 0.65 * fraction)
+
+    poses = models.poses.estimate(job.path, looking)
+    grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
+    rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
+    # The picture's length rules, not the last peak's.
+    music, takes = compose(rhythm, poses.duration, models, options, job.content, playing)
+    report("writing", 0.96)
+    notes = write_artefacts(job, music)
+    if ".json" in job.artefacts:
+        document = describe(job, models, options, poses, rhythm, music, takes, notes)
+        with atomic_path(job.artefacts[".json"]) as part:
+            part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    tempo = f"{rhythm.tempo.bpm:.1f} bpm" if rhythm.tempo is not None else "no steady tempo"
+    return ItemResult(
+        summary=f"{music.seconds:.2f} s, {tempo}, {len(takes)} {'window' if len(takes) == 1 else 'windows'}",
+        details={
+            "seconds": round(music.seconds, 6),
+            "bpm": rhythm.tempo.bpm if rhythm.tempo is not None else None,
+            "peaks": len(rhythm.peaks),
+            "beats": len(music.beats),
+            "windows": len(takes),
+            "prompt": takes[0].prompt,
+            **notes,
+        },
+    )
+
+
+def compose(
+    rhythm: Rhythm, duration: float, models: Models, options: GenerateOptions, content: str, report: Report
+) -> tuple[Music, tuple[Take, ...]]:
+    """Music in the rhythm of a dance.
+
+    Windows are made one after the other: each begins with the end of the one before, so that one piece goes on and its
+    beats stay on one grid.
+
+    Parameters
+    ----------
+    rhythm
+        Of the whole video.
+    duration
+        Length of the video in seconds.
+    models
+        Backbone, and encoders where the rhythm is not put in words.
+    options
+        What music to make.
+    content
+        Digest of the video's content, for the seeds.
+    report
+        Told where the work is.
+    """
+    import torch
+
+    from d2m_cli.backbones.base import Sampling
+
+    backbone = models.backbone
+    windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds)
+    sampling = Sampling(options.steps, options.guidance)
+    takes: list[Take] = []
+    audio: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        negative = backbone.embed([options.negative_prompt], {})
+        for window in windows:
+            report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
+            take = Take(window, window_prompt(rhythm, window, models, options).text, 0)
+            take = replace(take, seed=window_seed(options.seed, content, window.index))
+            condition = backbone.embed([take.prompt], pseudo_words(take.prompt, rhythm, window, models, options))
+            context = _context(audio, windows, window, backbone.sample_rate)
+            made = backbone.generate(condition, negative, [take.seed], context, sampling)
+            audio.append(made[0].numpy())
+            takes.append(take)
+    report("joining windows", 1.0)
+    samples = stitch(audio, windows, backbone.sample_rate, duration)
+    bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
+    return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
+
+
+def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
+    """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
+    prompt = compose_prompt(options.genre, options.prompt)
+    if options.rhythm == "words":
+        tempo = window_tempo(rhythm.tempo, window.start, in_octave=models.backbone.speaks_tempo)
+        prompt = prompt.with_rhythm(rhythm_words(tempo, models.backbone.speaks_tempo))
+    if models.encoders is None and options.genre is not None:
+        prompt = Prompt(prompt.text.replace(GENRE_WORD, GENRE_CODES[options.genre]))
+    return prompt
+
+
+def pseudo_words(
+    prompt: str, rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions
+) -> Mapping[str, Tensor]:
+    """Vectors of the placeholders that stand in a prompt: (1, text_width) each."""
+    import torch
+
+    words: dict[str, Tensor] = {}
+    encoders = models.encoders
+    if RHYTHM_WORD in prompt:
+        if encoders is None:
+            raise UsageError('the prompt holds "*", but no encoders are loaded: train them, or say --rhythm words')
+        sequence = rhythm.window(window.start, encoders.grid)
+        words[RHYTHM_WORD] = encoders.rhythm(torch.from_numpy(sequence)[None])
+    if GENRE_WORD in prompt and encoders is not None and options.genre is not None:
+        words[GENRE_WORD] = encoders.genre([options.genre])
+    return words
+
+
+def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo | None:
+    """A tempo as seen from the start of a window.
+
+    Parameters
+    ----------
+    tempo
+        Of the whole video.
+    start
+        Of the window, in seconds.
+    in_octave
+        Bring it between 71.5 and 143.5 bpm first. That has to come before the first beat is counted from the window's
+        start: of a halved tempo every second beat is one, and all windows must mean the same ones.
+    """
+    if tempo is None:
+        return None
+    bpm = tempo.bpm
+    while in_octave and bpm >= _OCTAVE[1]:
+        bpm /= 2
+    while in_octave and bpm < _OCTAVE[0]:
+        bpm *= 2
+    return Tempo(bpm, (tempo.first_beat - start) % (60.0 / bpm), tempo.confidence)
+
+
+def _context(
+    audio: Sequence[NDArray[np.float32]], windows: Sequence[Window], window: Window, rate: int
+) -> Tensor | None:
+    """The end of the last window from where this one begins: (1, channels, n); None for the first."""
+    import torch
+
+    if window.index == 0:
+        return None
+    offset = round((window.start - windows[window.index - 1].start) * rate)
+    tail = np.ascontiguousarray(audio[window.index - 1][:, offset:])
+    return torch.from_numpy(tail)[None] if tail.shape[1] else None
+
+
+def write_artefacts(job: Job, music: Music) -> dict[str, Any]:
+    """Write the sound and the video; returns what is to be said about them."""
+    from d2m_cli.media.mux import mux
+
+    notes: dict[str, Any] = {}
+    if ".wav" in job.artefacts:
+        save_wav(job.artefacts[".wav"], music.samples, music.sample_rate)
+    if ".mp4" in job.artefacts:
+        notes["mp4"] = mux(job.path, music.samples, music.sample_rate, job.artefacts[".mp4"]).note
+    return notes
+
+
+def describe(
+    job: Job,
+    models: Models,
+    options: GenerateOptions,
+    poses: Poses,
+    rhythm: Rhythm,
+    music: Music,
+    takes: Sequence[Take],
+    notes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All that made one piece of music, as values that JSON can hold; times in seconds."""
+    backbone, source = models.backbone, poses.source
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "video": {"file": job.path.name, "content": job.content, "seconds": poses.duration},
+        "settings": asdict(options),
+        "models": {
+            "backbone": {"name": backbone.name, "sha256": backbone.fingerprint, "licence": backbone.licence},
+            "encoders": {"sha256": models.encoders_sha256} if models.encoders is not None else None,
+            "poses": dict(models.poses.model_hashes),
+        },
+        "licences": {"music": backbone.licence},
+        "run": {
+            "models": models.description,
+            "provider": source.provider if source is not None else None,
+            "decoder": source.decoder if source is not None else None,
+        },
+        "versions": _versions(),
+        "rhythm": {
+            "mode": rhythm.mode,
+            "tempo": asdict(rhythm.tempo) if rhythm.tempo is not None else None,
+            "peaks": [round(float(peak), 6) for peak in rhythm.peaks],
+        },
+        "music": {
+            "seconds": music.seconds,
+            "sample_rate": music.sample_rate,
+            "channels": len(music.samples),
+            "peak": round(float(np.abs(music.samples).max(initial=0.0)), 6),
+            "beats": [round(float(beat), 6) for beat in music.beats],
+            "beat_tracker": BEAT_TRACKER,
+        },
+        "windows": [
+            {"start": take.window.start, "seconds": take.window.seconds, "prompt": take.prompt, "seed": take.seed}
+            for take in takes
+        ],
+        **notes,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"d2m": __version__, "python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

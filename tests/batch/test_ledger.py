@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.batch.ledger import LEDGER_NAME, Artefact, Entry, Ledger, content_digest, settings_digest
+from d2m_cli.errors import OutputError
+
+DONE = Entry("in.mp4", "c1", "s1", "done", (Artefact("a.wav", 3, "d"), Artefact("a.json", 2, "e")), seconds=1.5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.wav").write_bytes(b"123")
+    (tmp_path / "a.json").write_bytes(b"12")
+    return tmp_path
+
+
+def files(folder: Path, *names: str) -> dict[str, Path]:
+    return {Path(name).suffix: folder / name for name in names}
+
+
+def test_done_means_same_content_settings_and_all_files_there(folder: Path) -> None:
+    Ledger(folder).add(DONE)
+    ledger = Ledger(folder)
+    both = files(folder, "a.wav", "a.json")
+    assert ledger.is_done("c1", "s1", both)
+    assert ledger.is_done("c1", "s1", files(folder, "a.wav"))
+    assert not ledger.is_done("c2", "s1", both)
+    assert not ledger.is_done("c1", "s2", both)
+    assert not ledger.is_done("c1", "s1", files(folder, "a.wav", "a.mp4"))
+    (folder / "a.wav").write_bytes(b"1234")
+    assert not ledger.is_done("c1", "s1", both)
+    (folder / "a.wav").unlink()
+    assert not ledger.is_done("c1", "s1", both)
+
+
+def test_the_latest_line_that_names_a_file_counts(folder: Path) -> None:
+    both = files(folder, "a.wav", "a.json")
+    ledger = Ledger(folder)
+    ledger.add(DONE)
+    ledger.add(replace(DONE, settings="s2"))
+    assert not Ledger(folder).is_done("c1", "s1", both)
+    assert Ledger(folder).is_done("c1", "s2", both)
+    # Begun again and never finished.
+    ledger.add(replace(DONE, settings="s2", status="started"))
+    assert not Ledger(folder).is_done("c1", "s2", both)
+
+
+def test_half_a_line_of_a_killed_process_spoils_nothing(folder: Path) -> None:
+    Ledger(folder).add(DONE)
+    with (folder / LEDGER_NAME).open("ab") as file:
+        file.write(b'{"input": "other.mp4", "content": "c')
+    ledger = Ledger(folder)
+    assert ledger.is_done("c1", "s1", files(folder, "a.wav"))
+    ledger.add(replace(DONE, content="c9"))
+    assert Ledger(folder).is_done("c9", "s1", files(folder, "a.wav"))
+
+
+@pytest.mark.parametrize("line", [b"[]", b"null", b'{"status": "done"}', b"\xff\xfe", b'"x"', b'{"artefacts": 3}'])
+def test_what_can_not_be_read_makes_nothing_done(folder: Path, line: bytes) -> None:
+    (folder / LEDGER_NAME).write_bytes(line + b"\n")
+    Ledger(folder).add(DONE)
+    assert Ledger(folder).is_done("c1", "s1", files(folder, "a.wav"))
+
+
+def test_every_line_is_json(folder: Path) -> None:
+    ledger = Ledger(folder)
+    ledger.add(replace(DONE, input="a\nb\udcff☃", details={"bpm": 103.4}))
+    (line,) = (folder / LEDGER_NAME).read_text().splitlines()
+    document = json.loads(line)
+    assert document["input"] == "a\nb\udcff☃"
+    assert document["details"] == {"bpm": 103.4}
+    assert document["artefacts"][0] == {"path": "a.wav", "size": 3, "digest": "d"}
+
+
+def test_a_ledger_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / LEDGER_NAME).mkdir()
+    with pytest.raises(OutputError, match="ledger"):
+        Ledger(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a file stands where a folder"):
+        Ledger(tmp_path / "file").add(DONE)
+
+
+def test_digests(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc" * 1_000_000)
+    assert content_digest(tmp_path / "x") == hashlib.blake2b(b"abc" * 1_000_000, digest_size=16).hexdigest()
+    assert settings_digest("pose", {"a": 1, "b": Path("x")}) == settings_digest("pose", {"b": Path("x"), "a": 1})
+    assert settings_digest("pose", {"a": 1}) != settings_digest("rhythm", {"a": 1})
+    assert settings_digest("pose", {"a": 1}) != settings_digest("pose", {"a": 2})

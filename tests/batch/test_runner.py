@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.batch.discover import find_files
+from d2m_cli.batch.ledger import LEDGER_NAME
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
+from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
+
+
+class Copier:
+    """Work that copies a file into each of its artefacts, or fails as the file's content says."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, job: Job, report: Report) -> ItemResult:
+        report("copying", 0.5)
+        self.seen.append(job.path.name)
+        content = job.path.read_bytes()
+        if content == b"bad":
+            raise VideoError(f"{job.path}: is not a video")
+        if content == b"bug":
+            raise ZeroDivisionError("oops")
+        if content == b"full":
+            raise OSError(errno.ENOSPC, "full", str(job.path))
+        if content == b"stop":
+            raise KeyboardInterrupt
+        if content == b"weights":
+            raise MissingWeightsError("no weights")
+        for path in job.artefacts.values():
+            with atomic_path(path) as part:
+                part.write_bytes(content)
+        return ItemResult("copied", {"size": len(content)})
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.mp4").write_bytes(name.encode())
+    return folder
+
+
+def run(inputs: Path, work: Copier, **changes: object) -> BatchSummary:
+    arguments = {
+        "settings": {"k": 1},
+        "artefacts": (".wav", ".json"),
+        "out_dir": inputs.parent / "out",
+        "label": "copy",
+        **changes,
+    }
+    return run_batch(find_files([inputs], frozenset({".mp4"})), work, **arguments)
+
+
+def states(summary: BatchSummary) -> list[str]:
+    return [outcome.state for outcome in summary.outcomes]
+
+
+def test_all_is_done_once(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = Copier()
+    summary = run(inputs, work)
+    out = inputs.parent / "out"
+    assert (states(summary), summary.exit_code) == (["done"] * 3, 0)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [f"{name}.{kind}" for name in "abc" for kind in ("wav", "json")] + [LEDGER_NAME]
+    )
+    assert (out / "b.wav").read_bytes() == b"b"
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[:2] == [str(out / "a.wav"), f"{out / 'a.json'}  (copied)"]
+    assert "[3/3]" in captured.err
+    assert "left" in captured.err.splitlines()[0]
+    summary = run(inputs, work)
+    assert (states(summary), summary.exit_code) == (["already done"] * 3, 0)
+    assert work.seen == ["a.mp4", "b.mp4", "c.mp4"]
+    assert summary.outcomes[0].details == {"size": 1}
+
+
+def test_what_changed_is_done_again(inputs: Path) -> None:
+    work = Copier()
+    run(inputs, work)
+    (inputs / "b.mp4").write_bytes(b"new")
+    (inputs.parent / "out" / "c.json").unlink()
+    work.seen.clear()
+    assert states(run(inputs, work)) == ["already done", "done", "done"]
+    assert work.seen == ["b.mp4", "c.mp4"]
+    assert states(run(inputs, work, settings={"k": 2})) == ["done"] * 3
+    assert states(run(inputs, work)) == ["done"] * 3
+    assert states(run(inputs, work, artefacts=(".wav",))) == ["already done"] * 3
+    assert states(run(inputs, work, artefacts=(".wav", ".mp3"))) == ["done"] * 3
+    assert states(run(inputs, work, artefacts=(".wav", ".mp3"), overwrite=True)) == ["done"] * 3
+
+
+def test_one_bad_file_does_not_stop_the_rest(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "a.mp4").write_bytes(b"bad")
+    (inputs / "b.mp4").write_bytes(b"bug")
+    work = Copier()
+    summary = run(inputs, work)
+    assert (states(summary), summary.exit_code) == (["failed", "failed", "done"], 1)
+    assert summary.outcomes[0].error == f"{inputs / 'a.mp4'}: is not a video"
+    assert not summary.outcomes[0].bug
+    assert summary.outcomes[1].bug
+    assert "bug in d2m or a library: ZeroDivisionError at test_runner.py:" in (summary.outcomes[1].error or "")
+    err = capsys.readouterr().err
+    assert "d2m copy: 1 done, 2 failed" in err
+    lines = [json.loads(line) for line in (inputs.parent / "out" / LEDGER_NAME).read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["started", "failed", "started", "failed", "started", "done"]
+    # What failed is tried again.
+    work.seen.clear()
+    (inputs / "a.mp4").write_bytes(b"mended")
+    assert states(run(inputs, work)) == ["done", "failed", "already done"]
+
+
+def test_a_file_that_can_not_be_read_is_named(inputs: Path) -> None:
+    items = find_files([inputs], frozenset({".mp4"}))
+    (inputs / "b.mp4").unlink()
+    summary = run_batch(items, Copier(), settings={}, artefacts=(".wav",), out_dir=inputs.parent / "out", label="copy")
+    assert states(summary) == ["done", "failed", "done"]
+    assert "b.mp4 can't be read: No such file" in (summary.outcomes[1].error or "")
+
+
+def test_a_full_disk_stops_the_batch(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "b.mp4").write_bytes(b"full")
+    summary = run(inputs, Copier())
+    assert (states(summary), summary.exit_code) == (["done", "failed", "not tried"], 1)
+    assert "the disk is full: free some space" in (summary.stopped or "")
+    assert "d2m: error: can't write" in capsys.readouterr().err
+
+
+def test_an_interrupt_gives_the_summary_so_far(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "b.mp4").write_bytes(b"stop")
+    summary = run(inputs, Copier(), json_out=True)
+    assert (states(summary), summary.exit_code) == (["done", "not tried", "not tried"], 130)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["interrupted"] is True
+    assert "run the same command again" in captured.err
+
+
+def test_a_missing_model_concerns_all(inputs: Path) -> None:
+    (inputs / "a.mp4").write_bytes(b"weights")
+    with pytest.raises(MissingWeightsError):
+        run(inputs, Copier())
+
+
+def test_json_is_one_document(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "b.mp4").write_bytes(b"bad")
+    run(inputs, Copier(), json_out=True)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["command"], document["done"], document["failed"], document["exit_code"]) == ("copy", 2, 1, 1)
+    assert document["items"][0]["artefacts"][".wav"] == str(inputs.parent / "out" / "a.wav")
+    assert document["items"][0]["details"] == {"size": 1}
+    assert "is not a video" in document["items"][1]["error"]
+
+
+def test_a_dry_run_writes_nothing(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = Copier()
+    summary = run(inputs, work, dry_run=True)
+    assert (states(summary), work.seen) == (["planned"] * 3, [])
+    assert not (inputs.parent / "out").exists()
+    assert f"would make {inputs.parent / 'out' / 'a.wav'}" in capsys.readouterr().out
+    run(inputs, work)
+    (inputs / "c.mp4").write_bytes(b"new")
+    assert states(run(inputs, work, dry_run=True)) == ["already done", "already done", "planned"]
+
+
+def test_files_of_others_are_not_replaced_unless_asked(inputs: Path) -> None:
+    out = inputs.parent / "out"
+    out.mkdir()
+    (out / "b.wav").write_bytes(b"mine")
+    summary = run(inputs, Copier())
+    assert states(summary) == ["done", "failed", "done"]
+    assert "d2m did not make it" in (summary.outcomes[1].error or "")
+    assert (out / "b.wav").read_bytes() == b"mine"
+    assert states(run(inputs, Copier(), overwrite=True)) == ["done"] * 3
+    assert (out / "b.wav").read_bytes() == b"b"
+
+
+def test_an_input_is_never_replaced(inputs: Path) -> None:
+    with pytest.raises(UsageError, match="would replace an input"):
+        run(inputs, Copier(), artefacts=(".mp4",), out_dir=inputs, overwrite=True)
+    (inputs.parent / "file").touch()
+    with pytest.raises(UsageError, match="is a file, not a folder"):
+        run(inputs, Copier(), out_dir=inputs.parent / "file")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.batch.discover import find_files
+from d2m_cli.batch.runner import ItemResult, run_batch
+
+def work(job, report):
+    for suffix, path in job.artefacts.items():
+        with atomic_path(path) as part:
+            part.write_bytes(job.path.read_bytes())
+            if job.path.name == sys.argv[3] and suffix == ".json":
+                print("half-way", flush=True)
+                time.sleep(60)
+    return ItemResult()
+
+summary = run_batch(
+    find_files([Path(sys.argv[1])], frozenset({".mp4"})), work,
+    settings={}, artefacts=(".wav", ".json"), out_dir=Path(sys.argv[2]), json_out=True, label="copy",
+)
+sys.exit(summary.exit_code)
+"""
+
+
+def launch(inputs: Path, hang_at: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", KILLED, str(inputs), str(inputs.parent / "out"), hang_at]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_kill_half_way_and_run_again(inputs: Path) -> None:
+    process = launch(inputs, "b.mp4")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half-way\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    out = inputs.parent / "out"
+    whole = {path.name: path.read_bytes() for path in out.iterdir() if not path.name.startswith(".")}
+    whole.pop(LEDGER_NAME)
+    assert whole == {"a.wav": b"a", "a.json": b"a", "b.wav": b"b"}
+    process = launch(inputs, "none")
+    stdout, _ = process.communicate()
+    assert process.returncode == 0
+    assert [item["state"] for item in json.loads(stdout)["items"]] == ["already done", "done", "done"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [f"{name}.{kind}" for name in "abc" for kind in ("wav", "json")] + [LEDGER_NAME]
+    )
+
+
+def test_control_c_ends_with_130_and_a_summary(inputs: Path) -> None:
+    process = launch(inputs, "b.mp4")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half-way\n"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    document = json.loads(stdout)
+    assert [item["state"] for item in document["items"]] == ["done", "not tried", "not tried"]
+    assert "interrupted" in stderr
+    assert not [path for path in (inputs.parent / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_a_terminal_shows_a_bar_and_keeps_stdout_clean(inputs: Path) -> None:
+    pty = pytest.importorskip("pty")
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-c", KILLED.replace(", json_out=True", ""), str(inputs), str(inputs.parent / "o"), "-"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    stdout, _ = process.communicate()
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            block = os.read(leader, 4096)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    os.close(leader)
+    assert process.returncode == 0
+    assert stdout.splitlines() == [
+        str(inputs.parent / "o" / f"{name}.{kind}") for name in "abc" for kind in ("wav", "json")
+    ]
+    assert b"3/3" in shown
+    assert b"3 done" in shown
