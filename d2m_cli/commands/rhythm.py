@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from d2m_cli.batch.discover import Found
     from d2m_cli.batch.runner import ItemResult, Job, Report
+    from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
     from d2m_cli.pose.track import Poses
     from d2m_cli.rhythm.extract import RhythmOptions
+    from d2m_cli.rhythm.sequence import Rhythm
 
 _POSES = ".pose.npz"
 
@@ -28,7 +31,8 @@ def rhythm(
     ] = "stable",
     sectors: Annotated[int, typer.Option(min=1, help="K of Eq. 5: direction sectors of mode paper.")] = 10,
     window: Annotated[float, typer.Option(help="Seconds of the window of local maxima in mode paper.")] = 0.2,
-    dancer: Annotated[str, typer.Option(help="Number of one dancer, or all.")] = "all",
+    dancer: Annotated[str, typer.Option(help="Whom to follow: largest, all, or the number of one.")] = "largest",
+    device: Annotated[str, typer.Option(help="Where the pose network runs on videos: auto, cpu or cuda.")] = "auto",
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
     ] = False,
@@ -41,13 +45,15 @@ def rhythm(
 
     from d2m_cli.batch.discover import VIDEO_SUFFIXES, find_files
     from d2m_cli.batch.runner import run_batch
+    from d2m_cli.pose.estimator import PoseOptions
 
     options = _options(mode, sectors, window, dancer)
+    pose_options = PoseOptions(dancers="largest" if dancer == "largest" else "all", device=device)
     items = _only_poses_of_ours(find_files(inputs, VIDEO_SUFFIXES | {".npz"}), inputs)
     summary = run_batch(
         items,
-        _Work(options, plot),
-        settings=asdict(options),
+        _Work(options, pose_options, plot),
+        settings={"rhythm": asdict(options), "pose": asdict(pose_options)},
         artefacts=[".rhythm.json", ".rhythm.png"] if plot else [".rhythm.json"],
         out_dir=out,
         overwrite=overwrite,
@@ -62,12 +68,13 @@ def _options(mode: str, sectors: int, window: float, dancer: str) -> RhythmOptio
     from d2m_cli.errors import UsageError
     from d2m_cli.rhythm.extract import RhythmOptions
 
+    # Poses number their dancers by prominence, from 0.
+    dancer = "0" if dancer == "largest" else dancer
     if dancer != "all" and not dancer.isdecimal():
-        raise UsageError(f"--dancer must be a number or all, not {dancer!r}")
+        raise UsageError(f"--dancer must be largest, all or a number from 0, not {dancer!r}")
+    whom = "all" if dancer == "all" else int(dancer)
     try:
-        return RhythmOptions(
-            mode=mode, sectors=sectors, window_seconds=window, dancer=int(dancer) if dancer != "all" else "all"
-        )
+        return RhythmOptions(mode=mode, sectors=sectors, window_seconds=window, dancer=whom)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -93,9 +100,9 @@ def _only_poses_of_ours(items: list[Found], inputs: list[Path]) -> list[Found]:
 class _Work:
     """Makes the results of one file; the pose network is loaded for the first video that needs it."""
 
-    def __init__(self, options: RhythmOptions, plot: bool) -> None:
-        self._options, self._plot = options, plot
-        self._estimator: Any = None
+    def __init__(self, options: RhythmOptions, pose_options: PoseOptions, plot: bool) -> None:
+        self._options, self._pose_options, self._plot = options, pose_options, plot
+        self._estimator: PoseEstimator | None = None
 
     def __call__(self, job: Job, report: Report) -> ItemResult:
         from d2m_cli.batch.runner import ItemResult
@@ -107,12 +114,9 @@ class _Work:
         found = extract_rhythm(poses, self._options)
         source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
         save_rhythm(job.artefacts[".rhythm.json"], found, self._options, source)
-        if self._plot:
-            report("plot", 0.95)
-            self._draw(job, found)
         tempo = found.tempo
         beat = "no tempo" if tempo is None else f"{tempo.bpm:.1f} bpm, confidence {tempo.confidence:.2f}"
-        details = {
+        details: dict[str, float | None] = {
             "peaks": len(found.peaks),
             "duration": found.duration,
             "bpm": None if tempo is None else tempo.bpm,
@@ -120,6 +124,9 @@ class _Work:
             "confidence": None if tempo is None else tempo.confidence,
             "dancers": len(poses.tracks),
         }
+        if self._plot:
+            report("plot", 0.95)
+            details["music_beats"] = self._draw(job, found)
         return ItemResult(f"{len(found.peaks)} peaks, {beat}", details)
 
     def _poses(self, path: Path, report: Report) -> Poses:
@@ -128,18 +135,19 @@ class _Work:
 
             report("reading poses")
             return load_poses(path)
-        report("pose")
+        from d2m_cli.pose.estimator import PoseEstimator
+
         if self._estimator is None:
-            from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+            self._estimator = PoseEstimator(self._pose_options)
+            print(f"poses: {self._estimator.description}", file=sys.stderr)
+        return self._estimator.estimate(path, lambda step, fraction=0.0: report(step, 0.9 * fraction))
 
-            self._estimator = PoseEstimator(PoseOptions())
-        poses: Poses = self._estimator.estimate(path)
-        return poses
-
-    def _draw(self, job: Job, found: Any) -> None:
+    def _draw(self, job: Job, found: Rhythm) -> int | None:
+        """Draw, and say how many beats the video's music has; None where it has none."""
         from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
 
         beats = None if job.path.suffix.lower() == ".npz" else tracked_beats(job.path)
         plot_rhythm(
             found, job.artefacts[".rhythm.png"], title=job.path.name, music=None if beats is None else {TRACKED: beats}
         )
+        return None if beats is None else len(beats)

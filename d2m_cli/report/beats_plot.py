@@ -119,8 +119,10 @@ def _draw_line(axes: Axes, rhythm: Rhythm, music: Mapping[str, Array], start: fl
         axes.plot(inside, np.full(len(inside), y), "D", color=colour, markersize=5.0, zorder=5, clip_on=False)
     axes.set_xlim(start, stop)
     axes.set_ylim(-0.1 - 0.3 * len(music), 1.14)
-    axes.xaxis.set_major_locator(MultipleLocator(_tick(seconds)))
-    axes.xaxis.set_minor_locator(MultipleLocator(0.1 if seconds <= 1.5 * _ROW_SECONDS else _tick(seconds)))
+    axes.xaxis.set_major_locator(MultipleLocator(_tick(_ROW_SECONDS if start else seconds)))
+    axes.xaxis.set_minor_locator(
+        MultipleLocator(0.1 if seconds <= 1.5 * _ROW_SECONDS else _tick(_ROW_SECONDS if start else seconds))
+    )
     axes.tick_params(axis="x", which="both", colors=_MUTED, labelsize=8.5)
     axes.tick_params(axis="x", which="minor", length=2.0, color=_LINE)
     axes.set_yticks([])

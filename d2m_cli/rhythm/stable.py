@@ -33,6 +33,7 @@ FILLED_SECONDS, FILLED_WEIGHT = 0.15, 0.3
 """A joint that is lost for no longer than this follows a smooth curve, at this weight."""
 BRIDGED_SECONDS = 0.1
 """Where a speed is still unknown for no longer than this, it is drawn straight on."""
+FLESH_SECONDS = 0.0
 REBOUND_KERNELS = 1.5
 """How soon after a movement's end it must turn back for its end to be a turn, in kernels."""
 ABRUPT = 0.06
@@ -385,7 +386,8 @@ def braking(width: float, kernel: float) -> float:
     The straight line through the two reaches zero 1.25 widths after the half. A stop at once looks 1.05 kernels wide,
     with its half at the stop: so much of the width is smoothing, and is taken off.
     """
-    return float(1.25 * np.sqrt(max(width**2 - (1.05 * kernel) ** 2, 0.0)))
+    soft = 1.05 * np.hypot(kernel, FLESH_SECONDS)
+    return float(1.25 * np.sqrt(max(width**2 - soft**2, 0.0)))
 
 
 def strength(drop: float, width: float, floor: float) -> float:

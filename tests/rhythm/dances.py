@@ -270,7 +270,7 @@ def human(bpm: float = 106.0, seconds: float = 16.0, seed: int = 7) -> Dance:
 
 
 FAMILIES: dict[str, Callable[[], Dance]] = {
-    "bounce_sharp": bounce_sharp, "bounce_smooth": bounce_smooth, "steps": steps, "arm_hits": arm_hits, 
+    "bounce_sharp": bounce_sharp, "bounce_smooth": bounce_smooth, "steps": steps, "arm_hits": arm_hits,
     "off_beats": off_beats, "half_time": half_time, "holds": holds, "groove": groove, "scoops": scoops, "human": human,
 }  # fmt: skip
 

@@ -1,0 +1,86 @@
+"""Rhythm files: written whole, read back the same, refused when they are something else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2m_cli.errors import InputError, OutputError
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+from d2m_cli.rhythm.io import load_rhythm, rhythm_to_json, save_rhythm
+from d2m_cli.rhythm.sequence import Rhythm
+
+from .dances import film, groove
+
+
+@pytest.fixture(scope="module")
+def rhythm() -> Rhythm:
+    return extract_rhythm(film(groove(seconds=6.0), 30.0))
+
+
+def test_what_is_written_comes_back(tmp_path: Path, rhythm: Rhythm) -> None:
+    path = tmp_path / "deep" / "clip.rhythm.json"
+    save_rhythm(path, rhythm, RhythmOptions(), {"file": "clip.mp4"})
+    again = load_rhythm(path)
+    np.testing.assert_array_equal(again.peaks, rhythm.peaks)
+    np.testing.assert_allclose(again.envelope, rhythm.envelope, atol=1e-5)
+    assert again.tempo == rhythm.tempo
+    assert (again.rate, again.duration, again.mode) == (rhythm.rate, rhythm.duration, rhythm.mode)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_the_file_says_how_it_was_made(tmp_path: Path, rhythm: Rhythm) -> None:
+    content = rhythm_to_json(rhythm, RhythmOptions(sectors=8), {"file": "clip.mp4", "content": "ab"})
+    assert content["mode"] == "stable"
+    assert content["settings"]["sectors"] == 8
+    assert content["source"]["file"] == "clip.mp4"
+    assert set(content["versions"]) == {"d2m", "numpy", "scipy"}
+    assert content["tempo"]["confidence"] > 0.5
+    assert content["beats"][0] == pytest.approx(content["tempo"]["first_beat"], abs=1e-6)
+    json.dumps(content, allow_nan=False)
+
+
+def test_without_a_tempo(tmp_path: Path) -> None:
+    nothing = Rhythm(np.zeros(51, np.float32), 50.0, np.zeros(0), 1.0, None, "paper")
+    save_rhythm(tmp_path / "a.json", nothing)
+    again = load_rhythm(tmp_path / "a.json")
+    assert again.tempo is None
+    assert again.peaks.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "not JSON"),
+        ("\xff\x00", "not JSON"),
+        ("[]", "not a rhythm file"),
+        ('{"format": "other"}', "not a rhythm file"),
+        ('{"format": "d2m-rhythm", "format_version": 99}', "version 99"),
+        ('{"format": "d2m-rhythm", "format_version": 1}', "damaged"),
+        (
+            '{"format": "d2m-rhythm", "format_version": 1, "tempo": null, "envelope": [0], "rate": 50, "peaks": [2, 1],'
+            ' "duration": 3, "mode": "stable"}',
+            "damaged",
+        ),
+    ],
+)
+def test_other_files_are_refused_by_name(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "odd.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=word) as caught:
+        load_rhythm(path)
+    assert "odd.json" in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="can't read"):
+        load_rhythm(tmp_path / "none.json")
+
+
+def test_a_folder_in_the_way(tmp_path: Path, rhythm: Rhythm) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OutputError):
+        save_rhythm(tmp_path / "a.json", rhythm)
