@@ -1,0 +1,1 @@
+"""Dancers with known beats: a body, choreography on a beat, and a small software renderer."""
