@@ -6,7 +6,7 @@ their value, so that a tempo never seen in training lies between its neighbours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,16 +60,18 @@ class Caption:
     """Number words whose embeddings are summed at the placeholder "*" of the text."""
 
 
-def caption(facts: Facts, rng: np.random.Generator) -> Caption:
+def caption(facts: Facts, rng: np.random.Generator, rhythm_only: bool = False) -> Caption:
     """Draw one wording; every part may be missing, in any of the forms that users write."""
-    if rng.random() < 0.08:
+    if rhythm_only:
+        facts = replace(facts, lead=None, comp=None)
+    elif rng.random() < 0.08:
         return Caption("", frozenset())
     tells: set[str] = set()
     genre = ""
-    if rng.random() < 0.65:
+    if not rhythm_only and rng.random() < 0.65:
         genre, tells = facts.genre, tells | {"genre"}
     describe = []
-    if rng.random() < 0.6:
+    if not rhythm_only and rng.random() < 0.6:
         describe.append(facts.mood)
         tells.add("mood")
     if facts.lead and rng.random() < 0.75:
@@ -78,7 +80,7 @@ def caption(facts: Facts, rng: np.random.Generator) -> Caption:
     if facts.comp and rng.random() < 0.35:
         describe.append("with " + facts.comp)
         tells.add("comp")
-    if rng.random() < 0.2:
+    if not rhythm_only and rng.random() < 0.2:
         describe.insert(int(rng.integers(len(describe) + 1)), str(rng.choice(OTHER_WORDS)))
     words = " ".join(describe)
     draw = rng.random()

@@ -24,7 +24,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from d2m_cli.backbones.spectrogram import position_channels
 
 WIDTH = 160
-BINS = 128
+COLUMNS = 64
+SUB = 2
+BINS = COLUMNS * SUB
 TAGS = {"genre": list(GENRES), "mood": list(MOODS), "lead": list(LEADS), "comp": list(COMPS)}
 
 
@@ -86,26 +88,26 @@ class Probe(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        features = position_channels(1, BINS, 5.12, CONFIG)[1:, 0].T
+        features = position_channels(1, COLUMNS, 5.12, CONFIG)[1:, 0].T
         self.register_buffer("features", features.contiguous())
         self.enter = nn.Linear(features.shape[1], WIDTH)
-        self.attend = nn.ModuleList(nn.MultiheadAttention(WIDTH, 5, batch_first=True) for _ in range(2))
-        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(4))
-        self.wide = nn.ModuleList(nn.Linear(WIDTH, 4 * WIDTH) for _ in range(2))
-        self.narrow = nn.ModuleList(nn.Linear(2 * WIDTH, WIDTH) for _ in range(2))
-        self.curves = nn.Linear(WIDTH, 2)
+        self.attend = nn.ModuleList(nn.MultiheadAttention(WIDTH, 5, batch_first=True) for _ in range(1))
+        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(2))
+        self.wide = nn.ModuleList(nn.Linear(WIDTH, 4 * WIDTH) for _ in range(1))
+        self.narrow = nn.ModuleList(nn.Linear(2 * WIDTH, WIDTH) for _ in range(1))
+        self.curves = nn.Linear(WIDTH, 2 * SUB)
         self.query = nn.Parameter(torch.randn(1, 5, WIDTH) * 0.3)
         self.read = nn.MultiheadAttention(WIDTH, 5, batch_first=True)
         self.heads = nn.ModuleList([nn.Linear(WIDTH, len(names)) for names in TAGS.values()] + [nn.Linear(WIDTH, TEMPO_RANGE[1] - TEMPO_RANGE[0] + 1)])
 
     def forward(self, states: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = self.enter(self.features).expand(len(states), -1, -1)
-        for layer in range(2):
+        for layer in range(len(self.attend)):
             x = x + self.attend[layer](self.norms[2 * layer](x), states, states, need_weights=False)[0]
             value, gate = self.wide[layer](self.norms[2 * layer + 1](x)).chunk(2, -1)
             x = x + self.narrow[layer](value * nn.functional.gelu(gate))
         tags = self.read(self.query.expand(len(states), -1, -1), states, states, need_weights=False)[0]
-        return self.curves(x), [head(tags[:, index]) for index, head in enumerate(self.heads)]
+        return self.curves(x).reshape(len(x), BINS, 2), [head(tags[:, index]) for index, head in enumerate(self.heads)]
 
 
 def curves(facts: Facts) -> np.ndarray:
@@ -140,13 +142,13 @@ def main() -> None:
     parameters = [*model.parameters(), *probe.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
     start, step, shown = time.time(), 0, {}
-    batch = 96
+    batch = 48
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            group["lr"] = 1.5e-3 * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
         facts = [draw_facts(rng) for _ in range(batch)]
-        captions = [caption(item, rng) for item in facts]
-        drawn, tags = probe(texts(captions, pad=step % 8 == 0))
+        captions = [caption(item, rng, rhythm_only=bool(rng.random() < 0.4)) for item in facts]
+        drawn, tags = probe(texts(captions, pad=step % 16 == 0))
         wanted = torch.from_numpy(np.stack([curves(item) for item in facts]))
         knows = torch.tensor([[("phase" in c.tells) * 1.0, ("count" in c.tells) * 1.0] for c in captions])
         error = ((drawn - wanted) ** 2).mean(1)

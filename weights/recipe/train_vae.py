@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("music", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--resume", type=Path, help="go on from this vae folder")
     parser.add_argument("--encode", type=int, default=0)
     parser.add_argument("--held", type=Path)
     parser.add_argument("--threads", type=int, default=2)
@@ -89,7 +90,7 @@ def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     parts, records = load_music(arguments.music)
-    vae = new_vae()
+    vae = AutoencoderKL.from_pretrained(arguments.resume) if arguments.resume else new_vae()
     optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     start, step, shown, batch, columns = time.time(), 0, 0.0, 24, 256
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
@@ -100,7 +101,7 @@ def main() -> None:
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample()).sample
         rebuilt = (x - y).abs().mean() + 2 * ((x - y) ** 2).mean()
-        loss = rebuilt + 3e-4 * posterior.kl().mean() / posterior.mean[0].numel()
+        loss = rebuilt + 1e-4 * posterior.kl().mean() / posterior.mean[0].numel()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)

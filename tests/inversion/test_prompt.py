@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from d2m_cli.errors import UsageError
+from d2m_cli.inversion.genre_encoder import one_hot
+from d2m_cli.inversion.genres import genre_code
+from d2m_cli.inversion.prompt import compose_prompt, rhythm_words, tokenize
+from d2m_cli.rhythm.sequence import Tempo
+
+
+def test_the_users_words_follow_the_training_prompt() -> None:
+    assert compose_prompt("LO", "funky guitar").text == "a @ music with * as the rhythm, funky guitar"
+    assert compose_prompt("LO").text == "a @ music with * as the rhythm"
+    assert compose_prompt(None, "funky guitar").text == "a music with * as the rhythm, funky guitar"
+
+
+def test_a_prompt_with_placeholders_of_its_own_is_kept() -> None:
+    assert compose_prompt("LO", "lively melody, *, in @ style").text == "lively melody, *, in @ style"
+    assert compose_prompt(None, "lively @ melody with *").text == "lively melody with *"
+
+
+def test_tempo_in_words_is_folded_into_the_captions_octave() -> None:
+    assert rhythm_words(Tempo(112.0, 0.32, 1.0), True) == "112 bpm and first beat at 0.32 seconds"
+    assert rhythm_words(Tempo(160.0, 0.2, 1.0), True) == "80 bpm and first beat at 0.20 seconds"
+    # At 50 bpm the first beat may come at 1.1 s; at 100 bpm (a beat each 0.6 s) one comes at 0.5 s.
+    assert rhythm_words(Tempo(50.0, 1.1, 1.0), True) == "100 bpm and first beat at 0.50 seconds"
+    assert rhythm_words(Tempo(160.0, 0.2, 1.0), False) == "160 bpm"
+    assert rhythm_words(None, True) == "a steady beat"
+
+
+class Letters:
+    """A stand-in tokenizer: one token a word, numbered by its length."""
+
+    bos_token_id, eos_token_id, pad_token_id = 100, 101, 102
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": [len(word) for word in text.split()]}
+
+
+def test_placeholders_survive_beside_commas_and_are_counted_where_they_stand() -> None:
+    ids, places = tokenize(Letters(), "a @ music, *,and *", ("@", "*"), 12)  # type: ignore[arg-type]
+    assert ids == [100, 1, 1, 6, 1, 4, 1, 101, 102, 102, 102, 102]
+    assert places == {"@": [2], "*": [4, 6]}
+
+
+def test_a_placeholder_beyond_the_length_is_cut_with_the_text() -> None:
+    ids, places = tokenize(Letters(), "aa bb cc *", ("*",), 5)  # type: ignore[arg-type]
+    assert ids == [100, 2, 2, 2, 101]
+    assert places == {"*": []}
+
+
+@pytest.mark.parametrize("name", ["lock", "Lock", "LO", "locking", "lo"])
+def test_genres_by_name_and_code(name: str) -> None:
+    assert genre_code(name) == "LO"
+
+
+def test_an_unknown_genre_lists_the_ten() -> None:
+    with pytest.raises(UsageError, match=r"waltz.*break \(BR\).*waack \(WA\)"):
+        genre_code("waltz")
+
+
+def test_one_hot_follows_the_sorted_codes() -> None:
+    rows = one_hot(["BR", "LO", "WA"])
+    assert rows.argmax(1).tolist() == [0, 6, 9]
+    assert rows.sum(1).tolist() == [1, 1, 1]
