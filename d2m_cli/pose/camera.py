@@ -7,6 +7,7 @@ few of its corners are left; so a camera on a tripod gathers no drift, however l
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,15 @@ from numpy.typing import NDArray
 from d2m_cli.pose.geometry import apply_affine, invert_affine
 from d2m_cli.pose.track import CameraMotion
 
-MOST_CORNERS = 400
+TILES = (3, 4)
+"""Rows and columns of tiles; each gives its own corners, so that one busy spot can't stand for the whole picture."""
+
+MOST_CORNERS = 32
+"""Corners of one tile."""
+
+LEAST_EDGE = 3e-4
+"""Smaller eigenvalue of the gradients (OpenCV's scale) from which a corner is more than camera noise."""
+
 FEWEST_CORNERS = 16
 """Fewer followed corners than this say nothing about the whole picture."""
 
@@ -132,9 +141,17 @@ def _key_frame(grey: NDArray[np.uint8], boxes: NDArray[Any], to_first: NDArray[n
     mask = np.full(grey.shape, 255, np.uint8)
     for x0, y0, x1, y1 in np.round(boxes).astype(int):
         mask[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 0
-    corners = cv2.goodFeaturesToTrack(grey, MOST_CORNERS, 0.01, 8, mask=mask)
-    points = np.zeros((0, 2), np.float32) if corners is None else np.asarray(corners, np.float32).reshape(-1, 2)
-    return _KeyFrame(grey, points, to_first)
+    mask[cv2.cornerMinEigenVal(grey, 3) < LEAST_EDGE] = 0
+    points = [np.zeros((0, 2), np.float32)]
+    rows, columns = (
+        np.linspace(0, length, count + 1).astype(int) for length, count in zip(grey.shape, TILES, strict=True)
+    )
+    for y0, y1 in itertools.pairwise(rows):
+        for x0, x1 in itertools.pairwise(columns):
+            corners = cv2.goodFeaturesToTrack(grey[y0:y1, x0:x1], MOST_CORNERS, 0.01, 8, mask=mask[y0:y1, x0:x1])
+            if corners is not None:
+                points.append(np.asarray(corners, np.float32).reshape(-1, 2) + np.array([x0, y0], np.float32))
+    return _KeyFrame(grey, np.concatenate(points), to_first)
 
 
 def _register(

@@ -52,6 +52,8 @@ class OnnxModel:
             raise UsageError(f"there is no device {device!r}; choose one of {', '.join(DEVICES)}")
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
+        if device == "cuda" and not gpu_is_visible():
+            raise UsageError("--device cuda: no NVIDIA GPU is visible here; use --device cpu or auto")
         self.path = path
         self.sha256 = file_sha256(path)
         self._session = _open(path, device, threads)

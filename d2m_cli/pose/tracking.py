@@ -37,6 +37,12 @@ REACH = 1.2
 COLOUR_SPREAD = 18.0
 """Difference of CIE Lab colours at which two patches stop looking alike."""
 
+OTHER_CLOTHES = 0.3
+"""Likeness of colours below which somebody who was out of sight is not taken for the same person."""
+
+OUT_OF_SIGHT = 0.5
+"""Seconds without a detection after which clothes decide alone."""
+
 APART = 0.25
 """Overlap of boxes up to which colours are read: beyond it they may be the other person's."""
 
@@ -146,7 +152,8 @@ def _costs(
     seen = np.isfinite(alike)
     total = sum(weight * cue for weight, cue in zip(weights, cues, strict=True)) + 1.5 * np.where(seen, alike, 0)
     cost = 1 - total / (sum(weights) + 1.5 * seen)
-    return np.where(distance > reach, 2.0, cost)
+    changed = seen & (alike < OTHER_CLOTHES) & (time - track.times[-1] > OUT_OF_SIGHT)
+    return np.where((distance > reach) | changed, 2.0, cost)
 
 
 def _joint_likeness(track: Track, expected: NDArray[np.float64], keypoints: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -256,6 +263,8 @@ def _join_cost(first: Track, second: Track) -> float:
     if distance > reach:
         return 2.0
     alike = float(colour_likeness(first.colours, second.colours[None])[0])
+    if alike < OTHER_CLOTHES:
+        return 2.0
     near = 1 - distance / reach
     return 1 - (near if np.isnan(alike) else (near + 2 * alike) / 3)
 
