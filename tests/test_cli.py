@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,14 +36,18 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
         "    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
     )
-    quickest = float("inf")
-    for _ in range(3):
-        begun = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        quickest = min(quickest, time.perf_counter() - begun)
-        assert done.stderr.strip() == "[]"
-        assert "generate" in done.stdout
-    assert quickest < 1.0
+    spent = processor_seconds()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "generate" in done.stdout
+    # Of the processor, not of the clock: the machine may be busy with other things.
+    assert processor_seconds() - spent < 1.0
+
+
+def processor_seconds() -> float:
+    """Time that all finished child processes have computed."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_each_subcommand_has_help(invoke) -> None:

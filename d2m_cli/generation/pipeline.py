@@ -186,6 +186,7 @@ def load_models(choice: Choice, encoders: Path | None, device: str, options: Gen
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
+    _quiet_libraries()
     backbone = open_backbone(choice, device)
     loaded = None
     if encoders is not None:
@@ -193,6 +194,15 @@ def load_models(choice: Choice, encoders: Path | None, device: str, options: Gen
         loaded.check(backbone)
     poses = PoseEstimator(PoseOptions(dancers=options.dancers, device=device))
     return Models(poses, backbone, loaded, loaded.sha256 if loaded else "")
+
+
+def _quiet_libraries() -> None:
+    """No bars of the libraries' own beside ours."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
 
 
 def weights_stamp(choice: Choice, encoders: Path | None) -> dict[str, Any]:
