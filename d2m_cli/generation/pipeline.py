@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
-    from d2m_cli.pose.track import Poses
+    from d2m_cli.pose.track import Poses, PoseSource
 
 FORMAT = "d2m-music"
 FORMAT_VERSION = 1
@@ -237,6 +237,7 @@ def generate_for_video(job: Job, models: Models, options: GenerateOptions, repor
     OutputError
         A result can't be written.
     """
+    from d2m_cli.media.mux import picture_seconds
     from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 
     def looking(step: str, fraction: float = 0.0) -> None:
@@ -248,12 +249,12 @@ def generate_for_video(job: Job, models: Models, options: GenerateOptions, repor
     poses = models.poses.estimate(job.path, looking)
     grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
     rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
-    # The picture's length rules, not the last peak's.
-    music, takes = compose(rhythm, poses.duration, models, options, job.content, playing)
+    seconds = picture_seconds(job.path)
+    music, takes = compose(rhythm, seconds, models, options, job.content, playing)
     report("writing", 0.96)
     notes = write_artefacts(job, music)
     if ".json" in job.artefacts:
-        document = describe(job, models, options, poses, rhythm, music, takes, notes)
+        document = describe(job, models, options, poses.source, rhythm, music, takes, notes)
         with atomic_path(job.artefacts[".json"]) as part:
             part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     tempo = f"{rhythm.tempo.bpm:.1f} bpm" if rhythm.tempo is not None else "no steady tempo"
@@ -401,18 +402,18 @@ def describe(
     job: Job,
     models: Models,
     options: GenerateOptions,
-    poses: Poses,
+    source: PoseSource | None,
     rhythm: Rhythm,
     music: Music,
     takes: Sequence[Take],
     notes: Mapping[str, Any],
 ) -> dict[str, Any]:
     """All that made one piece of music, as values that JSON can hold; times in seconds."""
-    backbone, source = models.backbone, poses.source
+    backbone = models.backbone
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "video": {"file": job.path.name, "content": job.content, "seconds": poses.duration},
+        "video": {"file": job.path.name, "content": job.content, "seconds": music.seconds},
         "settings": asdict(options),
         "models": {
             "backbone": {"name": backbone.name, "sha256": backbone.fingerprint, "licence": backbone.licence},

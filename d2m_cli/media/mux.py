@@ -93,6 +93,19 @@ def mux(video: Path, samples: Samples, sample_rate: int, out: Path) -> MuxResult
     return MuxResult(out, False, f"picture encoded anew as H.264: {reason}{sound_note}", timeline.seconds)
 
 
+def picture_seconds(video: Path) -> float:
+    """Length of a video's picture in seconds, from the start of the container to the end of the last frame.
+
+    Counted from the packets, without decoding: headers round, and know nothing of a picture that starts late.
+
+    Raises
+    ------
+    VideoError
+        The video can't be read.
+    """
+    return _read_timeline(video).seconds
+
+
 @dataclass(frozen=True)
 class _Timeline:
     """When the picture starts and ends, and what keeps it from being copied."""

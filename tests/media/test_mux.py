@@ -12,7 +12,7 @@ import pytest
 
 from d2m_cli.errors import VideoError
 from d2m_cli.media.audio import load_audio
-from d2m_cli.media.mux import AAC_FRAME, mux
+from d2m_cli.media.mux import AAC_FRAME, mux, picture_seconds
 
 CLICKS = (0.1, 0.35, 0.77, 0.95)
 
@@ -74,6 +74,16 @@ def test_picture_is_copied_bit_for_bit_with_its_times(make_video, tmp_path: Path
     assert stamps(result.path) == stamps(video)
     assert packet_bytes(result.path) == packet_bytes(video)
     np.testing.assert_allclose([float(t) for t in stamps(result.path)], uneven, atol=1e-4)
+
+
+def test_length_counts_from_the_start_of_the_container(make_video, tmp_path: Path) -> None:
+    # Sound from 0 to 1.5 s, the picture from 0.5 s: its last frame starts at 1.46 s and is shown for 0.04 s.
+    times = [0.5 + i / 25 for i in range(25)]
+    video = make_video(tmp_path / "late.mp4", times=times, sound=np.zeros(66150, np.float32))
+    assert picture_seconds(video) == pytest.approx(1.5, abs=0.001)
+    result = mux(video, clicks(44100, 1.5), 44100, tmp_path / "out.mp4")
+    np.testing.assert_allclose([float(t) for t in stamps(result.path)], times, atol=1e-3)
+    assert result.note == "picture copied"
 
 
 def test_rotation_is_kept(make_video, turn_video: Callable[[Path], None], tmp_path: Path) -> None:
