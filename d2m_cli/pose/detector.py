@@ -40,7 +40,10 @@ class Detector(Protocol):
 
 
 class RTMDet:
-    """RTMDet with its suppression inside the graph: ``dets`` (n, k, 5) and ``labels`` (n, k), label 0 a person."""
+    """RTMDet with its suppression inside the graph: ``dets`` (1, k, 5) and ``labels`` (1, k), label 0 a person.
+
+    One picture a call: the number k differs from picture to picture, and the graph's suppression takes no batch.
+    """
 
     def __init__(self, model: OnnxModel, name: str) -> None:
         self.model, self.name = model, name
@@ -49,9 +52,10 @@ class RTMDet:
     def detect(self, frames: NDArray[np.uint8], least: float) -> list[Detections]:
         """See `Detector`."""
         pictures, back = _prepare(frames, self._size)
-        outputs = dict(zip(self.model.outputs, self.model(pictures), strict=True))
         found = []
-        for rows, labels in zip(outputs["dets"], outputs["labels"], strict=True):
+        for picture in pictures:
+            outputs = dict(zip(self.model.outputs, self.model(picture[None]), strict=True))
+            rows, labels = outputs["dets"][0], outputs["labels"][0]
             people = rows[(labels == 0) & (rows[:, 4] >= least)].astype(np.float64)
             found.append(Detections(_carry(back, people[:, :4]), people[:, 4]))
         return found
@@ -158,6 +162,8 @@ def load_detector(spec: str, device: str, batch: int, threads: int, side: int) -
         return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch, threads), side)
     path = Path(spec)
     model = OnnxModel(path, device, batch, threads)
+    if set(model.outputs) == {"dets", "labels"}:
+        model.batch = 1
     if len(model.input_shape) == 4 and model.input_shape[1] == 3:
         if set(model.outputs) == {"dets", "labels"}:
             return RTMDet(model, path.stem)

@@ -199,9 +199,8 @@ class PoseEstimator:
         """
         told: Report = report or _silent
         reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder)
-        held: list[FrameChunk] | None = [] if reader.info.frames <= self.options.max_frames_in_memory else None
         step = self._detection_step(reader.info.fps)
-        tracks, times, camera = self._look(reader, held, step, told)
+        tracks, times, camera, held = self._look(reader, step, told)
         duration = max(reader.info.duration, float(times[-1] - times[0]))
         chosen = choose(tracks, self.options.dancers, duration)
         if not chosen:
@@ -221,9 +220,10 @@ class PoseEstimator:
         return max(1, round(fps * DETECT_EVERY[2 if several else 1]))
 
     def _look(
-        self, reader: VideoReader, held: list[FrameChunk] | None, step: int, told: Report
-    ) -> tuple[list[Track], NDArray[np.float64], CameraMotion | None]:
-        """First pass: tracks (most prominent first), times of all frames, camera motion."""
+        self, reader: VideoReader, step: int, told: Report
+    ) -> tuple[list[Track], NDArray[np.float64], CameraMotion | None, list[FrameChunk] | None]:
+        """First pass: tracks (most prominent first), times of all frames, camera motion, and the frames if few."""
+        held: list[FrameChunk] | None = [] if reader.info.frames <= self.options.max_frames_in_memory else None
         tracker = Tracker()
         camera = _CameraPass() if self.options.camera else None
         times: list[NDArray[np.float64]] = []
@@ -245,7 +245,7 @@ class PoseEstimator:
             told("looking for dancers", 0.4 * min(1.0, (chunk.start + len(chunk.times)) / max(1, reader.info.frames)))
         stamps = np.concatenate(times)
         motion = camera.finish(stamps, _scale(reader)) if camera is not None else None
-        return tracker.finish(), stamps, motion
+        return tracker.finish(), stamps, motion, held
 
     def _find_joints(
         self,

@@ -25,7 +25,7 @@ def read(path: Path, decoder: str, longest: int | None = None, chunk: int = 7) -
     return np.concatenate([part.frames for part in chunks]), np.concatenate([part.times for part in chunks])
 
 
-def corner_video(path: Path, count: int = 12, size: tuple[int, int] = (160, 96)) -> Path:
+def corner_video(path: Path, count: int = 12, size: tuple[int, int] = (320, 192)) -> Path:
     """Black, with a white quarter at the top left."""
     import av
 
@@ -40,7 +40,7 @@ def corner_video(path: Path, count: int = 12, size: tuple[int, int] = (160, 96))
     return path
 
 
-def turn(path: Path, degrees: int, size: tuple[int, int] = (160, 96)) -> None:
+def turn(path: Path, degrees: int, size: tuple[int, int] = (320, 192)) -> None:
     """Write a display matrix for a clockwise turn into the track header (ISO/IEC 14496-12)."""
     one, (width, height) = 1 << 16, size
     matrices = {
@@ -88,10 +88,10 @@ def test_rotation(tmp_path: Path, decoder: str, degrees: int, corner: tuple[int,
         turn(path, degrees)
     info = probe(path)
     assert info.rotation == degrees
-    assert (info.width, info.height) == ((160, 96) if degrees % 180 == 0 else (96, 160))
-    frames, _ = read(path, decoder, longest=80)
+    assert (info.width, info.height) == ((320, 192) if degrees % 180 == 0 else (192, 320))
+    frames, _ = read(path, decoder, longest=160)
     height, width = frames.shape[1:3]
-    assert (width, height) == ((80, 48) if degrees % 180 == 0 else (48, 80))
+    assert (width, height) == ((160, 96) if degrees % 180 == 0 else (96, 160))
     quarters = frames[0].reshape(2, height // 2, 2, width // 2, 3).mean(axis=(1, 3, 4))
     assert np.unravel_index(quarters.argmax(), (2, 2)) == corner
     assert quarters.max() > 240
