@@ -18,7 +18,7 @@ from d2m_cli.rhythm.tempo import TOLERANCE, estimate_tempo, signed_phase
 Array = NDArray[np.float64]
 SHARE, SHARE_ON_BEAT, SHARE_BETWEEN = 0.3, 0.15, 0.4
 """How far an accent must stand out, as a share of the strongest around it: at first; then on a beat, and between."""
-CLEAR_BEAT = 0.5
+CLEAR_BEAT = 0.4
 """Confidence from which a beat is trusted to tell faint accents from chance."""
 MODES = ("stable", "paper", "published")
 
@@ -122,9 +122,9 @@ def settle_accents(accents: Accents, envelope: Array, rate: float) -> Array:
 
 
 def combine(envelopes: list[Array], weights: list[float]) -> Array:
-    """Sum of envelopes by weight, each first brought to the loudness of the first, in the unit of the first.
+    """Mean of envelopes by weight, each first brought to the loudness of the loudest, (n,).
 
-    One dancer's envelope comes back as it is.
+    Dancers who hardly move have no say; one dancer's envelope comes back as it is.
     """
     loud = [loudness(envelope) for envelope in envelopes]
     kept = [(e, w, x) for e, w, x in zip(envelopes, weights, loud, strict=True) if w > 0.0 and x > 0.0]

@@ -99,7 +99,7 @@ def fit_grid(peaks: Array, weights: Array, envelope: Array, rate: float, lowest:
     score = score * (0.5 + 0.5 * np.maximum(*repeats))
     best = float(frequencies[int(np.argmax(score))])
     period, first = refine(peaks, weights, 1.0 / best)
-    return Tempo(60.0 / period, first, grid_confidence(peaks, weights, period, first))
+    return Tempo(60.0 / period, first, grid_confidence(peaks, weights, period, first, searched=span))
 
 
 def candidate_frequencies(lowest: float, highest: float, span: float) -> Array:
@@ -173,15 +173,35 @@ def signed_phase(times: Array, period: float) -> Array:
     return np.asarray((times + 0.5 * period) % period - 0.5 * period, dtype=np.float64)
 
 
-def grid_confidence(peaks: Array, weights: Array, period: float, first: float) -> float:
-    """Share of the peaks on the grid's beats (half beats count half) beyond chance and beyond what any fit gains.
+def grid_confidence(peaks: Array, weights: Array, period: float, first: float, searched: float = 0.0) -> float:
+    """Share of the peaks on the grid's beats (half beats count half) beyond chance.
 
-    0 is what peaks at random get, 1 is every peak on a beat. Two peaks always fit some grid, so they prove nothing.
+    Parameters
+    ----------
+    peaks, weights
+        (p,) seconds, and how much each counts.
+    period, first
+        The grid in seconds.
+    searched
+        Seconds of peaks over which this grid was found to be the best of all; 0 for a grid that was given. The best of
+        many grids fits peaks at random, too: what it gains grows with the logarithm of their number, and shrinks with
+        the number of peaks.
+
+    Returns
+    -------
+    0, about what peaks at random get, to nearly 1, every one of many peaks on a beat.
     """
     tolerance = min(TOLERANCE, 0.12 * period)
     late = np.abs(signed_phase(peaks - first, period))
     worth = np.where(late <= tolerance, 1.0, np.where(0.5 * period - late <= tolerance, 0.5, 0.0))
     share = float(worth @ weights / weights.sum())
-    chance = 1.5 * 2.0 * tolerance / period
+    covered = 2.0 * tolerance / period
+    chance = 1.5 * covered
+    if searched > 0.0:
+        spread = np.sqrt(1.25 * covered - chance**2)
+        grids = max((HIGHEST_BPM - LOWEST_BPM) / 60.0 * searched / covered, 1.0)
+        chance += spread * np.sqrt(2.0 * np.log(grids) / len(peaks))
+    if chance >= 0.95:
+        return 0.0
     proven = (len(peaks) - 2.0) / len(peaks)
     return float(np.clip((share - chance) / (1.0 - chance) * proven, 0.0, 1.0))
