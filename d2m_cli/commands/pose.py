@@ -9,7 +9,9 @@ import typer
 
 
 def pose(
-    videos: Annotated[list[Path], typer.Argument(help="Videos, and folders that are searched all the way down.")],
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEOS...", help="Videos, and folders that are searched all the way down.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pose files; mirrors the input.")] = Path(
         "poses"
     ),
