@@ -2,8 +2,8 @@
 
     python examples/check_videos.py --model movenet-thunder.onnx [stem ...]
 
-Every frame is letterboxed onto a square and shown to the network once. Where two dance, each is cropped by their own
-ground truth first, for the network knows one person only. Prints one line a dancer:
+Every frame (or every n-th, `--every n`) is letterboxed onto a square and shown to the network once. Where two dance,
+each is cropped by their own ground truth first, for the network knows one person only. Prints one line a dancer:
 
 found    share of frames with at least 12 joints of score 0.3 or more
 pck      PCK@0.2: share of joints nearer to the truth than a fifth of the torso (left shoulder to right hip)
@@ -18,13 +18,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 VIDEOS = Path(__file__).parent / "videos"
 
@@ -33,7 +34,7 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
     """RGB frames of a video."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+            yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
 def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -70,7 +71,7 @@ def box_around(points: Array, margin: float = 0.25) -> tuple[int, int, int]:
     return int(centre[0] - side / 2), int(centre[1] - side / 2), side
 
 
-def measure(session: onnxruntime.InferenceSession, stem: str, folder: Path) -> Iterator[dict[str, object]]:
+def measure(session: onnxruntime.InferenceSession, stem: str, folder: Path, every: int) -> Iterator[dict[str, object]]:
     """One row of figures for each dancer of a video."""
     truth = json.loads((folder / f"{stem}.truth.json").read_text(encoding="utf-8"))
     with np.load(folder / truth["keypoints"], allow_pickle=False) as stored:
@@ -82,12 +83,15 @@ def measure(session: onnxruntime.InferenceSession, stem: str, folder: Path) -> I
     frames = 0
     for t, image in enumerate(read_frames(folder / f"{stem}.mp4")):
         frames += 1
+        if t % every:
+            continue
         for i in range(len(keypoints)):
             box = whole if len(keypoints) == 1 else box_around(keypoints[i, t])
             found[i, t] = detect(session, image, box)
     if frames != truth["frames"]:
         raise ValueError(f"{stem}.mp4 has {frames} frames, its truth {truth['frames']}")
-    for i, real in enumerate(keypoints):
+    found = found[:, ::every]
+    for i, real in enumerate(keypoints[:, ::every]):
         torso = np.linalg.norm(real[:, 5] - real[:, 12], axis=1)
         error = np.linalg.norm(found[i, ..., :2] - real, axis=-1) / torso[:, None]
         confident = found[i, ..., 2] >= 0.3
@@ -107,12 +111,13 @@ def main() -> int:
     parser.add_argument("stems", nargs="*", help="videos to check (default all)")
     parser.add_argument("--model", type=Path, required=True, help="MoveNet single-pose network as ONNX")
     parser.add_argument("--videos", type=Path, default=VIDEOS)
+    parser.add_argument("--every", type=int, default=1, help="measure every n-th frame")
     options = parser.parse_args()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(options.model), settings, providers=["CPUExecutionProvider"])
     for stem in options.stems or sorted(path.stem for path in options.videos.glob("*.mp4")):
-        for row in measure(session, stem, options.videos):
+        for row in measure(session, stem, options.videos, options.every):
             print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
     return 0
 

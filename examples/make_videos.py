@@ -5,7 +5,13 @@ Needs Python 3.10 or later with numpy, scipy, numba, av, torch (a CPU build will
     pip install numpy scipy numba av torch anny==0.6.2
     python examples/make_videos.py                  # every dance, into examples/videos
     python examples/make_videos.py lock_112         # one of them
+    python examples/make_videos.py --capture humanoid_dance.npz     # the recorded dance
     python examples/make_videos.py --bodies         # the keypoint tables in examples/dance/bodies.npz
+
+The recorded dance is a file of the isaaclab wheel (BSD-3-Clause), `contrib/humanoid_amp/motions/humanoid_dance.npz`;
+take it out of what this fetches, there is no need to install it::
+
+    pip download --no-deps --python-version 3.12 --only-binary=:all: isaaclab==3.0.0
 
 Everything follows from the seeds in `dance/choreography.py`: the same versions of the packages give the same frames.
 Beside `<stem>.mp4` it writes `<stem>.truth.json` and `<stem>.keypoints.npz`; examples/README.md describes both.
@@ -22,6 +28,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from dance.capture import captured_dance
 from dance.choreography import DANCES, Dance
 from numpy.typing import NDArray
 
@@ -55,7 +62,7 @@ def write_truth(dance: Dance, folder: Path) -> None:
         "size": list(dance.camera.size),
         "genre": dance.genre,
         "bpm": dance.bpm,
-        "beats": None if dance.bpm is None else [round(float(t), 4) for t in dance.beats()],
+        "beats": None if dance.bpm is None else [round(float(t), 6) for t in dance.beats()],
         "dancers": [
             {
                 "body": dance.dancers[i].body,
@@ -75,7 +82,12 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help=f"dances to make (default all): {', '.join(DANCES)}")
     parser.add_argument("--out", type=Path, default=VIDEOS, help="folder to write to")
     parser.add_argument("--crf", type=int, default=26, help="H.264 quality; lower is larger")
-    parser.add_argument("--truth-only", action="store_true", help="write the ground truth without drawing; needs no Anny")
+    parser.add_argument(
+        "--truth-only", action="store_true", help="write the ground truth without drawing; needs no Anny"
+    )
+    parser.add_argument(
+        "--capture", type=Path, metavar="NPZ", help="make the recorded dance from this motion file instead"
+    )
     parser.add_argument("--bodies", action="store_true", help="write the keypoint tables of the bodies and stop")
     options = parser.parse_args()
     unknown = sorted(set(options.names) - set(DANCES))
@@ -90,13 +102,15 @@ def main() -> int:
             save_skeletons(factory)
             return 0
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.names or DANCES:
-        dance = DANCES[name]
+    dances = (
+        [captured_dance(options.capture)] if options.capture else [DANCES[name] for name in options.names or DANCES]
+    )
+    for dance in dances:
         write_truth(dance, options.out)
         if options.truth_only:
             continue
         started = time.monotonic()
-        path = options.out / f"{name}.mp4"
+        path = options.out / f"{dance.name}.mp4"
         encode(path, frames(dance, factory), dance.fps, dance.camera.size, options.crf)
         spent = (time.monotonic() - started) / len(dance.times())
         print(f"{path}: {path.stat().st_size / 1e3:.0f} kB, {spent:.2f} s a frame", file=sys.stderr)

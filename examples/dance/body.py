@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix, diags
 
+from .rotation import unit
 from .skeleton import BODIES_FILE, JOINTS, Array, Skeleton
 
 SHOE_SOLE = 0.012
@@ -94,7 +95,7 @@ class Mesh:
         blended = (self.joint_weights @ rotations.reshape(len(JOINTS), 9)).reshape(-1, 3, 3)
         vertices = np.einsum("vab,vb->va", blended, self.vertices) + self.joint_weights @ translations
         normals = np.einsum("vab,vb->va", blended, self.normals)
-        return vertices, normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+        return vertices, unit(normals)
 
 
 class BodyFactory:
@@ -129,7 +130,7 @@ class BodyFactory:
         values = self._model.vertex_bone_weights.double().numpy()
         for column in range(indices.shape[1]):
             np.add.at(weights, (np.arange(count), self._groups[indices[:, column]]), values[:, column])
-        return weights / weights.sum(1, keepdims=True)
+        return np.asarray(weights / weights.sum(1, keepdims=True))
 
     def skeleton(self, shape: Shape) -> Skeleton:
         """Joints and keypoint tables of a body."""
@@ -158,12 +159,8 @@ def save_skeletons(factory: BodyFactory) -> None:
         skeleton = factory.skeleton(shape)
         tables[f"{name}/heads"] = skeleton.heads.astype(np.float32)
         # Regressor weights under 1e-7 move no keypoint by a micron, and as zeros they compress.
-        tables[f"{name}/points"] = np.where(np.abs(skeleton.keypoint_points) < 1e-7, 0, skeleton.keypoint_points).astype(
-            np.float32
-        )
-        tables[f"{name}/weights"] = np.where(
-            np.abs(skeleton.keypoint_weights) < 1e-7, 0, skeleton.keypoint_weights
-        ).astype(np.float32)
+        for table, values in (("points", skeleton.keypoint_points), ("weights", skeleton.keypoint_weights)):
+            tables[f"{name}/{table}"] = np.where(np.abs(values) < 1e-7, 0, values).astype(np.float32)
     np.savez_compressed(BODIES_FILE, allow_pickle=False, **tables)
 
 
@@ -185,7 +182,8 @@ def _group_bones(labels: list[str], parents: list[int]) -> NDArray[np.int64]:
 
 
 def _share(weights: Array, *prefixes: str) -> Array:
-    return weights[:, [i for i, name in enumerate(JOINTS) if name.startswith(prefixes)]].sum(1)
+    columns = [i for i, name in enumerate(JOINTS) if name.startswith(prefixes)]
+    return np.asarray(weights[:, columns].sum(1))
 
 
 def _clothes(vertices: Array, weights: Array, bone: dict[str, Array], cut: Cut) -> Array:
@@ -251,10 +249,10 @@ def _dress(vertices: Array, triangles: NDArray[np.int32], fields: Array, cut: Cu
     normals = _normals(cloth, triangles)
     for _ in range(4):
         normals = neighbours @ normals
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    normals = unit(normals)
 
     def ramp(field: Array, width: float) -> Array:
-        return np.clip(field / width, 0, 1)
+        return np.asarray(np.clip(field / width, 0, 1))
 
     offset = np.maximum.reduce(
         [
@@ -267,14 +265,12 @@ def _dress(vertices: Array, triangles: NDArray[np.int32], fields: Array, cut: Cu
     )[:, None]
     cloth = cloth + offset * normals
     cloth[:, 2] = np.maximum(cloth[:, 2], 0.0)
-    return cloth
+    return np.asarray(cloth)
 
 
 def _normals(vertices: Array, triangles: NDArray[np.int32]) -> Array:
     corners = vertices[triangles]
     face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     count = len(vertices)
-    total = np.column_stack(
-        [sum(np.bincount(triangles[:, c], face[:, a], count) for c in range(3)) for a in range(3)]
-    )
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+    total = np.column_stack([sum(np.bincount(triangles[:, c], face[:, a], count) for c in range(3)) for a in range(3)])
+    return unit(total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,8 +57,6 @@ class Camera:
 
     def scaled(self, factor: int) -> Camera:
         """The same view with `factor` times as many pixels each way."""
-        from dataclasses import replace
-
         return replace(self, size=(self.size[0] * factor, self.size[1] * factor), focal=self.focal * factor)
 
     def describe(self) -> dict[str, object]:

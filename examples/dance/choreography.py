@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .figure import Motion, solve
 from .moves import FAMILIES
 from .skeleton import Array, load_skeleton
 from .stage import Stage
-from .timeline import MARGIN, Accent, beat_times, plan_accents
+from .timeline import Accent, beat_times, plan_accents
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Dance:
     name
         Stem of its files.
     genre
-        One of AIST's ten genres.
+        One of AIST's ten genres, or None where nobody named it.
     bpm, first_beat, seconds
-        Tempo of the music it is danced to, time of the first beat, length.
+        Tempo of the music it is danced to (None where it is not known), time of the first beat, length.
     parts
         Move families and how many beats each lasts; they repeat until the end.
     dancers
@@ -80,13 +81,13 @@ class Dance:
     """
 
     name: str
-    genre: str
-    bpm: float
+    genre: str | None
+    bpm: float | None
     first_beat: float
     seconds: float
     parts: tuple[tuple[str, int], ...]
     dancers: tuple[Dancer, ...]
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
     fps: int = 30
     seed: int = 0
     jitter: float = 0.010
@@ -94,16 +95,20 @@ class Dance:
     off: float = 0.05
 
     def beats(self) -> Array:
-        """Times of the music's beats in seconds."""
+        """Times of the music's beats in seconds; none where the tempo is not known."""
+        if self.bpm is None:
+            return np.zeros(0)
         return beat_times(self.bpm, self.first_beat, self.seconds)
 
     def times(self, fps: float | None = None) -> Array:
         """Time of each frame in seconds."""
         rate = fps or self.fps
-        return np.arange(int(round(self.seconds * rate))) / rate
+        return np.arange(round(self.seconds * rate)) / rate
 
     def accents(self, dancer: int = 0) -> list[Accent]:
         """What one dancer dances of the beat, in and around the clip."""
+        if self.bpm is None:
+            return []
         rng = np.random.default_rng([self.seed, dancer, 0])
         return plan_accents(self.bpm, self.first_beat, self.seconds, rng, self.jitter, self.missed, self.off)
 
@@ -121,7 +126,7 @@ class Dance:
         _dance_parts(stage, accents, self.parts)
         stage.sway()
         motion = stage.motion(times)
-        if who.travel:
+        if who.travel and self.bpm is not None:
             motion = _travel(motion, times, who, self.bpm, self.first_beat)
         return motion
 
@@ -136,29 +141,26 @@ class Dance:
         return self.camera.project(self.world_keypoints(dancer, times), times)[..., :2]
 
 
+def _family_at(count: int, parts: tuple[tuple[str, int], ...]) -> str:
+    """Name of the family that has a beat of the repeating plan."""
+    position = count % sum(beats for _, beats in parts)
+    for name, beats in parts:
+        if position < beats:
+            return name
+        position -= beats
+    raise ValueError("parts must hold beats")
+
+
 def _dance_parts(stage: Stage, accents: list[Accent], parts: tuple[tuple[str, int], ...]) -> None:
     """Give each family its share of the accents, in turn."""
-    length = sum(beats for _, beats in parts)
-    runs: list[tuple[str, list[Accent]]] = []
-    for accent in accents:
-        position = accent.count % length
-        for name, beats in parts:
-            if position < beats:
-                break
-            position -= beats
-        if not runs or runs[-1][0] != name or (position == 0 and not accent.off and len(parts) > 1):
-            if runs and runs[-1][0] == name:
-                runs[-1][1].append(accent)
-                continue
-            runs.append((name, []))
-        runs[-1][1].append(accent)
-    for i, (name, run) in enumerate(runs):
-        following = runs[i + 1][1][:1] if i + 1 < len(runs) else []
-        # Bounces need the accent that ends the run; the next family lands there again.
+    runs = [(name, list(run)) for name, run in groupby(accents, lambda accent: _family_at(accent.count, parts))]
+    for name, run in runs:
         FAMILIES[name](stage, run)
-        on = [a for a in run if not a.off]
-        if on and following and name not in ("lock", "krump"):
-            stage.bounce([on[-1], following[0]], 0.05)
+    # Families that bounce leave the beat between two runs to neither of them.
+    for (name, run), (_, following) in pairwise(runs):
+        on, next_on = ([a for a in accents if not a.off] for accents in (run, following))
+        if on and next_on and name not in ("lock", "krump"):
+            stage.bounce([on[-1], next_on[0]], 0.05)
 
 
 def _travel(motion: Motion, times: Array, who: Dancer, bpm: float, first: float) -> Motion:
@@ -177,12 +179,12 @@ def _travel(motion: Motion, times: Array, who: Dancer, bpm: float, first: float)
 
 _ADA = Dancer("ada", Outfit(shirt=(0.82, 0.22, 0.25), trousers=(0.17, 0.2, 0.32), long_hair=True, sleeve=0.2))
 _BEN = Dancer("ben", Outfit(shirt=(0.93, 0.75, 0.2), trousers=(0.2, 0.2, 0.22), skin=(0.55, 0.38, 0.28), loose=0.02))
-_CLEO = Dancer("cleo", Outfit(shirt=(0.2, 0.55, 0.6), trousers=(0.12, 0.12, 0.14), hair=(0.35, 0.2, 0.1), long_hair=True,
-                              sleeve=0.8))  # fmt: skip
+_CLEO = Dancer("cleo", Outfit(shirt=(0.2, 0.55, 0.6), trousers=(0.12, 0.12, 0.14), hair=(0.35, 0.2, 0.1),
+                              long_hair=True, sleeve=0.8))  # fmt: skip
 _DAN = Dancer("dan", Outfit(shirt=(0.9, 0.9, 0.9), trousers=(0.35, 0.38, 0.28), skin=(0.72, 0.52, 0.40), loose=0.022,
                             stripe=(0.2, 0.3, 0.7), sleeve=0.45))  # fmt: skip
 
-_WIDE = Camera(size=(480, 480), position=(0.0, -5.6, 1.3), target=(0.0, 0.0, 0.92), focal=920.0)
+_WIDE = Camera(size=(480, 480), position=(0.0, -5.6, 1.3), target=(0.0, 0.0, 0.92), focal=830.0)
 
 DANCES: dict[str, Dance] = {
     dance.name: dance
@@ -191,13 +193,13 @@ DANCES: dict[str, Dance] = {
         Dance("lock_112", "lock", 112, 0.22, 12.0, (("lock", 32),), (_DAN,), seed=2),
         Dance("waack_124_pan", "waack", 124, 0.17, 12.0, (("waack", 16), ("wave", 8)), (_ADA,),
               Camera(size=(480, 480), pan=0.055, tilt=0.012, period=6.0), seed=3),
-        Dance("duo_96", "la style hip-hop", 96, 0.40, 12.0, (("two_step", 8), ("groove", 8)), (
-            replace(_CLEO, home=(-0.42, 0.0), travel=((3, 0, 0), (7, 0.45, 0.5), (11, 0.86, 0.0))),
-            replace(_BEN, home=(0.42, 0.0), travel=((3, 0, 0), (7, -0.45, -0.3), (11, -0.86, 0.0))),
+        Dance("duo_96", "la style hip-hop", 96, 0.40, 12.0, (("groove", 12), ("two_step", 8)), (
+            replace(_CLEO, home=(-0.54, 0.0), travel=((4, 0, 0), (7, 0.55, 0.5), (10, 1.1, 0.0))),
+            replace(_BEN, home=(0.54, 0.0), travel=((4, 0, 0), (7, -0.55, -0.3), (10, -1.1, 0.0))),
         ), _WIDE, seed=4),
         Dance("house_120_60fps", "house", 120, 0.13, 10.0, (("house", 16), ("two_step", 8)), (_CLEO,), fps=60, seed=5),
         Dance("krump_88_24fps", "krump", 88, 0.35, 12.0, (("krump", 16),), (_DAN,),
-              Camera(size=(400, 480)), fps=24, seed=6),
+              Camera(size=(400, 480), target=(0.0, 0.0, 1.0), focal=900.0), fps=24, seed=6),
         Dance("toprock_132", "break", 132, 0.09, 12.0, (("toprock", 24), ("groove", 8)), (_BEN,),
               Camera(size=(480, 480)), seed=7),
     )
@@ -206,9 +208,6 @@ DANCES: dict[str, Dance] = {
 
 
 def keypoints(name: str, fps: float, dancer: int = 0) -> Array:
-    """COCO keypoints in pixels of a dance by name as seen at `fps` frames a second, (T, 17, 2); needs numpy and scipy alone."""
+    """COCO keypoints in pixels of a dance by name, seen at `fps` frames a second, (T, 17, 2); needs no Anny."""
     dance = DANCES[name]
     return dance.pixel_keypoints(dancer, dance.times(fps))
-
-
-__all__ = ["DANCES", "MARGIN", "Dance", "Dancer", "Outfit", "keypoints"]

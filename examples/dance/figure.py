@@ -27,7 +27,8 @@ class Motion:
     feet
         Left and right, (T, 5): ankle x, y, height over the floor contact, turn to the left, heel raise.
     arms
-        Left and right, (T, 6): direction of the upper arm and of the forearm in the chest's frame, as (outward, forward, up).
+        Left and right, (T, 6): direction of the upper arm and of the forearm in the chest's frame, each as (outward,
+        forward, up).
     """
 
     pelvis: Array
@@ -121,7 +122,7 @@ def _pelvis_place(skeleton: Skeleton, motion: Motion, pelvis: Array) -> Array:
         # A foot in the air may hang short of its target; only standing feet hold the pelvis down.
         standing = np.clip(1 - foot[:, 2] / 0.12, 0, 1)
         place[:, 2] -= standing * np.maximum(place[:, 2] - limit, 0)
-    return place
+    return np.asarray(place)
 
 
 def _place_leg(builder: _Builder, skeleton: Skeleton, side: str, foot: Array, facing: Array) -> None:
@@ -165,7 +166,7 @@ def _place_arm(builder: _Builder, skeleton: Skeleton, side: str, directions: Arr
     rest_upper, rest_fore = unit(elbow - shoulder), unit(wrist - elbow)
     rest_hinge = unit(np.cross(rest_upper, rest_fore))
     swing = shortest_arc(rest_upper, upper)
-    # The plane of the bent elbow sets the twist of the upper arm; a straight arm has no plane and keeps that of its swing.
+    # The plane of the bent elbow sets the twist of the upper arm; a straight arm has none and keeps that of its swing.
     hinge = np.cross(upper, fore) + 0.2 * swing @ rest_hinge
     bent = frame(upper, hinge) @ frame(rest_upper, rest_hinge).T
     twist = to_vector(np.swapaxes(swing, 1, 2) @ bent)

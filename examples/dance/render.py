@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from .body import BodyFactory, Cut, Mesh, SHAPES
+from .body import SHAPES, BodyFactory, Cut, Mesh
 from .camera import Camera
 from .choreography import Dance, Outfit
 from .figure import Transforms, solve
@@ -34,7 +34,9 @@ class Actor:
 
 
 @numba.njit(cache=True)
-def _rasterise(points: Array, triangles: NDArray[np.int32], depth: Array, index: NDArray[np.int32], bary: Array) -> None:
+def _rasterise(
+    points: Array, triangles: NDArray[np.int32], depth: Array, index: NDArray[np.int32], bary: Array
+) -> None:
     """Fill depth, triangle number and two barycentric coordinates of the nearest triangle at every pixel."""
     height, width = depth.shape
     for f in range(triangles.shape[0]):
@@ -60,8 +62,23 @@ def _rasterise(points: Array, triangles: NDArray[np.int32], depth: Array, index:
                     bary[y, x, 1] = w
 
 
+@numba.njit(cache=True)
+def _interpolate(values: Array, triangles: NDArray[np.int32], index: NDArray[np.int32], bary: Array) -> Array:
+    """Values of vertices (V, D) at N surface points, each given by its triangle and two barycentric coordinates."""
+    mixed = np.empty((len(index), values.shape[1]))
+    for n in range(len(index)):
+        a, b, c = triangles[index[n]]
+        v, w = bary[n, 0], bary[n, 1]
+        for d in range(values.shape[1]):
+            mixed[n, d] = (1 - v - w) * values[a, d] + v * values[b, d] + w * values[c, d]
+    return mixed
+
+
 class Room:
     """Floor boards and a wall with bricks and posters: enough corners for a tracker to see how the camera moves."""
+
+    _posters = ((2.0, 1.35, 0.62, 0.85), (5.25, 1.15, 0.75, 0.95), (6.6, 1.5, 0.55, 0.7), (0.6, 1.2, 0.8, 0.8))
+    """Left edge, lower edge, width and height in metres."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 99])
@@ -72,7 +89,7 @@ class Room:
     @staticmethod
     def _noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Array:
         noise: Array = gaussian_filter(rng.normal(size=shape), size, mode="wrap")
-        return noise / noise.std()
+        return np.asarray(noise / noise.std())
 
     def _paint_wall(self, rng: np.random.Generator) -> Array:
         """128 pixels a metre, 8 m wide and 4 m high, row 0 at the floor."""
@@ -85,15 +102,16 @@ class Room:
         mortar = ((rows % 0.16) < 0.014) | ((along % 0.4) < 0.014)
         base = np.array([0.60, 0.55, 0.52]) * (1 + tone[..., None])
         base[mortar] = (0.70, 0.67, 0.64)
-        for x, y, w, h in ((2.0, 1.35, 0.62, 0.85), (5.25, 1.15, 0.75, 0.95), (6.6, 1.5, 0.55, 0.7), (0.6, 1.2, 0.8, 0.8)):
+        for x, y, w, h in self._posters:
             inside = (columns > x) & (columns < x + w) & (rows > y) & (rows < y + h)
             u, v = (columns - x) / w, (rows - y) / h
             ground, ink = rng.uniform(0.3, 0.75, 3), rng.uniform(0.15, 0.85, 3)
-            pattern = (np.hypot((u - 0.5) * w / h, v - 0.58) < 0.27) | (np.abs(v - 0.14) < 0.05) & (np.abs(u - 0.5) < 0.36)
-            base[inside] = np.where(pattern[..., None], ink, ground)[inside]
+            disc = np.hypot((u - 0.5) * w / h, v - 0.58) < 0.27
+            bar = (np.abs(v - 0.14) < 0.05) & (np.abs(u - 0.5) < 0.36)
+            base[inside] = np.where((disc | bar)[..., None], ink, ground)[inside]
         base[rows < 0.11] = (0.36, 0.31, 0.29)
         base *= 1 + 0.03 * self._noise(rng, (height, width), 6)[..., None]
-        return np.clip(base, 0, 1)
+        return np.asarray(np.clip(base, 0, 1))
 
     def _paint_floor(self, rng: np.random.Generator) -> Array:
         """96 pixels a metre, 8 m square, from (-4, -4)."""
@@ -106,10 +124,10 @@ class Room:
         grain = 0.03 * gaussian_filter(rng.normal(size=(size, size)), (9, 0.7), mode="wrap") / 0.1
         base = np.array([0.55, 0.42, 0.30]) * (1 + tone + grain)[..., None]
         base[((columns % 0.16) < 0.011) | ((along % 1.6) < 0.011)] *= 0.6
-        return np.clip(base, 0, 1)
+        return np.asarray(np.clip(base, 0, 1))
 
     def draw(self, camera: Camera, axes: Array) -> tuple[Array, Array]:
-        """Empty room seen by a camera: colours (H, W, 3), and the floor point (H, W, 2) of each pixel, NaN off the floor."""
+        """Empty room seen by a camera: colours (H, W, 3), and the floor point of each pixel (H, W, 2), else NaN."""
         if camera.pan == 0 and camera.tilt == 0 and self._still is not None:
             return self._still[0].copy(), self._still[1]
         width, height = camera.size
@@ -155,7 +173,7 @@ def _shadow(vertices: Array, ground: Array) -> Array:
     contact = np.histogram2d(cells[1], cells[0], size, ((0, size), (0, size)))[0]
     contact = np.clip(gaussian_filter(np.minimum(contact, 4.0), 1.8) / 1.2, 0, 1)
     light = ((1 - 0.45 * cast) * (1 - 0.5 * contact))[..., None]
-    inside = (np.abs(ground) < 2.95).all(-1)
+    inside = (np.abs(ground[..., 0]) < 2.95) & (np.abs(ground[..., 1]) < 2.95)
     place = ground[inside]
     kept = np.ones(inside.shape, dtype=np.float32)
     kept[inside] = _sample(light, (place[:, 1] + 3) * scale, (place[:, 0] + 3) * scale)[:, 0]
@@ -168,13 +186,13 @@ def _paint(mesh: Mesh, outfit: Outfit, rest: Array, fields: Array) -> Array:
     colour = np.tile(np.array(outfit.skin), (len(rest), 1))
     left, right, head = mesh.marks["eye.L"], mesh.marks["eye.R"], mesh.marks["head"]
     mirrored = np.column_stack([np.abs(rest[:, 0]), rest[:, 1:]])
-    face = rest[:, 1] < left[1] + 0.05
-    brow = face & (np.abs(mirrored[:, 2] - left[2] - 0.020) < 0.0045) & (np.abs(mirrored[:, 0] - left[0] - 0.003) < 0.020)
+    face = (rest[:, 1] < left[1] + 0.05) & (np.abs(rest[:, 2] - head[2]) < 0.2)
+    from_eye = mirrored - left
+    brow = face & (np.abs(from_eye[:, 2] - 0.020) < 0.0045) & (np.abs(from_eye[:, 0] - 0.003) < 0.020)
     colour[brow] = np.array(outfit.hair) * 0.8
-    mouth_z = left[2] - 0.068
-    lips = face & (np.abs(rest[:, 2] - mouth_z) < 0.007) & (mirrored[:, 0] < 0.024) & (np.abs(rest[:, 2] - head[2]) < 0.2)
+    lips = face & (np.abs(from_eye[:, 2] + 0.068) < 0.007) & (mirrored[:, 0] < 0.024)
     colour[lips] = np.array(outfit.skin) * np.array([0.85, 0.55, 0.55])
-    white = (eyes > 0.006) & (np.abs(mirrored[:, 2] - left[2]) < 0.007) & face
+    white = (eyes > 0.006) & (np.abs(from_eye[:, 2]) < 0.007) & face
     colour[white] = (0.93, 0.92, 0.9)
     for eye in (left, right):
         colour[white & (np.hypot(rest[:, 0] - eye[0], rest[:, 2] - eye[2]) < 0.0065)] = (0.12, 0.08, 0.06)
@@ -193,7 +211,7 @@ def _paint(mesh: Mesh, outfit: Outfit, rest: Array, fields: Array) -> Array:
     feet = shoes > 0
     colour[feet] = outfit.shoes
     colour[feet & (rest[:, 2] < 0.022)] = np.array(outfit.shoes) * 0.45
-    return np.clip(colour, 0, 1)
+    return np.asarray(np.clip(colour, 0, 1))
 
 
 def draw(actors: list[Actor], room: Room, camera: Camera, time: float, frame: int) -> NDArray[np.uint8]:
@@ -215,24 +233,18 @@ def draw(actors: list[Actor], room: Room, camera: Camera, time: float, frame: in
         index[:] = -1
         _rasterise(large.project(vertices[None], instant)[0], actor.mesh.triangles, depth, index, bary)
         seen = index >= 0
-        corners = actor.mesh.triangles[index[seen]]
-        v, w = bary[seen].T
-        mix = np.stack([1 - v - w, v, w], axis=1)
-
-        def interpolate(values: Array, corners: Array = corners, mix: Array = mix) -> Array:
-            mixed: Array = (values[corners] * mix[..., None]).sum(1)
-            return mixed
-
-        colour = _paint(actor.mesh, actor.outfit, interpolate(actor.mesh.body), interpolate(actor.mesh.fields))
-        normal = unit(interpolate(normals))
-        towards = unit(np.array(camera.position) - interpolate(vertices))
+        surface = np.hstack([actor.mesh.body, actor.mesh.fields, normals, vertices])
+        points = _interpolate(surface, actor.mesh.triangles, index[seen], bary[seen])
+        colour = _paint(actor.mesh, actor.outfit, points[:, :3], points[:, 3:8])
+        normal = unit(points[:, 8:11])
+        towards = unit(np.array(camera.position) - points[:, 11:])
         lambert = np.clip(normal @ LIGHT, 0, None)
         sky = 0.5 + 0.5 * normal[:, 2]
         rim = (1 - np.clip((normal * towards).sum(1), 0, 1)) ** 3
         shade = 0.30 + 0.18 * sky + 0.62 * lambert + 0.10 * rim
         picture[seen] = colour * shade[:, None]
     shape = (height // SUPERSAMPLING, SUPERSAMPLING, width // SUPERSAMPLING, SUPERSAMPLING, 3)
-    blocks = np.clip(picture, 0, 1).reshape(shape)
+    blocks = np.clip(picture, 0, 1, out=picture).reshape(shape)
     small = (blocks[:, 0, :, 0] + blocks[:, 1, :, 0] + blocks[:, 0, :, 1] + blocks[:, 1, :, 1]) / SUPERSAMPLING**2
     return np.round(small**0.9 * 255).astype(np.uint8)
 

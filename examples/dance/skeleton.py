@@ -1,7 +1,7 @@
 """The 26-joint skeleton that the choreography moves, and the 17 COCO keypoints that hang on it.
 
-World axes: x to the right of the picture, y away from the camera, z up, metres, floor at z = 0. A dancer in rest faces the
-camera (-y), so the dancer's left is +x.
+World axes: x to the right of the picture, y away from the camera, z up, metres, floor at z = 0. A dancer in rest faces
+the camera (-y), so the dancer's left is +x.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 JOINTS: tuple[str, ...] = (
     "root", "spine05", "spine04", "spine03", "spine02", "spine01", "neck01", "head",
@@ -22,7 +23,7 @@ JOINTS: tuple[str, ...] = (
     "upperleg01.L", "lowerleg01.L", "foot.L", "toe.L",
     "upperleg01.R", "lowerleg01.R", "foot.R", "toe.R",
 )  # fmt: skip
-"""Joints by the name of the Anny bone at whose head each turns; all other bones follow the nearest of these above them."""
+"""Joints by the name of the Anny bone at whose head each turns; all others follow the nearest of these above them."""
 
 PARENTS: tuple[int, ...] = (
     -1, 0, 1, 2, 3, 4, 5, 6,
@@ -44,8 +45,8 @@ class Skeleton:
     heads
         (26, 3) rest position of each joint, with the soles of the shoes at z = 0.
     keypoint_points
-        (17, 26, 3) and `keypoint_weights` (17, 26): a keypoint is the sum over joints of R p + w t. That is Anny's vertex
-        regressor and its skinning folded into one, so keypoints need no mesh.
+        (17, 26, 3) and `keypoint_weights` (17, 26): a keypoint is the sum over joints of R p + w t. That is Anny's
+        vertex regressor and its skinning folded into one, so keypoints need no mesh.
     keypoint_weights
         See `keypoint_points`.
     """
@@ -73,7 +74,7 @@ class Skeleton:
         (T, 17, 3).
         """
         turned = np.einsum("tjab,kjb->tka", rotations, self.keypoint_points)
-        return turned + np.einsum("kj,tja->tka", self.keypoint_weights, translations)
+        return np.asarray(turned + np.einsum("kj,tja->tka", self.keypoint_weights, translations))
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -62,20 +63,24 @@ class Stage:
     def bounce(self, accents: Sequence[Accent], depth: float, nod: float = 0.12) -> None:
         """Knees give way into every beat: lowest, with a sharp turn, at the accent; the head nods with them."""
         on = [a for a in accents if not a.off]
-        for this, following in zip(on, on[1:], strict=False):
+        for this, following in pairwise(on):
             gap = following.time - this.time
             self.height.arc(this.time, following.time, (depth * min(gap / 0.5, 1.15),))
             self.head.arc(this.time, following.time, (0.0, -nod, 0.0))
         if on:
             self.height.hit(on[0].time, (-depth,), 0.4)
 
-    def pose_arms(self, time: float, left: str, right: str, lead: float = 0.24, power: float = 2.4, vary: float = 0.06) -> None:
+    def pose_arms(
+        self, time: float, left: str, right: str, lead: float = 0.24, power: float = 2.4, vary: float = 0.06
+    ) -> None:
         """Both arms hit named poses; no two hits are quite alike."""
         for side, name in (("L", left), ("R", right)):
             value = np.array(ARMS[name]) + self.rng.normal(0, vary, 6)
             self.arms[side].hit(time, value, lead, power)
 
-    def step(self, time: float, side: str, to: Point, turn: float = 0.0, lift: float = 0.07, lasts: float = 0.26) -> None:
+    def step(
+        self, time: float, side: str, to: Point, turn: float = 0.0, lift: float = 0.07, lasts: float = 0.26
+    ) -> None:
         """A foot leaves the floor and lands, hard, at `time`."""
         self.places[side].hit(time, to, lasts, 1.4, 0.0)
         self.toes[side].hit(time, (turn,), lasts, 1.4, 0.0)
@@ -100,9 +105,15 @@ class Stage:
         self.weight.hit(time, to, lead, power, 0.0)
 
     def lean(
-        self, time: float, turn: float = 0.0, forward: float = 0.0, side: float = 0.0, lead: float = 0.25, power: float = 2.0
+        self,
+        time: float,
+        turn: float = 0.0,
+        forward: float = 0.0,
+        side: float = 0.0,
+        lead: float = 0.25,
+        power: float = 2.0,
     ) -> None:
-        """The chest turns (left positive), leans forward and to the left against the pelvis; the head stays to the front."""
+        """The chest turns left, leans forward and to the left against the pelvis; the head stays to the front."""
         self.chest.hit(time, (turn, forward, side), lead, power)
         self.head.hit(time, (-0.6 * turn, -0.5 * forward, -0.5 * side), lead, power, 0.0)
 
@@ -138,7 +149,8 @@ class Stage:
         for side in "LR":
             place = home + read(self.places[side]) @ to_world.T
             toes = read(self.toes[side]) + self.facing
-            feet.append(np.column_stack([place, np.maximum(read(self.lifts[side]) + leap, 0), toes, read(self.heels[side])]))
+            height = np.maximum(read(self.lifts[side]) + leap, 0)
+            feet.append(np.column_stack([place, height, toes, read(self.heels[side])]))
         turn = read(self.turn)
         turn[:, 0] += self.facing
         pelvis = np.column_stack([home + read(self.weight) @ to_world.T, read(self.height) + leap])

@@ -76,7 +76,7 @@ def plan_accents(
 
 
 class Channel:
-    """One quantity over time, moved by hits (arrive at a value and stop there) and by arcs (swing away between accents)."""
+    """One quantity over time, moved by hits (arrive at a value and stop) and by arcs (swing away between accents)."""
 
     def __init__(self, seconds: float, initial: tuple[float, ...]) -> None:
         self.clock: Array = np.arange(-MARGIN, seconds + MARGIN, 1.0 / CLOCK)
@@ -84,7 +84,9 @@ class Channel:
         self._hits: list[tuple[float, Array, float, float, float]] = []
         self._extra = np.zeros((len(self.clock), len(initial)))
 
-    def hit(self, time: float, value: tuple[float, ...] | Array, lead: float, power: float = 2.2, recoil: float = 0.04) -> None:
+    def hit(
+        self, time: float, value: tuple[float, ...] | Array, lead: float, power: float = 2.2, recoil: float = 0.04
+    ) -> None:
         """Move to `value` in the `lead` seconds before `time`, ever faster, and stop there with a slight recoil.
 
         The start is soft and the stop is hard, so the only peak of acceleration is the stop, at `time`.
@@ -92,7 +94,7 @@ class Channel:
         self._hits.append((time, np.asarray(value, dtype=float), lead, power, recoil))
 
     def arc(self, start: float, end: float, away: tuple[float, ...] | Array) -> None:
-        """Swing by `away` and back between two accents, as a ball bounces: soft at the far point, sharp at both ends."""
+        """Swing by `away` and back between two accents as a ball bounces: soft at the far point, sharp at the ends."""
         phase = (self.clock - start) / (end - start)
         inside = (phase > 0) & (phase < 1)
         self._extra[inside] += np.outer(4 * phase[inside] * (1 - phase[inside]), np.asarray(away, dtype=float))
