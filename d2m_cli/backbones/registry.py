@@ -71,7 +71,9 @@ def choose(spec: str) -> Choice:
         return riffusion if riffusion.encoders else choose("embedded")
     family, _, origin = spec.partition(":")
     if family not in FAMILIES:
-        raise UsageError(f"unknown backbone {spec!r}. Families: auto, {', '.join(FAMILIES)}; or FAMILY:FOLDER_OR_HUB_ID")
+        raise UsageError(
+            f"unknown backbone {spec!r}. Families: auto, {', '.join(FAMILIES)}; or FAMILY:FOLDER_OR_HUB_ID"
+        )
     if family == "embedded":
         if origin:
             raise UsageError("the embedded backbone takes no folder; for a folder of your own say riffusion:FOLDER")

@@ -1,7 +1,7 @@
 """Riffusion, and every model in its layout: latent diffusion on spectrogram pictures (Sec. 3.1, Eq. 2).
 
 The folder is Stable Diffusion's: ``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``. A
-``spectrogram.json`` beside them gives a picture format other than that of riffusion-model-v1, as the embedded model has.
+``spectrogram.json`` beside them gives a picture format other than riffusion-model-v1's, as the embedded model has.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ from d2m_cli.inversion.placement import placed
 from d2m_cli.inversion.prompt import tokenize
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+def _load(kind: Any, folder: Path, **options: Any) -> Any:
+    """diffusers' classes carry no types for their constructors."""
+    return kind.from_pretrained(folder, **options)
 
 
 @dataclass(frozen=True)
@@ -66,20 +71,24 @@ class RiffusionBackbone:
     def __init__(self, folder: Path, identity: Identity, device: str = "cpu") -> None:
         missing = [part for part in PARTS if not (folder / part).is_dir()]
         if missing:
-            raise MissingWeightsError(f"{folder}: not a model in Stable Diffusion's layout: no folder {', '.join(missing)}")
+            raise MissingWeightsError(
+                f"{folder}: not a model in Stable Diffusion's layout: no folder {', '.join(missing)}"
+            )
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
         self.folder = folder
         self.device = torch.device(device)
         # Half precision pays on a GPU only; the CPU computes in the type it is fast in.
         dtype = torch.float16 if self.device.type == "cuda" else torch.float32
         options: dict[str, Any] = {"local_files_only": True, "torch_dtype": dtype}
-        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
-        self.vae = AutoencoderKL.from_pretrained(folder / "vae", **options)
-        self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True, dtype=dtype)
+        self.unet: Any = _load(UNet2DConditionModel, folder / "unet", **options)
+        self.vae: Any = _load(AutoencoderKL, folder / "vae", **options)
+        self.text_encoder: Any = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", local_files_only=True, dtype=dtype
+        )
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         for module in self._modules().values():
             module.to(self.device).eval().requires_grad_(False)
-        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+        scheduler: Any = _load(DDPMScheduler, folder / "scheduler", local_files_only=True)
         self._noising = scheduler
         self._scheduler_config = scheduler.config
         config = folder / "spectrogram.json"
@@ -107,7 +116,7 @@ class RiffusionBackbone:
 
     @cached_property
     def _places(self) -> Tensor:
-        channels, height, width = self.latent_shape
+        _, height, width = self.latent_shape
         places = position_channels(height, width, self.window_seconds, self.spectrogram)
         return places[None].to(self.device, self.unet.dtype)
 
@@ -133,7 +142,9 @@ class RiffusionBackbone:
     @torch.no_grad()
     def targets(self, audio: Tensor) -> Tensor:
         """Latents of one window each: (batch, channels, samples) -> (batch, C, H, W), scaled for the UNet."""
-        picture = picture_from_audio(self._whole_window(audio).mean(1), self.spectrogram)[..., : self.spectrogram.columns]
+        picture = picture_from_audio(self._whole_window(audio).mean(1), self.spectrogram)[
+            ..., : self.spectrogram.columns
+        ]
         posterior = self.vae.encode(fold(picture, self.spectrogram).to(self.device, self.vae.dtype)).latent_dist
         scaled: Tensor = posterior.mean * self.vae.config.scaling_factor
         return scaled
@@ -171,20 +182,20 @@ class RiffusionBackbone:
     ) -> Tensor:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
         sampling = sampling or Sampling()
-        scheduler = DPMSolverMultistepScheduler.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
+        solver: Any = DPMSolverMultistepScheduler
+        scheduler = solver.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
         scheduler.set_timesteps(sampling.steps, device=self.device)
         noise = torch.stack([torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
         noise = noise.to(self.device, torch.float32)
         known, width = self._known(context)
         states = torch.cat([negative.states.expand_as(condition.states), condition.states])
         latents = noise * scheduler.init_noise_sigma
-        for index, step in enumerate(scheduler.timesteps):
+        for step in scheduler.timesteps:
             if width:
                 latents[..., :width] = scheduler.add_noise(known, noise[..., :width], step[None])
             twice = scheduler.scale_model_input(torch.cat([latents, latents]), step)
             without, given = self._predict(twice, step, states).float().chunk(2)
             latents = scheduler.step(without + sampling.guidance * (given - without), step, latents).prev_sample
-            del index
         if width:
             latents[..., :width] = known
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -74,8 +75,9 @@ class SpectrogramConfig:
     @classmethod
     def load(cls, path: Path) -> SpectrogramConfig:
         """Read ``spectrogram.json``; unknown keys raise TypeError."""
-        raw = json.loads(path.read_text())
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+        raw: dict[str, Any] = json.loads(path.read_text())
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+        return cls(**values)
 
     def save(self, path: Path) -> None:
         """Write ``spectrogram.json``."""
@@ -110,9 +112,10 @@ def _inverse_filters(config: SpectrogramConfig) -> Tensor:
 
 def _stft(samples: Tensor, config: SpectrogramConfig) -> Tensor:
     window = torch.hann_window(config.win_length, device=samples.device)
-    return torch.stft(
+    spectrum: Tensor = torch.stft(
         samples, config.n_fft, config.hop_length, config.win_length, window, center=True, return_complex=True
     )
+    return spectrum
 
 
 def mel_amplitude(samples: Tensor, config: SpectrogramConfig) -> Tensor:
@@ -128,7 +131,8 @@ def mel_amplitude(samples: Tensor, config: SpectrogramConfig) -> Tensor:
     (batch, n_mels, 1 + n // hop_length) amplitude, lowest band first.
     """
     magnitude = _stft(samples * config.sample_scale, config).abs()
-    return _mel_filters(config).to(magnitude) @ magnitude
+    amplitude: Tensor = _mel_filters(config).to(magnitude) @ magnitude
+    return amplitude
 
 
 def picture_from_audio(samples: Tensor, config: SpectrogramConfig, max_value: float | None = None) -> Tensor:
@@ -186,7 +190,8 @@ def _griffin_lim(magnitude: Tensor, config: SpectrogramConfig, seed: int, moment
     factor = momentum / (1.0 + momentum)
 
     def to_audio(spectrum: Tensor) -> Tensor:
-        return torch.istft(spectrum, config.n_fft, config.hop_length, config.win_length, window, center=True)
+        samples: Tensor = torch.istft(spectrum, config.n_fft, config.hop_length, config.win_length, window, center=True)
+        return samples
 
     for _ in range(config.griffin_lim_iterations):
         rebuilt = _stft(to_audio(magnitude * angles), config)

@@ -105,14 +105,18 @@ class Encoders:
                 header = (opened.metadata() or {}).get("d2m")
                 tensors = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise UsageError(f"{path}: can't be read as encoders ({error}). Give the encoders.safetensors of a training.") from error
+            raise UsageError(
+                f"{path}: can't be read as encoders ({error}). Give the encoders.safetensors of a training."
+            ) from error
         if header is None:
             raise UsageError(f"{path}: a safetensors file, but not encoders of d2m: its header has no 'd2m' entry")
         raw = json.loads(header)
         config = EncoderConfig(**{**raw, "grid": RhythmGrid(**raw["grid"])})
         encoders = cls(config)
         for prefix, network in (("rhythm", encoders.rhythm_network), ("genre", encoders.genre_network)):
-            part = {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(prefix)}
+            part = {
+                name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(prefix)
+            }
             network.load_state_dict(part)
             network.eval().requires_grad_(False)
         encoders.path = path
@@ -124,8 +128,8 @@ class Encoders:
         where = self.path or "these encoders"
         if self.config.width != backbone.text_width:
             raise EncoderMismatchError(
-                f"{where}: made for {self.config.backbone} (text width {self.config.width}), but {backbone.name} has text "
-                f"width {backbone.text_width}. Train encoders for it with `d2m train`, or choose the other --backbone."
+                f"{where}: made for {self.config.backbone} (text width {self.config.width}), but {backbone.name} has "
+                f"text width {backbone.text_width}. Train encoders for it with `d2m train`, or choose the other --backbone."
             )
         if self.config.fingerprint != backbone.fingerprint:
             raise EncoderMismatchError(

@@ -58,10 +58,8 @@ def compose_prompt(genre: str | None, words: str | None = None) -> Prompt:
         The user's prompt. Where it holds "@" or "*" of its own it is taken as it is.
     """
     words = (words or "").strip()
-    if GENRE_WORD in words or RHYTHM_WORD in words:
-        text = words
-    else:
-        text = TRAINING_PROMPT + (f", {words}" if words else "")
+    own = GENRE_WORD in words or RHYTHM_WORD in words
+    text = words if own else ", ".join(part for part in (TRAINING_PROMPT, words) if part)
     if genre is None:
         text = re.sub(rf"\s*{re.escape(GENRE_WORD)}", "", text).strip()
     return Prompt(text)
@@ -107,10 +105,7 @@ def tokenize(
     places
         For each placeholder the indices at which it stands.
     """
-    if placeholders:
-        pieces = re.split("([" + re.escape("".join(placeholders)) + "])", text)
-    else:
-        pieces = [text]
+    pieces = re.split("([" + re.escape("".join(placeholders)) + "])", text) if placeholders else [text]
     ids: list[int] = []
     places: dict[str, list[int]] = {word: [] for word in placeholders}
     filler = _placeholder_id(tokenizer)

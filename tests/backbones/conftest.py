@@ -46,8 +46,8 @@ def tiny_riffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder / "tokenizer")
     CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=len(vocabulary), hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-            max_position_embeddings=20, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+            vocab_size=len(vocabulary), hidden_size=24, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=2, max_position_embeddings=20, bos_token_id=0, eos_token_id=1, pad_token_id=1,
         )
     ).save_pretrained(folder / "text_encoder")  # fmt: skip
     DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False).save_pretrained(

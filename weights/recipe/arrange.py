@@ -124,12 +124,21 @@ def arrange(seed: int, seconds: float = 22.0) -> Arrangement:
     weights = np.array([3, 3, 3, 3, 3, 1, 1, 1.0])
     lead = None if rng.random() < 0.08 else str(rng.choice(names, p=weights / weights.sum()))
     comp = None if mood == "relaxing" and rng.random() < 0.3 else str(rng.choice(style["comps"]))
-    mode = {"joyful": "major", "sad": "minor", "relaxing": "major", "energetic": "major", "funky": "minor", "dark": "minor"}[mood]
+    mode = {
+        "joyful": "major",
+        "sad": "minor",
+        "relaxing": "major",
+        "energetic": "major",
+        "funky": "minor",
+        "dark": "minor",
+    }[mood]
     scale = SCALES[mode]
     tonic = int(rng.integers(-5, 7))
     progression = PROGRESSIONS[mode][rng.integers(5)]
     kick, snare, hat, open_hat = style["drums"][rng.integers(2)]
-    comp_style = "funk" if mood == "funky" else "pad" if mood in ("sad", "relaxing") else str(rng.choice(style["styles"]))
+    comp_style = (
+        "funk" if mood == "funky" else "pad" if mood in ("sad", "relaxing") else str(rng.choice(style["styles"]))
+    )
     motifs = [LEAD_RHYTHMS[rng.integers(3 if mood in ("sad", "relaxing", "dark") else 6)] for _ in range(2)]
     if mood in ("sad", "relaxing"):
         hat = "".join(mark if index % 4 == 0 else "." for index, mark in enumerate(hat))
@@ -151,7 +160,12 @@ def arrange(seed: int, seconds: float = 22.0) -> Arrangement:
     for bar in range(bars):
         root = progression[bar % 4]
         fill = bar % 4 == 3 and rng.random() < 0.5
-        for pattern, key in ((kick, 36), (snare, 39 if genre in ("house", "la style hip-hop") else 38), (hat, 42), (open_hat, 46)):
+        for pattern, key in (
+            (kick, 36),
+            (snare, 39 if genre in ("house", "la style hip-hop") else 38),
+            (hat, 42),
+            (open_hat, 46),
+        ):
             for index, strength in _steps(pattern):
                 volume = (118 if key in (36, 38, 39) else 84) * strength * (loud if key != 36 else 1.0)
                 notes.append(Note(9, key, int(np.clip(volume + rng.normal(0, 4), 15, 127)), at(bar, index), 0.1))
@@ -180,7 +194,15 @@ def arrange(seed: int, seconds: float = 22.0) -> Arrangement:
                 following = hits[number + 1][0] if number + 1 < len(hits) else 16
                 degree = root + phrase[(bar % 4) * 8 + number % 8]
                 volume = int(np.clip((88 + 30 * strength) * (0.9 + 0.1 * loud), 40, 127))
-                notes.append(Note(0, pitch(degree, middle - middle % 12) + octave, volume, at(bar, index), (following - index) * step * 0.92))
+                notes.append(
+                    Note(
+                        0,
+                        pitch(degree, middle - middle % 12) + octave,
+                        volume,
+                        at(bar, index),
+                        (following - index) * step * 0.92,
+                    )
+                )
     programs = {1: int(rng.choice(style["bass"]))}
     if lead:
         programs[0] = int(rng.choice(LEADS[lead][0]))

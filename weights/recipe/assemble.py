@@ -27,7 +27,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     UNet2DConditionModel.from_pretrained(arguments.unet / "unet").to(torch.float16).save_pretrained(out / "unet")
     AutoencoderKL.from_pretrained(arguments.data / "vae").to(torch.float16).save_pretrained(out / "vae")
-    CLIPTextModel.from_pretrained(arguments.text / "text_encoder").to(torch.float16).save_pretrained(out / "text_encoder")
+    CLIPTextModel.from_pretrained(arguments.text / "text_encoder").to(torch.float16).save_pretrained(
+        out / "text_encoder"
+    )
     shutil.copytree(arguments.text / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
     DDPMScheduler(**SCHEDULE).save_pretrained(out / "scheduler")
     CONFIG.save(out / "spectrogram.json")

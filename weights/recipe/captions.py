@@ -23,7 +23,7 @@ lively easy instrumental arrangement with and in of the for on at to by from thi
 classic modern vintage old new big small little high low good great rhythm tempo time seconds minute jazz rock blues
 soul disco reggae latin classical hip hop rap techno trance ambient orchestra choir voice vocal singer hands clap
 snare kick hat cymbal tambourine bells harp cello clarinet horn banjo harmonica ukulele accordion percussion
-""".split()
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ def rhythm_words(facts: Facts, tempo: bool = True, phase: bool = True, count: bo
     if tempo:
         parts.append(f"{facts.bpm} bpm")
     if phase:
-        hundredths = min(int(round(facts.first_beat * 100)), len(PHASES) - 1)
-        parts.append(f"first beat at {hundredths / 100:.2f} seconds" + (f" on count {COUNTS[facts.count]}" if count else ""))
+        hundredths = min(round(facts.first_beat * 100), len(PHASES) - 1)
+        parts.append(
+            f"first beat at {hundredths / 100:.2f} seconds" + (f" on count {COUNTS[facts.count]}" if count else "")
+        )
     return " and ".join(parts)
 
 
@@ -96,12 +98,14 @@ def caption(facts: Facts, rng: np.random.Generator, rhythm_only: bool = False) -
     rhythm = rhythm_words(facts, tempo, phase, count)
     form = rng.random()
     if rhythm and phase and rng.random() < 0.45:
-        pooled = (str(facts.bpm), f"{min(int(round(facts.first_beat * 100)), len(PHASES) - 1) / 100:.2f}")
+        pooled = (str(facts.bpm), f"{min(round(facts.first_beat * 100), len(PHASES) - 1) / 100:.2f}")
         if count:
             pooled += (COUNTS[facts.count],)
         rhythm, form = "*", 0.0
     if form < 0.55:
-        text = f"a {genre} music" + (f" with {rhythm} as the rhythm" if rhythm else "") + (f", {words}" if words else "")
+        text = (
+            f"a {genre} music" + (f" with {rhythm} as the rhythm" if rhythm else "") + (f", {words}" if words else "")
+        )
     elif form < 0.8:
         text = f"{words} {genre} music" + (f" at {rhythm}" if rhythm else "")
     else:
@@ -134,7 +138,9 @@ def build_tokenizer(folder: Path):
     for token in (*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(merge) for merge in merges)):
         vocabulary.setdefault(token, len(vocabulary))
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
-    numbers = [AddedToken(word, single_word=True, lstrip=False, rstrip=False, normalized=True) for word in (*TEMPI, *PHASES)]
+    numbers = [
+        AddedToken(word, single_word=True, lstrip=False, rstrip=False, normalized=True) for word in (*TEMPI, *PHASES)
+    ]
     tokenizer.add_tokens(numbers)
     tokenizer.save_pretrained(folder)
     return tokenizer

@@ -44,7 +44,11 @@ def main() -> None:
             samples = torch.from_numpy(player.play(piece))[None]
             picture = picture_from_audio(samples, CONFIG)[0, :, :COLUMNS]
             pictures.append((picture * 255).round().to(torch.uint8).numpy())
-            lines.append(json.dumps(dict(seed=seed, genre=piece.genre, mood=piece.mood, lead=piece.lead, comp=piece.comp, bpm=piece.bpm)))
+            lines.append(
+                json.dumps(
+                    dict(seed=seed, genre=piece.genre, mood=piece.mood, lead=piece.lead, comp=piece.comp, bpm=piece.bpm)
+                )
+            )
         np.save(arguments.out / f"part-{first}.npy", np.stack(pictures))
         (arguments.out / f"part-{first}.jsonl").write_text("\n".join(lines) + "\n")
         print(first, flush=True)

@@ -31,7 +31,9 @@ FIVE = ("piano", "guitar", "violin", "trumpet", "synth")
 
 def track(samples: np.ndarray) -> tuple[float, np.ndarray]:
     """Tempo and beat times of one window by librosa's dynamic programming tracker."""
-    tempo, beats = librosa.beat.beat_track(y=samples, sr=CONFIG.sample_rate, hop_length=240, start_bpm=110, units="time")
+    tempo, beats = librosa.beat.beat_track(
+        y=samples, sr=CONFIG.sample_rate, hop_length=240, start_bpm=110, units="time"
+    )
     return float(np.atleast_1d(tempo)[0]), beats
 
 
@@ -44,7 +46,9 @@ def lead_network() -> nn.Module:
     layers: list[nn.Module] = []
     for inside, outside in ((1, 24), (24, 48), (48, 64), (64, 96)):
         layers += [nn.Conv2d(inside, outside, 3, 2, 1), nn.BatchNorm2d(outside), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d((8, 1)), nn.Flatten(), nn.Dropout(0.3), nn.Linear(768, len(FIVE)))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d((8, 1)), nn.Flatten(), nn.Dropout(0.3), nn.Linear(768, len(FIVE))
+    )
 
 
 def train_lead_classifier(music: Path, minutes: float, roundtrip) -> nn.Module:
@@ -59,7 +63,9 @@ def train_lead_classifier(music: Path, minutes: float, roundtrip) -> nn.Module:
     def batch(chosen: list[dict], blur: bool) -> tuple[torch.Tensor, torch.Tensor]:
         pictures = np.stack([crop(parts, record, int(rng.integers(0, 1600)), 512) for record in chosen])
         x = torch.from_numpy(pictures).float() / 255
-        return (roundtrip(x) if blur else x)[:, None] - 0.6, torch.tensor([FIVE.index(record["lead"]) for record in chosen])
+        return (roundtrip(x) if blur else x)[:, None] - 0.6, torch.tensor(
+            [FIVE.index(record["lead"]) for record in chosen]
+        )
 
     while time.time() - start < minutes * 60:
         x, y = batch([records[i] for i in rng.integers(0, len(records) - 150, 24)], bool(rng.random() < 0.5))
@@ -71,7 +77,10 @@ def train_lead_classifier(music: Path, minutes: float, roundtrip) -> nn.Module:
     with torch.no_grad():
         for blur in (False, True):
             x, y = batch(held, blur)
-            print(f"lead classifier on held-out renders{' through the autoencoder' if blur else ''}: {(network(x).argmax(1) == y).float().mean():.3f}", flush=True)
+            print(
+                f"lead classifier on held-out renders{' through the autoencoder' if blur else ''}: {(network(x).argmax(1) == y).float().mean():.3f}",
+                flush=True,
+            )
     return network
 
 
@@ -111,13 +120,17 @@ def main() -> None:
         bpm = int(rng.integers(76, 141))
         first = round(float(rng.random()) * 60 / bpm, 2)
         mood, lead = str(rng.choice(MOODS)), FIVE[index % 5]
-        prompt = f"{mood} {lead} music at {bpm} bpm and first beat at {first:.2f} seconds on count {COUNTS[rng.integers(4)]}"
+        prompt = (
+            f"{mood} {lead} music at {bpm} bpm and first beat at {first:.2f} seconds on count {COUNTS[rng.integers(4)]}"
+        )
         clock = time.time()
         audio = backbone.generate(backbone.embed([prompt], {}), negative, [index], None, sampling)[0, 0].numpy()
         clock = time.time() - clock
         tempo, beats = track(audio)
         grid = np.arange(first, 5.12, 60 / bpm)
-        chance = [mir_eval.beat.f_measure(grid, np.arange(rng.random() * 60 / bpm, 5.12, 60 / bpm), 0.07) for _ in range(20)]
+        chance = [
+            mir_eval.beat.f_measure(grid, np.arange(rng.random() * 60 / bpm, 5.12, 60 / bpm), 0.07) for _ in range(20)
+        ]
         with torch.no_grad():
             picture = picture_from_audio(torch.from_numpy(audio)[None], CONFIG)[:, None, :, :512] - 0.6
             named = FIVE[int(network(picture).argmax())]
@@ -127,7 +140,11 @@ def main() -> None:
                  rms=float(np.sqrt(np.mean(audio**2))), dc=float(abs(audio.mean())), seconds=clock)
         )  # fmt: skip
     summary = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0] if key != "prompt"}
-    summary |= {"max_peak": max(row["peak"] for row in rows), "min_rms": min(row["rms"] for row in rows), "max_dc": max(row["dc"] for row in rows)}
+    summary |= {
+        "max_peak": max(row["peak"] for row in rows),
+        "min_rms": min(row["rms"] for row in rows),
+        "max_dc": max(row["dc"] for row in rows),
+    }
     print(json.dumps(summary, indent=2))
 
 

@@ -87,12 +87,30 @@ def main() -> None:
     probe.requires_grad_(False)
     parameters = [*encoders.rhythm_network.parameters(), *encoders.genre_network.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    codes = {name: genre_code(name) for name in ("break", "house", "ballet jazz", "street jazz", "krump", "la style hip-hop", "lock", "middle hip-hop", "pop", "waack")}
+    codes = {
+        name: genre_code(name)
+        for name in (
+            "break",
+            "house",
+            "ballet jazz",
+            "street jazz",
+            "krump",
+            "la style hip-hop",
+            "lock",
+            "middle hip-hop",
+            "pop",
+            "waack",
+        )
+    }
     genres = list(codes)
     start, step, shown = time.time(), 0, 0.0
     while (elapsed := (time.time() - start) / 60) < arguments.probe_minutes:
         for group in optimizer.param_groups:
-            group["lr"] = 1.5e-3 * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.probe_minutes)))
+            group["lr"] = (
+                1.5e-3
+                * min(1, (step + 1) / 100)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.probe_minutes)))
+            )
         facts = [draw_facts(rng) for _ in range(96)]
         words = {"*": encoders.rhythm(rhythms(facts, rng)), "@": encoders.genre([codes[f.genre] for f in facts])}
         if rng.random() < 0.3:
@@ -103,7 +121,9 @@ def main() -> None:
         wanted = torch.from_numpy(np.stack([curves(item) for item in facts]))[..., 0]
         loss = ((drawn[..., 0] - wanted) ** 2).mean() * 10
         if "@" in words:
-            loss = loss + 0.05 * torch.nn.functional.cross_entropy(tags[0], torch.tensor([genres.index(f.genre) for f in facts]))
+            loss = loss + 0.05 * torch.nn.functional.cross_entropy(
+                tags[0], torch.tensor([genres.index(f.genre) for f in facts])
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -131,7 +151,10 @@ def main() -> None:
             for first in range(0, len(chosen), 32):
                 part = chosen[first : first + 32]
                 with torch.no_grad():
-                    words = {"*": encoders.rhythm(pulses[first : first + 32]), "@": encoders.genre([codes[held_known[i].genre] for i in part])}
+                    words = {
+                        "*": encoders.rhythm(pulses[first : first + 32]),
+                        "@": encoders.genre([codes[held_known[i].genre] for i in part]),
+                    }
                     condition = backbone.embed([TRAINING_PROMPT] * len(part), words)
                     x = torch.from_numpy(np.stack([held[i] for i in part])).float()
                     total.append(backbone.loss(x, condition, torch.Generator().manual_seed(first)))
@@ -141,7 +164,11 @@ def main() -> None:
     print("held out before Eq. 2:", validate(), flush=True)
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
         for group in optimizer.param_groups:
-            group["lr"] = 4e-4 * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            group["lr"] = (
+                4e-4
+                * min(1, (step + 1) / 100)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            )
         chosen = rng.integers(0, len(latents), 32)
         facts = [known[i] for i in chosen]
         x = torch.from_numpy(np.stack([latents[i] for i in chosen])).float()

@@ -59,7 +59,9 @@ class Texts:
         self.ids |= {count: tokenizer.convert_tokens_to_ids(count + "</w>") for count in COUNTS}
 
     def __call__(self, captions: list[Caption], pad: bool = True) -> Tensor:
-        tokens = self.tokenizer([c.text for c in captions], padding="max_length" if pad else True, truncation=True, return_tensors="pt")
+        tokens = self.tokenizer(
+            [c.text for c in captions], padding="max_length" if pad else True, truncation=True, return_tensors="pt"
+        )
         ids = tokens["input_ids"]
         places, rows, sources = [], [], []
         for row, item in enumerate(captions):
@@ -98,7 +100,10 @@ class Probe(nn.Module):
         self.curves = nn.Linear(WIDTH, 2 * SUB)
         self.query = nn.Parameter(torch.randn(1, 5, WIDTH) * 0.3)
         self.read = nn.MultiheadAttention(WIDTH, 5, batch_first=True)
-        self.heads = nn.ModuleList([nn.Linear(WIDTH, len(names)) for names in TAGS.values()] + [nn.Linear(WIDTH, TEMPO_RANGE[1] - TEMPO_RANGE[0] + 1)])
+        self.heads = nn.ModuleList(
+            [nn.Linear(WIDTH, len(names)) for names in TAGS.values()]
+            + [nn.Linear(WIDTH, TEMPO_RANGE[1] - TEMPO_RANGE[0] + 1)]
+        )
 
     def forward(self, states: Tensor) -> tuple[Tensor, list[Tensor]]:
         x = self.enter(self.features).expand(len(states), -1, -1)
@@ -124,7 +129,15 @@ def curves(facts: Facts) -> np.ndarray:
 def draw_facts(rng: np.random.Generator) -> Facts:
     bpm = int(rng.integers(*TEMPO_RANGE))
     names = [str(rng.choice(values)) for values in TAGS.values()]
-    return Facts(names[0], names[1], names[2], names[3] if rng.random() < 0.8 else None, bpm, round(rng.random() * 60 / bpm, 2), int(rng.integers(4)))
+    return Facts(
+        names[0],
+        names[1],
+        names[2],
+        names[3] if rng.random() < 0.8 else None,
+        bpm,
+        round(rng.random() * 60 / bpm, 2),
+        int(rng.integers(4)),
+    )
 
 
 def main() -> None:
@@ -145,18 +158,32 @@ def main() -> None:
     batch = 48
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
         for group in optimizer.param_groups:
-            group["lr"] = 1.5e-3 * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            group["lr"] = (
+                1.5e-3
+                * min(1, (step + 1) / 200)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            )
         facts = [draw_facts(rng) for _ in range(batch)]
         captions = [caption(item, rng, rhythm_only=bool(rng.random() < 0.4)) for item in facts]
         drawn, tags = probe(texts(captions, pad=step % 16 == 0))
         wanted = torch.from_numpy(np.stack([curves(item) for item in facts]))
         knows = torch.tensor([[("phase" in c.tells) * 1.0, ("count" in c.tells) * 1.0] for c in captions])
         error = ((drawn - wanted) ** 2).mean(1)
-        losses = {"beat": (error * knows).sum(0)[0] / knows.sum(0)[0], "bar": (error * knows).sum(0)[1] / knows.sum(0)[1].clamp(min=1)}
+        losses = {
+            "beat": (error * knows).sum(0)[0] / knows.sum(0)[0],
+            "bar": (error * knows).sum(0)[1] / knows.sum(0)[1].clamp(min=1),
+        }
         for index, (name, values) in enumerate(TAGS.items()):
-            target = torch.tensor([values.index(getattr(f, name)) if name in c.tells else -100 for f, c in zip(facts, captions, strict=True)])
+            target = torch.tensor(
+                [
+                    values.index(getattr(f, name)) if name in c.tells else -100
+                    for f, c in zip(facts, captions, strict=True)
+                ]
+            )
             losses[name] = nn.functional.cross_entropy(tags[index], target)
-        target = torch.tensor([f.bpm - TEMPO_RANGE[0] if "tempo" in c.tells else -100 for f, c in zip(facts, captions, strict=True)])
+        target = torch.tensor(
+            [f.bpm - TEMPO_RANGE[0] if "tempo" in c.tells else -100 for f, c in zip(facts, captions, strict=True)]
+        )
         losses["tempo"] = nn.functional.cross_entropy(tags[4], target)
         loss = 20 * losses["beat"] + 10 * losses["bar"] + 0.1 * sum(losses[name] for name in (*TAGS, "tempo"))
         optimizer.zero_grad(set_to_none=True)
@@ -167,7 +194,10 @@ def main() -> None:
             shown[name] = 0.98 * shown.get(name, value.item()) + 0.02 * value.item()
         step += 1
         if step % 100 == 0:
-            print(f"{elapsed:.1f} min step {step} " + " ".join(f"{name} {value:.4f}" for name, value in shown.items()), flush=True)
+            print(
+                f"{elapsed:.1f} min step {step} " + " ".join(f"{name} {value:.4f}" for name, value in shown.items()),
+                flush=True,
+            )
         if step % 500 == 0:
             model.save_pretrained(arguments.out / "text_encoder")
     model.save_pretrained(arguments.out / "text_encoder")

@@ -31,7 +31,7 @@ def new_vae() -> AutoencoderKL:
 def load_music(folder: Path) -> tuple[list[np.ndarray], list[dict]]:
     """All pictures (memory-mapped, one array a part) and one record a piece with its part and row."""
     parts, records = [], []
-    for index, path in enumerate(sorted(folder.glob("part-*.npy"))):
+    for path in sorted(folder.glob("part-*.npy")):
         lines = path.with_suffix(".jsonl")
         if not lines.is_file():
             continue
@@ -47,6 +47,17 @@ def crop(parts: list[np.ndarray], record: dict, start: int, columns: int) -> np.
 
 def to_input(pictures: np.ndarray) -> Tensor:
     return fold(torch.from_numpy(pictures).float() / 255, CONFIG)
+
+
+def unfold_in_time(x: Tensor) -> Tensor:
+    """Autoencoder input back to a picture, without clipping: (batch, rows, columns)."""
+    rows, columns = CONFIG.patch
+    batch, _, height, width = x.shape
+    return (
+        x.reshape(batch, rows, columns, height, width)
+        .permute(0, 3, 1, 4, 2)
+        .reshape(batch, height * rows, width * columns)
+    )
 
 
 def first_beat(bpm: int, start: float) -> tuple[float, int]:
@@ -81,6 +92,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--resume", type=Path, help="go on from this vae folder")
+    parser.add_argument(
+        "--decoder-only", action="store_true", help="leave the encoder, and so all latents, as they are"
+    )
+    parser.add_argument("--bf16", action="store_true", help="faster on processors with AMX")
     parser.add_argument("--encode", type=int, default=0)
     parser.add_argument("--held", type=Path)
     parser.add_argument("--threads", type=int, default=2)
@@ -91,27 +106,52 @@ def main() -> None:
     rng = np.random.default_rng(0)
     parts, records = load_music(arguments.music)
     vae = AutoencoderKL.from_pretrained(arguments.resume) if arguments.resume else new_vae()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    if arguments.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     start, step, shown, batch, columns = time.time(), 0, 0.0, 24, 256
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
         for group in optimizer.param_groups:
-            group["lr"] = 1.5e-3 * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            group["lr"] = (
+                1.5e-3
+                * min(1, (step + 1) / 100)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
+            )
         chosen = rng.integers(0, len(records), batch)
         x = to_input(np.stack([crop(parts, records[i], int(rng.integers(0, 2200 - columns)), columns) for i in chosen]))
-        posterior = vae.encode(x).latent_dist
-        y = vae.decode(posterior.sample()).sample
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
+            with torch.set_grad_enabled(not arguments.decoder_only):
+                posterior = vae.encode(x).latent_dist
+            z = posterior.mean.float()
+            # A decoder that has seen slightly wrong latents forgives those that a UNet draws.
+            z = z + torch.randn_like(z) * (0.05 if arguments.decoder_only else posterior.std.float())
+            y = vae.decode(z).sample.float()
         rebuilt = (x - y).abs().mean() + 2 * ((x - y) ** 2).mean()
-        loss = rebuilt + 1e-4 * posterior.kl().mean() / posterior.mean[0].numel()
+        if arguments.decoder_only:
+            before, after = unfold_in_time(x), unfold_in_time(y)
+            rebuilt = rebuilt + (before.diff(dim=-1) - after.diff(dim=-1)).abs().mean()
+            rebuilt = rebuilt + 0.5 * (before.diff(dim=-2) - after.diff(dim=-2)).abs().mean()
+        loss = rebuilt + 1e-4 * posterior.kl().float().mean() / posterior.mean[0].numel()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         error = (x - y).abs().mean().item() / 2
         shown = error if step == 0 else 0.97 * shown + 0.03 * error
         step += 1
+        if step % 100 == 0 and arguments.decoder_only:
+            vae.save_pretrained(arguments.out / "vae")
         if step % 50 == 0:
             spread = posterior.mean.std().item()
-            print(f"{elapsed:.1f} min step {step} picture error {shown:.4f} latent std {spread:.2f} posterior std {posterior.std.mean().item():.3f}", flush=True)
+            print(
+                f"{elapsed:.1f} min step {step} picture error {shown:.4f} latent std {spread:.2f} posterior std {posterior.std.mean().item():.3f}",
+                flush=True,
+            )
+    if arguments.decoder_only:
+        vae.save_pretrained(arguments.out / "vae")
+        return
     with torch.no_grad():
         chosen = rng.integers(0, len(records), 64)
         x = to_input(np.stack([crop(parts, records[i], int(rng.integers(0, 1600)), CONFIG.columns) for i in chosen]))
