@@ -107,7 +107,8 @@ def _mel_filters(config: SpectrogramConfig) -> Tensor:
 @lru_cache(maxsize=4)
 def _inverse_filters(config: SpectrogramConfig) -> Tensor:
     """(n_fft // 2 + 1, n_mels) least-squares inverse of the mel filters."""
-    return torch.linalg.pinv(_mel_filters(config).double()).float()
+    inverse: Tensor = torch.linalg.pinv(_mel_filters(config).double()).float()
+    return inverse
 
 
 def _stft(samples: Tensor, config: SpectrogramConfig) -> Tensor:

@@ -129,7 +129,8 @@ class Encoders:
         if self.config.width != backbone.text_width:
             raise EncoderMismatchError(
                 f"{where}: made for {self.config.backbone} (text width {self.config.width}), but {backbone.name} has "
-                f"text width {backbone.text_width}. Train encoders for it with `d2m train`, or choose the other --backbone."
+                f"text width {backbone.text_width}. Train encoders for it with `d2m train`, or choose the other "
+                "--backbone."
             )
         if self.config.fingerprint != backbone.fingerprint:
             raise EncoderMismatchError(

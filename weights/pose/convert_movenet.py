@@ -2,13 +2,14 @@
 
     python weights/pose/convert_movenet.py movenet-thunder.onnx movenet-multipose.onnx weights/pose
 
-Three changes, none of which alters a number:
+Three changes:
 
 1. The graph is cut where the convolutions end. What followed was fixed to one picture a call; those few steps are in
    ``d2m_cli/pose/movenet.py`` and the network itself now takes a batch.
 2. The picture goes in as uint8, a quarter of the int32 bytes to move.
-3. Weights are stored as float16 behind a Cast. All of the published values are float16 numbers already, which this
-   script checks one by one, and ONNX Runtime folds the Casts on loading: it computes in float32 as before.
+3. Weights are stored small and unpacked by nodes that ONNX Runtime folds on loading, so that it computes in float32 as
+   before. Convolutions of some size take 12 bits a weight: an int8 and half a byte of finer steps, with one scale an
+   output channel. All else is float16, which loses nothing: the published values are float16 numbers already.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from onnx.utils import Extractor
 
 SMALLEST_HALVED = 256
 """Tensors with fewer values than this stay float32: a Cast would cost more bytes than it saves."""
+
+SMALLEST_PACKED = 4096
+"""Convolutions with fewer weights than this (the depthwise ones among them) are not packed."""
 
 
 def halve_weights(model: onnx.ModelProto) -> int:
@@ -41,6 +45,55 @@ def halve_weights(model: onnx.ModelProto) -> int:
     for cast in reversed(casts):
         model.graph.node.insert(0, cast)
     return len(casts)
+
+
+def pack_weights(model: onnx.ModelProto) -> int:
+    """Store large convolution weights in 12 bits; returns how many were changed.
+
+    A weight is ``scale * (coarse + fine / 16)`` with coarse an int8 and fine 0 to 15, two of which share a byte.
+    """
+    readers = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+    constants = {"pack/shift": np.array([4], np.uint8), "pack/steps": np.array(16, np.float32)}
+    nodes = []
+    for tensor in list(model.graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST_PACKED or tensor.name not in readers:
+            continue
+        name = tensor.name
+        scale = (np.abs(values).max(axis=(1, 2, 3), keepdims=True) / 127).astype(np.float32)
+        sixteenths = np.clip(np.round(values / np.maximum(scale, 1e-12) * 16), -128 * 16, 127 * 16 + 15).astype(int)
+        coarse, fine = np.divmod(sixteenths, 16)
+        halves = np.append(fine.ravel(), np.zeros(fine.size % 2, int)).reshape(2, -1)
+        tensor.CopyFrom(numpy_helper.from_array(coarse.astype(np.int8), f"{name}/coarse"))
+        model.graph.initializer.extend(
+            numpy_helper.from_array(array, f"{name}/{part}")
+            for part, array in (
+                ("scale", scale),
+                ("packed", (halves[0] * 16 + halves[1]).astype(np.uint8)),
+                ("size", np.array([0], np.int64)),
+                ("end", np.array([fine.size], np.int64)),
+                ("shape", np.array(values.shape, np.int64)),
+            )
+        )
+        v = {part: f"{name}/{part}" for part in ("coarse", "scale", "packed", "size", "end", "shape")}
+        nodes += [
+            helper.make_node("BitShift", [v["packed"], "pack/shift"], [f"{name}/high"], direction="RIGHT"),
+            # Shifting left drops the high half of a byte: the graphs' opset has no bitwise and.
+            helper.make_node("BitShift", [v["packed"], "pack/shift"], [f"{name}/raised"], direction="LEFT"),
+            helper.make_node("BitShift", [f"{name}/raised", "pack/shift"], [f"{name}/low"], direction="RIGHT"),
+            helper.make_node("Concat", [f"{name}/high", f"{name}/low"], [f"{name}/both"], axis=0),
+            helper.make_node("Slice", [f"{name}/both", v["size"], v["end"]], [f"{name}/fine"]),
+            helper.make_node("Reshape", [f"{name}/fine", v["shape"]], [f"{name}/shaped"]),
+            helper.make_node("Cast", [f"{name}/shaped"], [f"{name}/steps"], to=TensorProto.FLOAT),
+            helper.make_node("Div", [f"{name}/steps", "pack/steps"], [f"{name}/parts"]),
+            helper.make_node("Cast", [v["coarse"]], [f"{name}/wholes"], to=TensorProto.FLOAT),
+            helper.make_node("Add", [f"{name}/wholes", f"{name}/parts"], [f"{name}/sum"]),
+            helper.make_node("Mul", [f"{name}/sum", v["scale"]], [name]),
+        ]
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return len(nodes) // 11
 
 
 def first_use(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
@@ -88,7 +141,7 @@ def free_batch(model: onnx.ModelProto, side: str | int) -> None:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Cut, free and halve one MoveNet graph."""
+    """Cut and free one MoveNet graph, and store its weights small."""
     model = onnx.load(source)
     names = head_outputs(model)
     height = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
@@ -107,10 +160,11 @@ def convert(source: Path, target: Path) -> None:
     for key in names:
         shape = ["batch", channels[key], "rows", "columns"]
         heads.graph.output.append(helper.make_tensor_value_info(key, TensorProto.FLOAT, shape))
+    packed = pack_weights(heads)
     count = halve_weights(heads)
     onnx.checker.check_model(heads, full_check=True)
     onnx.save(heads, target)
-    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {count} tensors in float16", file=sys.stderr)
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {packed} tensors in 12 bits, {count} in float16", file=sys.stderr)
 
 
 if __name__ == "__main__":
