@@ -13,7 +13,7 @@ take it out of what this fetches, there is no need to install it::
 
     pip download --no-deps --python-version 3.12 --only-binary=:all: isaaclab==3.0.0
 
-Everything follows from the seeds in `dance/choreography.py`: the same versions of the packages give the same frames.
+Everything follows from the seeds in `dance/choreography.py`; other versions of the packages may differ in the last bit.
 Beside `<stem>.mp4` it writes `<stem>.truth.json` and `<stem>.keypoints.npz`; examples/README.md describes both.
 """
 

@@ -124,7 +124,7 @@ class Stage:
     def sway(self, amount: float = 1.0) -> None:
         """Slow wandering that no body is free of; below 0.8 Hz, so it has no accents of its own."""
         for channel, size in ((self.weight, 0.008), (self.turn, 0.02), (self.chest, 0.025), (self.head, 0.03)):
-            channel.add(amount * size * self._wander(len(channel.clock), channel.values().shape[1]))
+            channel.add(amount * size * self._wander(len(channel.clock), channel.width))
         for side in "LR":
             self.arms[side].add(amount * 0.05 * self._wander(len(self.arms[side].clock), 6))
 
@@ -137,7 +137,7 @@ class Stage:
 
         def read(channel: Channel) -> Array:
             values = channel.values()
-            return np.column_stack([np.interp(times, channel.clock, values[:, i]) for i in range(values.shape[1])])
+            return np.column_stack([np.interp(times, channel.clock, values[:, i]) for i in range(channel.width)])
 
         if times.min() < -MARGIN or times.max() > self.height.clock[-1]:
             raise ValueError("times reach beyond what was composed")

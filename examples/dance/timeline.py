@@ -79,6 +79,7 @@ class Channel:
     """One quantity over time, moved by hits (arrive at a value and stop) and by arcs (swing away between accents)."""
 
     def __init__(self, seconds: float, initial: tuple[float, ...]) -> None:
+        self.width = len(initial)
         self.clock: Array = np.arange(-MARGIN, seconds + MARGIN, 1.0 / CLOCK)
         self._initial = np.array(initial)
         self._hits: list[tuple[float, Array, float, float, float]] = []
