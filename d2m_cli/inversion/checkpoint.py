@@ -49,7 +49,7 @@ class EncoderConfig:
     fingerprint: str
     width: int
     grid: RhythmGrid
-    hidden: int = 768
+    hidden: int = 512
     projector: str = "mlp"
     genre: str | None = "label"
 

@@ -164,7 +164,8 @@ def convert(source: Path, target: Path) -> None:
     count = halve_weights(heads)
     onnx.checker.check_model(heads, full_check=True)
     onnx.save(heads, target)
-    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, {packed} tensors in 12 bits, {count} in float16", file=sys.stderr)
+    size = target.stat().st_size / 1e6
+    print(f"{target}: {size:.1f} MB, {packed} tensors in 12 bits, {count} in float16", file=sys.stderr)
 
 
 if __name__ == "__main__":
