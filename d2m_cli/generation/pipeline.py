@@ -23,7 +23,7 @@ from d2m_cli.generation.music import BEAT_TRACKER, Music, track_beats
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, plan_windows, window_seed
 from d2m_cli.inversion.genres import GENRE_CODES
-from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, rhythm_words
+from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
 from d2m_cli.media.audio import save_wav
 from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 FORMAT = "d2m-music"
 FORMAT_VERSION = 1
 
-_OCTAVE = (71.5, 143.5)
 _VERSIONED = (
     "torch",
     "diffusers",
@@ -365,12 +364,9 @@ def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo
     """
     if tempo is None:
         return None
-    bpm = tempo.bpm
-    while in_octave and bpm >= _OCTAVE[1]:
-        bpm /= 2
-    while in_octave and bpm < _OCTAVE[0]:
-        bpm *= 2
-    return Tempo(bpm, (tempo.first_beat - start) % (60.0 / bpm), tempo.confidence)
+    if in_octave:
+        tempo = in_caption_octave(tempo)
+    return replace(tempo, first_beat=(tempo.first_beat - start) % (60.0 / tempo.bpm))
 
 
 def _context(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 GENRE_WORD = "@"
 RHYTHM_WORD = "*"
 TRAINING_PROMPT = "a @ music with * as the rhythm"
+CAPTION_OCTAVE = (71.5, 143.5)
+"""Beats per minute between which every danced tempo has one octave."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,19 @@ def compose_prompt(genre: str | None, words: str | None = None) -> Prompt:
     return Prompt(text)
 
 
+def in_caption_octave(tempo: Tempo) -> Tempo:
+    """A tempo halved or doubled into the octave of tempi that the embedded backbone's captions speak of.
+
+    The first beat stays where it is but for whole periods of the new tempo.
+    """
+    bpm = tempo.bpm
+    while bpm >= CAPTION_OCTAVE[1]:
+        bpm /= 2
+    while bpm < CAPTION_OCTAVE[0]:
+        bpm *= 2
+    return Tempo(bpm, tempo.first_beat % (60.0 / bpm), tempo.confidence)
+
+
 def rhythm_words(tempo: Tempo | None, with_phase: bool) -> str:
     """Say a tempo in words, for a prompt without "*".
 
@@ -77,17 +92,9 @@ def rhythm_words(tempo: Tempo | None, with_phase: bool) -> str:
     """
     if tempo is None:
         return "a steady beat"
-    bpm = tempo.bpm
     if not with_phase:
-        return f"{bpm:.0f} bpm"
-    # The captions of the embedded backbone span one octave of tempi; every dance has an octave in it.
-    first, period = tempo.first_beat, 60.0 / bpm
-    while bpm >= 143.5:
-        bpm, period = bpm / 2, period * 2
-    while bpm < 71.5:
-        bpm, period = bpm * 2, period / 2
-    first = round(first % period, 2)
-    return f"{bpm:.0f} bpm and first beat at {first:.2f} seconds"
+        return f"{tempo.bpm:.0f} bpm"
+    return f"{tempo.bpm:.0f} bpm and first beat at {tempo.first_beat:.2f} seconds"
 
 
 def tokenize(

@@ -5,7 +5,7 @@ import pytest
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.genre_encoder import one_hot
 from d2m_cli.inversion.genres import genre_code
-from d2m_cli.inversion.prompt import compose_prompt, rhythm_words, tokenize
+from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize
 from d2m_cli.rhythm.sequence import Tempo
 
 
@@ -22,9 +22,9 @@ def test_a_prompt_with_placeholders_of_its_own_is_kept() -> None:
 
 def test_tempo_in_words_is_folded_into_the_captions_octave() -> None:
     assert rhythm_words(Tempo(112.0, 0.32, 1.0), True) == "112 bpm and first beat at 0.32 seconds"
-    assert rhythm_words(Tempo(160.0, 0.2, 1.0), True) == "80 bpm and first beat at 0.20 seconds"
+    assert in_caption_octave(Tempo(160.0, 0.2, 1.0)) == Tempo(80.0, 0.2, 1.0)
     # At 50 bpm the first beat may come at 1.1 s; at 100 bpm (a beat each 0.6 s) one comes at 0.5 s.
-    assert rhythm_words(Tempo(50.0, 1.1, 1.0), True) == "100 bpm and first beat at 0.50 seconds"
+    assert in_caption_octave(Tempo(50.0, 1.1, 1.0)) == Tempo(100.0, pytest.approx(0.5), 1.0)
     assert rhythm_words(Tempo(160.0, 0.2, 1.0), False) == "160 bpm"
     assert rhythm_words(None, True) == "a steady beat"
 
