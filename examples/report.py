@@ -107,7 +107,7 @@ def main() -> None:
     estimator = PoseEstimator(PoseOptions())
     rng = np.random.default_rng(1)
     rows: dict[str, dict[str, list[float]]] = {}
-    joins: list[tuple[float, float, float]] = []
+    joins: dict[str, list[tuple[float, float, float]]] = {}
 
     def note(system: str, found: list[dict[str, float]]) -> None:
         for key in found[0]:
@@ -120,8 +120,8 @@ def main() -> None:
         poses = estimator.estimate(path)
         rhythm = extract_rhythm(poses, RhythmOptions())
         beats = np.asarray(truth["beats"])
-        found = rhythm.tempo
-        print(path.stem, f"true {truth['bpm']} bpm, danced", found, f"{len(rhythm.peaks)} peaks", flush=True)
+        danced = rhythm.tempo
+        print(path.stem, f"true {truth['bpm']} bpm, danced", danced, f"{len(rhythm.peaks)} peaks", flush=True)
         peaks = scores({"peaks": rhythm.peaks}, beats)
         print("  rhythm peaks against true beats:", {key: round(value, 2) for key, value in peaks.items()}, flush=True)
         content, genre = content_digest(path), genre_code(truth["genre"])
@@ -135,7 +135,7 @@ def main() -> None:
             for seed in range(arguments.seeds):
                 options = replace(wanted, seed=seed)
                 music, takes = compose(rhythm, poses.duration, with_models, options, content, lambda *_: None)
-                joins += seams(music, takes, options.overlap_seconds)
+                joins.setdefault(system, []).extend(seams(music, takes, options.overlap_seconds))
                 mono = music.samples.mean(0)
                 heard = {"onsets": onsets(mono, music.sample_rate), "pulse": pulse(mono, music.sample_rate)}
                 made.append(scores(heard, beats))
@@ -148,12 +148,13 @@ def main() -> None:
     for system, columns in table.items():
         line = "  ".join(f"{key} {mean:.3f} [{low:.3f}, {high:.3f}]" for key, (mean, low, high) in columns.items())
         print(f"{system:28} {line}")
-    at, elsewhere, slip = np.array(joins).T
-    print(
-        f"{len(joins)} seams: largest level step {np.mean(at):.1f} dB, just behind the overlap "
-        f"{np.mean(elsewhere):.1f} dB; beats slip by {np.median(slip) * 1000:.0f} ms in the median, "
-        f"within 70 ms in {np.mean(slip <= 0.07):.0%}"
-    )
+    for system, found in joins.items():
+        at, behind, slip = np.array(found).T
+        print(
+            f"{system}: {len(found)} seams, largest level step {np.mean(at):.1f} dB, just behind the overlap "
+            f"{np.mean(behind):.1f} dB; beats slip by {np.median(slip) * 1000:.0f} ms in the median, "
+            f"within 70 ms in {np.mean(slip <= 0.07):.0%}"
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=1) + "\n")
 

@@ -58,6 +58,9 @@ def generate(
     ] = RhythmBy.encoder,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     guidance: Annotated[float, typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.")] = 3.0,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
+    ] = 3,
     seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
     dancers: Annotated[str, typer.Option(help="Whom to follow: largest, all, or how many at most.")] = "largest",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
@@ -85,6 +88,7 @@ def generate(
         rhythm=rhythm.value,
         steps=steps,
         guidance=guidance,
+        candidates=candidates,
         seed=seed,
         dancers=_dancers(dancers),
     )

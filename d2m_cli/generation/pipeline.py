@@ -19,9 +19,10 @@ from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import ItemResult, Job, Report
 from d2m_cli.errors import UsageError
+from d2m_cli.generation.candidates import choose_take
 from d2m_cli.generation.music import BEAT_TRACKER, Music, track_beats
 from d2m_cli.generation.stitch import stitch
-from d2m_cli.generation.windows import Window, plan_windows, window_seed
+from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
 from d2m_cli.inversion.genres import GENRE_CODES
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
 from d2m_cli.media.audio import save_wav
@@ -68,6 +69,8 @@ class GenerateOptions:
         Of the sampler.
     seed
         The user's; see `window_seed`.
+    candidates
+        How many takes of each window are drawn; the one that keeps time best with the dance is kept.
     overlap_seconds
         How much of the last window each window continues.
     dancers
@@ -81,6 +84,7 @@ class GenerateOptions:
     steps: int = 20
     guidance: float = 3.0
     seed: int = 0
+    candidates: int = 3
     overlap_seconds: float = 1.28
     dancers: str | int = "largest"
 
@@ -89,6 +93,8 @@ class GenerateOptions:
             raise UsageError(f"unknown genre code {self.genre!r}; choose one of {', '.join(GENRE_CODES)}")
         if self.steps < 1:
             raise UsageError(f"--steps must be at least 1, not {self.steps}")
+        if self.candidates < 1:
+            raise UsageError(f"--candidates must be at least 1, not {self.candidates}")
         if not self.guidance >= 0.0:
             raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
 
@@ -307,13 +313,15 @@ def compose(
         negative = backbone.embed([options.negative_prompt], {})
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
-            take = Take(window, window_prompt(rhythm, window, models, options).text, 0)
-            take = replace(take, seed=window_seed(options.seed, content, window.index))
-            condition = backbone.embed([take.prompt], pseudo_words(take.prompt, rhythm, window, models, options))
+            prompt = window_prompt(rhythm, window, models, options).text
+            condition = backbone.embed([prompt], pseudo_words(prompt, rhythm, window, models, options))
             context = _context(audio, windows, window, backbone.sample_rate)
-            made = backbone.generate(condition, negative, [take.seed], context, sampling)
-            audio.append(made[0].numpy())
-            takes.append(take)
+            # One call a candidate: results then do not hang on how many there are.
+            seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
+            made = [backbone.generate(condition, negative, [seed], context, sampling)[0].numpy() for seed in seeds]
+            best = choose_take(made, backbone.sample_rate, rhythm, window)
+            audio.append(made[best])
+            takes.append(Take(window, prompt, seeds[best]))
     report("joining windows", 1.0)
     samples = stitch(audio, windows, backbone.sample_rate, duration)
     bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None

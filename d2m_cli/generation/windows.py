@@ -84,3 +84,8 @@ def window_seed(seed: int, content: str, index: int) -> int:
     """
     digest = blake2b(f"{seed}/{content}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def candidate_seed(seed: int, content: str, index: int, candidate: int) -> int:
+    """Seed of one take of a window; the first take's is that of `window_seed`."""
+    return window_seed(seed, content if candidate == 0 else f"{content}/{candidate}", index)

@@ -50,7 +50,7 @@ def test_peaks_of_the_dance_are_heard_at_their_times_across_windows() -> None:
 
 def test_each_window_continues_the_last_one() -> None:
     used = models(encoders=FakeEncoders())
-    compose(rhythm(12.0, [1.0, 4.5]), 12.0, used, GenerateOptions(), "aa", quiet)
+    compose(rhythm(12.0, [1.0, 4.5]), 12.0, used, GenerateOptions(candidates=1), "aa", quiet)
     backbone = used.backbone
     assert backbone.contexts[0] is None
     assert [context.shape for context in backbone.contexts[1:]] == [(1, 1, round(1.28 * RATE))] * 2
@@ -92,7 +92,7 @@ def test_prompts(options: GenerateOptions, encoders: bool, text: str, words: set
 
 def test_options_reach_the_sampler() -> None:
     used = models(encoders=FakeEncoders())
-    options = GenerateOptions(steps=7, guidance=1.5, negative_prompt="noise")
+    options = GenerateOptions(candidates=1, steps=7, guidance=1.5, negative_prompt="noise")
     compose(rhythm(4.0, [1.0]), 4.0, used, options, "aa", quiet)
     assert used.backbone.sampling == [Sampling(7, 1.5)]
     assert used.backbone.prompts[0] == "noise"
