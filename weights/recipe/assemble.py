@@ -38,6 +38,11 @@ def main() -> None:
     shutil.copytree(arguments.text / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
     DDPMScheduler(**SCHEDULE).save_pretrained(out / "scheduler")
     CONFIG.save(out / "spectrogram.json")
+    for config in (out / "unet" / "config.json", out / "vae" / "config.json"):
+        values = json.loads(config.read_text())
+        # Where it lay while it was trained is nobody's business.
+        values.pop("_name_or_path", None)
+        config.write_text(json.dumps(values, indent=2) + "\n")
     index = {
         "_class_name": "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],
