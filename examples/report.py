@@ -1,6 +1,6 @@
 """Does the music follow the dance? Beats of generated music against the true beats of the example dances.
 
-``python examples/report.py [--seeds 3] [--json OUT]`` makes music for every video in ``examples/videos`` that has true
+``python examples/report.py [--seeds 3] [--candidates 3]`` makes music for every video in ``examples/videos`` that has true
 beats: with the encoders' "*", with the dance's tempo and first beat in words, and with the true tempo alone in words.
 Beside them stands a metronome at the true tempo and a random phase (chance; mean of 200). For each it reports F1
 between onsets (librosa with LORIS's settings) or beats (librosa's predominant local pulse, which generation itself does
@@ -97,6 +97,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--candidates", type=int, default=3)
     parser.add_argument("--backbone", default="embedded")
     parser.add_argument("--encoders", type=Path)
     parser.add_argument("--json", type=Path)
@@ -133,7 +134,7 @@ def main() -> None:
         for system, (with_models, wanted) in systems.items():
             made = []
             for seed in range(arguments.seeds):
-                options = replace(wanted, seed=seed)
+                options = replace(wanted, seed=seed, candidates=arguments.candidates)
                 music, takes = compose(rhythm, poses.duration, with_models, options, content, lambda *_: None)
                 joins.setdefault(system, []).extend(seams(music, takes, options.overlap_seconds))
                 mono = music.samples.mean(0)
