@@ -1,7 +1,7 @@
 """Does the music follow the dance? Beats of generated music against the true beats of the example dances.
 
-``python examples/report.py [--seeds 3] [--candidates 3]`` makes music for every video in ``examples/videos`` that has true
-beats: with the encoders' "*", with the dance's tempo and first beat in words, and with the true tempo alone in words.
+``python examples/report.py [--seeds 3] [--candidates 3]`` makes music for every video in ``examples/videos`` that
+has true beats: with the encoders' "*", with the dance's tempo and first beat in words, and with the true tempo alone.
 Beside them stands a metronome at the true tempo and a random phase (chance; mean of 200). For each it reports F1
 between onsets (librosa with LORIS's settings) or beats (librosa's predominant local pulse, which generation itself does
 not use) and the true beats, at 0.2 s and 0.07 s: the mean over videos with a 95 % bootstrap interval by video. At the

@@ -71,7 +71,7 @@ class Backbone(Protocol):
     description
         One line that says which weights run on which device.
     fingerprint
-        sha256 over the names and values of all frozen parameters.
+        sha256 over the weights files: the same on every device and in every precision.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Backbone(Protocol):
         ...
 
 
-def fingerprint(modules: Mapping[str, nn.Module]) -> str:
+def parameters_digest(modules: Mapping[str, nn.Module]) -> str:
     """sha256 over all parameters and buffers, by name, shape, type and value."""
     digest = hashlib.sha256()
     for prefix, module in sorted(modules.items()):
@@ -150,10 +150,12 @@ def _bytes() -> object:
     return torch.uint8
 
 
-def file_hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every weights file below a folder, by relative name."""
-    found: dict[str, str] = {}
-    for path in sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.bin")):
-        with path.open("rb") as stream:
-            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+def files_digest(folder: Path, parts: Sequence[str]) -> str:
+    """sha256 over the weights files in some sub-folders, by name and content."""
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        for path in sorted(p for p in (folder / part).iterdir() if p.suffix in (".safetensors", ".bin")):
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest.update(f"{part}/{path.name} {content}\n".encode())
+    return digest.hexdigest()

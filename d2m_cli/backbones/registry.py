@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
 
 HUB_IDS = {"riffusion": "riffusion/riffusion-model-v1"}
-LICENCES = {"riffusion": "CreativeML OpenRAIL-M", "embedded": "MIT"}
+LICENCES = {"riffusion:riffusion/riffusion-model-v1": "CreativeML OpenRAIL-M", "embedded": "MIT"}
 FAMILIES = ("embedded", "riffusion")
 
 
@@ -115,7 +115,11 @@ def open_backbone(choice: Choice, device: str = "auto") -> Backbone:
     """
     from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
 
-    identity = Identity(choice.name, LICENCES[choice.family], speaks_tempo=choice.family == "embedded")
+    identity = Identity(
+        choice.name,
+        LICENCES.get(choice.name, f"not known, see {choice.folder}"),
+        speaks_tempo=choice.family == "embedded",
+    )
     return RiffusionBackbone(choice.folder, identity, pick_device(device))
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from d2m_cli.backbones.base import Condition, Sampling, fingerprint
+from d2m_cli.backbones.base import Condition, Sampling, files_digest
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
     audio_from_picture,
@@ -35,7 +36,10 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
     """diffusers' classes carry no types for their constructors."""
-    return kind.from_pretrained(folder, **options)
+    try:
+        return kind.from_pretrained(folder, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise MissingWeightsError(f"{folder}: can't be loaded ({error}). Fetch the model again.") from error
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,9 @@ class RiffusionBackbone:
         options: dict[str, Any] = {"local_files_only": True, "torch_dtype": dtype}
         self.unet: Any = _load(UNet2DConditionModel, folder / "unet", **options)
         self.vae: Any = _load(AutoencoderKL, folder / "vae", **options)
-        self.text_encoder: Any = CLIPTextModel.from_pretrained(
-            folder / "text_encoder", local_files_only=True, dtype=dtype
-        )
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        for module in self._modules().values():
+        self.text_encoder: Any = _load(CLIPTextModel, folder / "text_encoder", local_files_only=True, dtype=dtype)
+        self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
+        for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
         scheduler: Any = _load(DDPMScheduler, folder / "scheduler", local_files_only=True)
         self._noising = scheduler
@@ -106,13 +108,14 @@ class RiffusionBackbone:
         self.quantum_seconds = self.window_seconds / self.latent_shape[2]
         self.description = f"{self.name} on {self.device} ({str(dtype).removeprefix('torch.')})"
 
-    def _modules(self) -> dict[str, torch.nn.Module]:
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The frozen networks, by the folder each came from."""
         return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the names and values of all frozen parameters."""
-        return fingerprint(self._modules())
+        """sha256 over the weights files: the same on every device and in every precision."""
+        return files_digest(self.folder, tuple(self.modules()))
 
     @cached_property
     def _places(self) -> Tensor:
@@ -193,9 +196,12 @@ class RiffusionBackbone:
         for step in scheduler.timesteps:
             if width:
                 latents[..., :width] = scheduler.add_noise(known, noise[..., :width], step[None])
-            twice = scheduler.scale_model_input(torch.cat([latents, latents]), step)
-            without, given = self._predict(twice, step, states).float().chunk(2)
-            latents = scheduler.step(without + sampling.guidance * (given - without), step, latents).prev_sample
+            if sampling.guidance == 1:
+                predicted = self._predict(latents, step, condition.states).float()
+            else:
+                without, given = self._predict(torch.cat([latents, latents]), step, states).float().chunk(2)
+                predicted = without + sampling.guidance * (given - without)
+            latents = scheduler.step(predicted, step, latents).prev_sample
         if width:
             latents[..., :width] = known
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample

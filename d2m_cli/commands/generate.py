@@ -92,6 +92,10 @@ def generate(
         seed=seed,
         dancers=_dancers(dancers),
     )
+    if options.prompt and "@" in options.prompt and "*" not in options.prompt:
+        print("d2m: the prompt holds '@' but no '*': the music will not follow the dance", file=sys.stderr)
+    if options.genre and options.prompt and "*" in options.prompt and "@" not in options.prompt:
+        print("d2m: the prompt holds '*' but no '@': --genre has no effect", file=sys.stderr)
     items = find_videos(videos)
     choice = choose(backbone)
     chosen_encoders = _encoders(encoders, choice.encoders, choice.name, rhythm)
@@ -123,7 +127,11 @@ def generate(
 
 
 def _dancers(text: str) -> str | int:
-    return int(text) if text.isdecimal() else text
+    if text in ("largest", "all"):
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--dancers {text}: say largest, all, or how many at most")
 
 
 def _encoders(given: Path | None, own: Path | None, backbone: str, rhythm: RhythmBy) -> Path | None:
@@ -131,7 +139,10 @@ def _encoders(given: Path | None, own: Path | None, backbone: str, rhythm: Rhyth
         if not given.is_file():
             raise UsageError(f"--encoders {given}: no such file; give the encoders.safetensors that 'd2m train' wrote")
         return given
-    if own is None and rhythm is RhythmBy.encoder:
+    if rhythm is RhythmBy.words:
+        # Words need no encoders, and those that were found may be another model's.
+        return None
+    if own is None:
         raise UsageError(
             f"{backbone} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name a file with "
             "--encoders, or put the rhythm in plain words with --rhythm words"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -95,7 +96,7 @@ class GenerateOptions:
             raise UsageError(f"--steps must be at least 1, not {self.steps}")
         if self.candidates < 1:
             raise UsageError(f"--candidates must be at least 1, not {self.candidates}")
-        if not self.guidance >= 0.0:
+        if not 0.0 <= self.guidance < math.inf:
             raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
 
 

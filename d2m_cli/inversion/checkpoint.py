@@ -83,7 +83,9 @@ class Encoders:
         return out
 
     def genre(self, codes: Sequence[str]) -> Tensor:
-        """Vectors of "@": two-letter codes -> (batch, width)."""
+        """Vectors of "@": two-letter codes -> (batch, width); UsageError where only "*" was trained."""
+        if self.config.genre is None:
+            raise UsageError(f"{self.path or 'these encoders'}: made without genres; leave --genre out")
         out: Tensor = self.genre_network(one_hot(codes))
         return out
 
@@ -131,6 +133,11 @@ class Encoders:
                 f"{where}: made for {self.config.backbone} (text width {self.config.width}), but {backbone.name} has "
                 f"text width {backbone.text_width}. Train encoders for it with `d2m train`, or choose the other "
                 "--backbone."
+            )
+        if abs(self.grid.seconds - backbone.window_seconds) > 0.05:
+            raise EncoderMismatchError(
+                f"{where}: made for windows of {self.grid.seconds:.2f} s, but {backbone.name} makes "
+                f"{backbone.window_seconds:.2f} s. Train encoders for it with `d2m train`."
             )
         if self.config.fingerprint != backbone.fingerprint:
             raise EncoderMismatchError(

@@ -7,9 +7,11 @@ the user writes a prompt with placeholders of their own.
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from d2m_cli.errors import UsageError
 from d2m_cli.rhythm.sequence import Tempo
 
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ def rhythm_words(tempo: Tempo | None, with_phase: bool) -> str:
         return "a steady beat"
     if not with_phase:
         return f"{tempo.bpm:.0f} bpm"
-    return f"{tempo.bpm:.0f} bpm and first beat at {tempo.first_beat:.2f} seconds"
+    # 0.83 s is the longest that captions speak of.
+    return f"{tempo.bpm:.0f} bpm and first beat at {min(tempo.first_beat, 0.83):.2f} seconds"
 
 
 def tokenize(
@@ -111,6 +114,11 @@ def tokenize(
         ``max_length`` numbers with start, end and padding tokens as the tokenizer sets them.
     places
         For each placeholder the indices at which it stands.
+
+    Raises
+    ------
+    UsageError
+        A placeholder lies behind what the text encoder reads.
     """
     pieces = re.split("([" + re.escape("".join(placeholders)) + "])", text) if placeholders else [text]
     ids: list[int] = []
@@ -121,10 +129,19 @@ def tokenize(
             places[piece].append(len(ids))
             ids.append(filler)
         elif piece.strip():
-            ids.extend(tokenizer(piece, add_special_tokens=False)["input_ids"])
+            ids.extend(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"])
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    ids = ids[: max_length - len(start) - 1]
-    places = {word: [at + len(start) for at in where if at < len(ids)] for word, where in places.items()}
+    room = max_length - len(start) - 1
+    if len(ids) > room:
+        beyond = [word for word, where in places.items() if any(at >= room for at in where)]
+        if beyond:
+            raise UsageError(
+                f"the prompt takes {len(ids)} tokens, of which the backbone reads {room}, and {beyond[0]!r} lies "
+                f"behind them: shorten it, or move {beyond[0]!r} to the front. The prompt: {text!r}"
+            )
+        warnings.warn(f"the backbone reads {room} of the prompt's {len(ids)} tokens; the rest is cut", stacklevel=2)
+    ids = ids[:room]
+    places = {word: [at + len(start) for at in where] for word, where in places.items()}
     ids = [*start, *ids, tokenizer.eos_token_id]
     padding: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return ids + [padding] * (max_length - len(ids)), places

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.base import Sampling, parameters_digest
 from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
 from d2m_cli.errors import MissingWeightsError
 
@@ -28,7 +29,7 @@ def test_a_pseudo_word_with_a_words_own_embedding_is_that_word(backbone: Riffusi
 
 
 def test_gradient_flows_to_pseudo_words_and_nowhere_else(backbone: RiffusionBackbone) -> None:
-    before = backbone.fingerprint
+    before = parameters_digest(backbone.modules())
     vector = torch.randn(2, backbone.text_width, requires_grad=True)
     condition = backbone.embed(["a * music", "a music with * as the rhythm"], {"*": vector})
     targets = backbone.targets(torch.randn(2, 1, 5120) * 0.1)
@@ -38,8 +39,21 @@ def test_gradient_flows_to_pseudo_words_and_nowhere_else(backbone: RiffusionBack
     assert vector.grad is not None
     assert vector.grad.abs().sum(1).min() > 0
     assert all(p.grad is None for p in backbone.unet.parameters())
-    del backbone.__dict__["fingerprint"]
-    assert backbone.fingerprint == before
+    assert parameters_digest(backbone.modules()) == before
+
+
+def test_the_fingerprint_is_of_the_files_not_of_a_precision(backbone: RiffusionBackbone, tiny_riffusion: Path) -> None:
+    other = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT"))
+    other.unet.half()
+    assert other.fingerprint == backbone.fingerprint
+
+
+def test_a_broken_weights_file_is_named(tiny_riffusion: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_riffusion, tmp_path / "model")
+    weights = next((tmp_path / "model" / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(MissingWeightsError, match="unet"):
+        RiffusionBackbone(tmp_path / "model", Identity("riffusion:tiny", "MIT"))
 
 
 def test_loss_is_eq_2_worked_by_hand(backbone: RiffusionBackbone) -> None:

@@ -219,7 +219,14 @@ sys.exit(summary.exit_code)
 
 def launch(inputs: Path, hang_at: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", KILLED, str(inputs), str(inputs.parent / "out"), hang_at]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what it puts in the background deaf to the keyboard; this test is about hearing it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def test_kill_half_way_and_run_again(inputs: Path) -> None:

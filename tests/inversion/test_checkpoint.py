@@ -30,9 +30,13 @@ def test_encoders_survive_their_file(tmp_path: Path) -> None:
 
 def test_encoders_for_another_backbone_say_which(tmp_path: Path) -> None:
     encoders = Encoders(CONFIG)
-    wide = SimpleNamespace(name="riffusion:x", text_width=768, fingerprint="abc")
-    other = SimpleNamespace(name="riffusion:x", text_width=24, fingerprint="def")
-    encoders.check(SimpleNamespace(name="embedded", text_width=24, fingerprint="abc"))  # type: ignore[arg-type]
+    wide = SimpleNamespace(name="riffusion:x", text_width=768, fingerprint="abc", window_seconds=5.12)
+    other = SimpleNamespace(name="riffusion:x", text_width=24, fingerprint="def", window_seconds=5.12)
+    same = SimpleNamespace(name="embedded", text_width=24, fingerprint="abc", window_seconds=5.12)
+    encoders.check(same)  # type: ignore[arg-type]
+    longer = SimpleNamespace(name="embedded", text_width=24, fingerprint="abc", window_seconds=10.24)
+    with pytest.raises(EncoderMismatchError, match=r"windows of 5\.12 s"):
+        encoders.check(longer)  # type: ignore[arg-type]
     with pytest.raises(EncoderMismatchError, match=r"made for embedded.*768.*d2m train"):
         encoders.check(wide)  # type: ignore[arg-type]
     with pytest.raises(EncoderMismatchError, match=r"weights are not those of riffusion:x"):

@@ -34,7 +34,7 @@ class Letters:
 
     bos_token_id, eos_token_id, pad_token_id = 100, 101, 102
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+    def __call__(self, text: str, add_special_tokens: bool = True, verbose: bool = True) -> dict[str, list[int]]:
         return {"input_ids": [len(word) for word in text.split()]}
 
 
@@ -44,10 +44,16 @@ def test_placeholders_survive_beside_commas_and_are_counted_where_they_stand() -
     assert places == {"@": [2], "*": [4, 6]}
 
 
-def test_a_placeholder_beyond_the_length_is_cut_with_the_text() -> None:
-    ids, places = tokenize(Letters(), "aa bb cc *", ("*",), 5)  # type: ignore[arg-type]
-    assert ids == [100, 2, 2, 2, 101]
-    assert places == {"*": []}
+def test_words_beyond_the_length_are_cut_aloud() -> None:
+    with pytest.warns(UserWarning, match="3 of the prompt's 4 tokens"):
+        ids, places = tokenize(Letters(), "* bb cc dd", ("*",), 5)  # type: ignore[arg-type]
+    assert ids == [100, 1, 2, 2, 101]
+    assert places == {"*": [1]}
+
+
+def test_a_placeholder_beyond_the_length_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"'\*' lies behind"):
+        tokenize(Letters(), "aa bb cc *", ("*",), 5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["lock", "Lock", "LO", "locking", "lo"])
