@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from d2m_cli.errors import MissingWeightsError
@@ -27,3 +28,9 @@ def weights_dir() -> Path:
         f"the models that ship with d2m are not in {package / '_weights'} nor in {package.parent / 'weights'}; "
         "install d2m again with 'python -m pip install .' from a complete checkout"
     )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from d2m_cli.weights_path import file_sha256
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -155,7 +157,5 @@ def files_digest(folder: Path, parts: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for part in sorted(parts):
         for path in sorted(p for p in (folder / part).iterdir() if p.suffix in (".safetensors", ".bin")):
-            with path.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-            digest.update(f"{part}/{path.name} {content}\n".encode())
+            digest.update(f"{part}/{path.name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()

@@ -25,11 +25,8 @@ def wanted_times(rhythm: Rhythm, window: Window) -> NDArray[np.float64]:
     """Times in seconds from the window's start at which the dance asks for an onset: its beats, else its peaks."""
     tempo = rhythm.tempo
     if tempo is not None and tempo.confidence >= TRUSTED:
-        period = 60.0 / tempo.bpm
-        times = np.arange(tempo.first_beat % period, window.start + window.seconds, period)
-    else:
-        times = rhythm.peaks
-    times = times - window.start
+        return np.arange(tempo.seen_from(window.start).first_beat, window.seconds, 60.0 / tempo.bpm)
+    times = rhythm.peaks - window.start
     inside: NDArray[np.float64] = times[(times >= 0) & (times < window.seconds)]
     return inside
 

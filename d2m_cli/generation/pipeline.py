@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -373,9 +373,7 @@ def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo
     """
     if tempo is None:
         return None
-    if in_octave:
-        tempo = in_caption_octave(tempo)
-    return replace(tempo, first_beat=(tempo.first_beat - start) % (60.0 / tempo.bpm))
+    return (in_caption_octave(tempo) if in_octave else tempo).seen_from(start)
 
 
 def _context(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from d2m_cli.errors import EncoderMismatchError, UsageError
 from d2m_cli.inversion.genre_encoder import GenreLabel, one_hot
 from d2m_cli.inversion.rhythm_encoder import RhythmMLP
 from d2m_cli.rhythm.sequence import RhythmGrid
+from d2m_cli.weights_path import file_sha256
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -122,7 +122,7 @@ class Encoders:
             network.load_state_dict(part)
             network.eval().requires_grad_(False)
         encoders.path = path
-        encoders.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        encoders.sha256 = file_sha256(path)
         return encoders
 
     def check(self, backbone: Backbone) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,10 @@ class Tempo:
     bpm: float
     first_beat: float
     confidence: float
+
+    def seen_from(self, start: float) -> Tempo:
+        """The same beats on a clock that starts ``start`` seconds later."""
+        return replace(self, first_beat=float((self.first_beat - start) % (60.0 / self.bpm)))
 
 
 @dataclass(frozen=True, repr=False)

@@ -68,14 +68,14 @@ def local_tempo(rhythm: Rhythm, start: float, seconds: float) -> Tempo | None:
     whole = rhythm.tempo
     if whole is None:
         return None
-    period = 60.0 / whole.bpm
-    first = float((whole.first_beat - start) % period)
+    seen = whole.seen_from(start)
     inside = (rhythm.peaks >= start) & (rhythm.peaks < start + seconds)
     peaks = rhythm.peaks[inside] - start
     if len(peaks) < FEWEST_PEAKS:
-        return Tempo(whole.bpm, first, whole.confidence)
+        return seen
     weights = peak_weights(rhythm.envelope, rhythm.rate, rhythm.peaks)[inside]
-    return Tempo(whole.bpm, first, grid_confidence(peaks, weights, period, first))
+    confidence = grid_confidence(peaks, weights, 60.0 / seen.bpm, seen.first_beat)
+    return Tempo(seen.bpm, seen.first_beat, confidence)
 
 
 def peak_weights(envelope: NDArray[np.floating], rate: float, peaks: Array) -> Array:

@@ -14,7 +14,8 @@ from d2m_cli.media.video import VideoReader
 from d2m_cli.pose.geometry import letterbox_matrix, warp
 from d2m_cli.pose.movenet import MultiPose, Thunder, decode_multi
 from d2m_cli.pose.session import OnnxModel
-from d2m_cli.pose.weights import file_sha256, pose_weights
+from d2m_cli.pose.weights import pose_weights
+from d2m_cli.weights_path import file_sha256
 
 Shared = Callable[[str], Path]
 

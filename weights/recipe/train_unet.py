@@ -122,36 +122,16 @@ def main() -> None:
         shadow = new_unet()
         shadow.load_state_dict(ema.shadow)
         shadow.eval()
-        with torch.no_grad():
-            true = torch.cat(
-                [
-                    v_loss(
-                        shadow,
-                        scheduler,
-                        held_x[i : i + 32],
-                        held_states[i : i + 32],
-                        held_t[i : i + 32],
-                        held_noise[i : i + 32],
-                        places,
-                    )
-                    for i in range(0, 128, 32)
+
+        def held_out(states: torch.Tensor) -> float:
+            parts = [slice(first, first + 32) for first in range(0, 128, 32)]
+            with torch.no_grad():
+                losses = [
+                    v_loss(shadow, scheduler, held_x[p], states[p], held_t[p], held_noise[p], places) for p in parts
                 ]
-            )
-            none = torch.cat(
-                [
-                    v_loss(
-                        shadow,
-                        scheduler,
-                        held_x[i : i + 32],
-                        blank[i : i + 32],
-                        held_t[i : i + 32],
-                        held_noise[i : i + 32],
-                        places,
-                    )
-                    for i in range(0, 128, 32)
-                ]
-            )
-        print(f"  held out: {true.mean():.4f} with captions, {none.mean():.4f} without", flush=True)
+            return torch.cat(losses).mean().item()
+
+        print(f"  held out: {held_out(held_states):.4f} with captions, {held_out(blank):.4f} without", flush=True)
         shadow.save_pretrained(arguments.out / "unet")
 
     elapsed = spent
