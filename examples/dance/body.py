@@ -58,8 +58,16 @@ SHAPES: dict[str, Shape] = {
     "ben": Shape(gender=0.0, muscle=0.6, weight=0.4, height=0.55),
     "cleo": Shape(gender=0.9, muscle=0.5, weight=0.5, height=0.42),
     "dan": Shape(gender=0.0, muscle=0.75, weight=0.55, height=0.6),
+    "eli": Shape(gender=0.1, age=0.5, muscle=0.4, weight=0.3, height=0.7, proportions=0.5),
+    "fay": Shape(gender=0.85, age=0.7, muscle=0.5, weight=0.65, height=0.48, proportions=0.3),
+    "gus": Shape(gender=0.0, age=0.75, muscle=0.6, weight=0.7, height=0.52, proportions=0.2),
+    "hana": Shape(gender=1.0, age=0.5, muscle=0.6, weight=0.25, height=0.4, proportions=0.6),
+    "ines": Shape(gender=0.9, age=0.62, muscle=0.65, weight=0.45, height=0.62, proportions=0.45),
+    "jon": Shape(gender=0.05, age=0.55, muscle=0.5, weight=0.5, height=0.45, proportions=0.3),
+    "kim": Shape(gender=0.8, age=0.55, muscle=0.45, weight=0.4, height=0.58, proportions=0.25),
+    "lou": Shape(gender=0.2, age=0.7, muscle=0.7, weight=0.35, height=0.66, proportions=0.55),
 }
-"""The bodies of the examples."""
+"""The bodies: the first four dance in the examples, all in the paired data of `weights/recipe/make_pairs.py`."""
 
 
 @dataclass(frozen=True)

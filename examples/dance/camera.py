@@ -27,6 +27,10 @@ class Camera:
         Amplitudes in radians of a slow sway of the view to the sides and up and down.
     period
         Seconds of one sway.
+    shake
+        Size in radians of the unrest of a hand that holds the camera; `hand` is the seed of its course.
+    hand
+        See `shake`.
     """
 
     size: tuple[int, int] = (360, 480)
@@ -36,6 +40,21 @@ class Camera:
     pan: float = 0.0
     tilt: float = 0.0
     period: float = 5.0
+    shake: float = 0.0
+    hand: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the view changes with time."""
+        return bool(self.pan or self.tilt or self.shake)
+
+    def _unrest(self, times: Array) -> Array:
+        """(2, T) radians to the side and up: a few slow waves of random phase, weaker the faster they are."""
+        rng = np.random.default_rng([self.hand, 77])
+        frequencies = rng.uniform(0.2, 2.5, (2, 6))
+        waves = np.sin(2 * np.pi * (frequencies[..., None] * times + rng.random((2, 6, 1))))
+        found: Array = self.shake * (waves / (1 + frequencies[..., None] ** 2)).sum(1)
+        return found
 
     def axes(self, times: Array) -> Array:
         """(T, 3, 3) with rows right, down, forward of the camera in world axes."""
@@ -43,6 +62,9 @@ class Camera:
         yaw = np.arctan2(direction[0], direction[1]) + self.pan * np.sin(2 * np.pi * times / self.period)
         pitch = np.arctan2(direction[2], np.hypot(direction[0], direction[1]))
         pitch = pitch + self.tilt * np.sin(2 * np.pi * times / (0.73 * self.period) + 1.0)
+        if self.shake:
+            aside, up = self._unrest(times)
+            yaw, pitch = yaw + aside, pitch + up
         forward = np.stack([np.cos(pitch) * np.sin(yaw), np.cos(pitch) * np.cos(yaw), np.sin(pitch)], axis=-1)
         right = np.stack([np.cos(yaw), -np.sin(yaw), np.zeros_like(yaw)], axis=-1)
         return np.stack([right, np.cross(forward, right), forward], axis=-2)
@@ -61,6 +83,7 @@ class Camera:
 
     def describe(self) -> dict[str, object]:
         """What a reader of the truth file needs to project points again."""
+        unrest = {"shake_rad": self.shake, "hand": self.hand} if self.shake else {}
         return {
             "position_m": list(self.position),
             "target_m": list(self.target),
@@ -68,4 +91,5 @@ class Camera:
             "pan_rad": self.pan,
             "tilt_rad": self.tilt,
             "period_s": self.period,
+            **unrest,
         }

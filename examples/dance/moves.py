@@ -14,7 +14,7 @@ from .timeline import Accent
 Family = Callable[[Stage, Sequence[Accent]], None]
 
 
-def _gaps(accents: Sequence[Accent]) -> list[tuple[Accent, float]]:
+def gaps(accents: Sequence[Accent]) -> list[tuple[Accent, float]]:
     """Accents with the seconds since the one before."""
     if not accents:
         return []
@@ -24,7 +24,7 @@ def _gaps(accents: Sequence[Accent]) -> list[tuple[Accent, float]]:
 def groove(stage: Stage, accents: Sequence[Accent]) -> None:
     """Hip-hop groove: down on every beat, step and touch to the sides, arms swinging across."""
     stage.bounce(accents, 0.085, 0.2)
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.8, 0.4)
         if accent.off:
             stage.pose_arms(t, "chest", "chest", 0.18)
@@ -50,7 +50,7 @@ def groove(stage: Stage, accents: Sequence[Accent]) -> None:
 def two_step(stage: Stage, accents: Sequence[Accent]) -> None:
     """Two-step with a twist of the torso: out, together, out, together, arms pumping."""
     stage.bounce(accents, 0.06)
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.75, 0.35)
         if accent.off:
             stage.pose_arms(t, "muscle", "muscle", 0.18)
@@ -79,7 +79,7 @@ def lock(stage: Stage, accents: Sequence[Accent]) -> None:
         ("lock", "lock"), ("point", "hip"), ("lock", "lock"), ("hip", "point"),
         ("muscle", "muscle"), ("side", "chest"), ("chest", "side"), ("point_low", "high"),
     )  # fmt: skip
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.45, 0.2)
         if accent.off:
             stage.pose_arms(t, "chest", "chest", 0.15)
@@ -109,7 +109,7 @@ def waack(stage: Stage, accents: Sequence[Accent]) -> None:
         ("behind", "hip"), ("side", "hip"), ("behind", "behind"), ("high", "high"),
         ("hip", "behind"), ("hip", "side"), ("behind", "behind"), ("whip_down", "whip_down"),
     )  # fmt: skip
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.6, 0.28)
         if accent.off:
             stage.pose_arms(t, "muscle", "muscle", 0.16)
@@ -132,7 +132,7 @@ def waack(stage: Stage, accents: Sequence[Accent]) -> None:
 def house(stage: Stage, accents: Sequence[Accent]) -> None:
     """House: the torso jacks on every beat while the feet shuffle from side to side."""
     stage.bounce(accents, 0.07, 0.1)
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.85, 0.4)
         if accent.off:
             stage.pose_arms(t, "wide", "wide", 0.18)
@@ -154,7 +154,7 @@ def house(stage: Stage, accents: Sequence[Accent]) -> None:
 
 def krump(stage: Stage, accents: Sequence[Accent]) -> None:
     """Krump: stomps, chest pops and arms that strike down; a jump lands on every eighth beat."""
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.5, 0.26)
         if accent.off:
             stage.lean(t, 0.0, -0.15, 0.0, 0.16)
@@ -187,7 +187,7 @@ def krump(stage: Stage, accents: Sequence[Accent]) -> None:
 def toprock(stage: Stage, accents: Sequence[Accent]) -> None:
     """Breaking's upright steps: a foot crosses in front with the arms open, then home with the arms crossed."""
     stage.bounce(accents, 0.05, 0.1)
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.75, 0.34)
         if accent.off:
             stage.pose_arms(t, "wide", "wide", 0.15)
@@ -213,7 +213,7 @@ def wave(stage: Stage, accents: Sequence[Accent]) -> None:
     """Arms rise and fall like a wave through the shoulders, with a pop of the chest on every beat."""
     stage.bounce(accents, 0.05, 0.08)
     shapes = (("side", "low"), ("muscle", "wide"), ("low", "side"), ("wide", "muscle"))
-    for accent, gap in _gaps(accents):
+    for accent, gap in gaps(accents):
         t, lead = accent.time, min(gap * 0.8, 0.4)
         if accent.off:
             stage.lean(t, 0.0, -0.1, 0.0, 0.16)

@@ -128,7 +128,7 @@ class Room:
 
     def draw(self, camera: Camera, axes: Array) -> tuple[Array, Array]:
         """Empty room seen by a camera: colours (H, W, 3), and the floor point of each pixel (H, W, 2), else NaN."""
-        if camera.pan == 0 and camera.tilt == 0 and self._still is not None:
+        if not camera.moves and self._still is not None:
             return self._still[0].copy(), self._still[1]
         width, height = camera.size
         x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)

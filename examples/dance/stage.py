@@ -36,6 +36,11 @@ ARMS: dict[str, tuple[float, float, float, float, float, float]] = {
     "strike": (0.45, 0.7, -0.6, 0.2, 0.8, -0.6),
     "load": (0.7, 0.2, 0.55, -0.1, 0.35, 0.95),
     "whip_down": (0.75, 0.3, -0.5, 0.8, 0.45, -0.35),
+    "clap": (0.25, 0.85, -0.35, -0.32, 0.95, 0.15),
+    "box_in": (1.0, 0.15, 0.0, -0.9, 0.45, 0.05),
+    "box_down": (1.0, 0.1, 0.05, 0.1, 0.15, -1.0),
+    "box_out": (0.3, 0.2, -0.95, 1.0, 0.25, 0.05),
+    "knees": (0.35, 0.6, -0.75, 0.0, 0.45, -0.9),
 }
 """Arm poses: direction of the upper arm, then of the forearm, each as (outward, forward, up) of the chest."""
 
