@@ -9,6 +9,7 @@
     │   ├── PoseFileError             a pose file that isn't one
     │   └── NoPersonError             nobody to follow in the picture
     ├── OutputError          exit 1   the result can't be written (full disk, read-only folder)
+    ├── TrainingError        exit 1   a training can't go on
     └── UsageError           exit 2   the command can't start as asked
         ├── MissingExtraError         an optional dependency is not installed
         ├── MissingWeightsError       a model is not on this machine
@@ -48,6 +49,10 @@ class NoPersonError(InputError):
 
 class OutputError(D2MError):
     """A result can't be written: full disk, read-only folder, a file in the way."""
+
+
+class TrainingError(D2MError):
+    """A training can't go on: its loss is not a number any more."""
 
 
 class UsageError(D2MError):

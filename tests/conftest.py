@@ -24,6 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+@pytest.fixture(scope="session")
+def tiny_riffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny model in riffusion-model-v1's layout."""
+    from tests.tiny_models import save_tiny_riffusion
+
+    return save_tiny_riffusion(tmp_path_factory.mktemp("tiny-riffusion"))
+
+
 @pytest.fixture
 def make_video() -> MakeVideo:
     """A function that writes a small video: frame i is an even grey of brightness 10 * i modulo 250."""

@@ -21,7 +21,7 @@ class FakeBackbone:
 
     name, licence, description = "fake", "CC0", "fake on cpu"
     sample_rate, window_seconds, quantum_seconds, text_width = RATE, 5.12, 0.08, 256
-    speaks_tempo = False
+    condition_layers, speaks_tempo = 1, False
     fingerprint = "f" * 64
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class FakeBackbone:
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, torch.Tensor]) -> Condition:
         self.prompts += prompts
         self.words.append(dict(pseudo_words))
-        return Condition(pseudo_words.get("*", torch.zeros(1, 256))[:, None])
+        return Condition(pseudo_words.get("*", torch.zeros(1, 1, 1, 256))[:, 0])
 
     def generate(self, condition, negative, seeds, context=None, sampling=None):
         self.contexts.append(context)
@@ -49,13 +49,22 @@ class FakeBackbone:
 
 
 class FakeEncoders:
+    """Hands a rhythm on as it is; "@" is the first letter of its genre, or the mean of its sound."""
+
     grid = RhythmGrid()
+    note = ""
 
-    def rhythm(self, sequences: torch.Tensor) -> torch.Tensor:
-        return sequences
+    def __init__(self, genre_kind: str | None = "label") -> None:
+        self.genre_kind = genre_kind
 
-    def genre(self, codes: Sequence[str]) -> torch.Tensor:
-        return torch.full((len(codes), 256), float(ord(codes[0][0])))
+    def pseudo_words(
+        self, sequences: torch.Tensor, genres: str | Sequence[str] | torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        words = {"*": sequences[:, None, None]}
+        if genres is not None:
+            value = float(genres.mean()) if isinstance(genres, torch.Tensor) else float(ord(genres[0][0]))
+            words["@"] = torch.full((len(sequences), 1, 1, 256), value)
+        return words
 
 
 class FakePoses:

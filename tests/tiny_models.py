@@ -1,22 +1,21 @@
-"""A tiny untrained model in riffusion-model-v1's layout, made and saved as diffusers and transformers save one."""
+"""Tiny untrained models in the layouts of published ones, made and saved as diffusers and transformers save them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 
+def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
+    """Fill a folder with a Stable Diffusion model with grey-in-three-channels pictures of 64 mels x 64 columns.
 
-@pytest.fixture(scope="session")
-def tiny_riffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a Stable Diffusion model with grey-in-three-channels pictures of 64 mels x 64 columns."""
+    A column lasts `hop_length` / 8000 s, a window 64 columns.
+    """
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     from d2m_cli.backbones.spectrogram import SpectrogramConfig
 
-    folder = tmp_path_factory.mktemp("tiny-riffusion")
     torch.manual_seed(0)
     UNet2DConditionModel(
         sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
@@ -54,7 +53,7 @@ def tiny_riffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "scheduler"
     )
     SpectrogramConfig(
-        sample_rate=8000, hop_length=80, win_length=400, n_fft=800, n_mels=64, max_frequency=4000.0,
-        max_value=100.0, sample_scale=1.0, columns=64, griffin_lim_iterations=8,
+        sample_rate=8000, hop_length=hop_length, win_length=5 * hop_length, n_fft=10 * hop_length, n_mels=64,
+        max_frequency=4000.0, max_value=100.0, sample_scale=1.0, columns=64, griffin_lim_iterations=8,
     ).save(folder / "spectrogram.json")  # fmt: skip
     return folder

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from d2m_cli.rhythm.sequence import Tempo
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -42,7 +44,8 @@ class Condition:
     Attributes
     ----------
     states
-        (batch, tokens, text_width) output of the frozen text transformer.
+        (batch, tokens, text_width) output of the frozen text transformer; (batch, layers, tokens, text_width) where
+        the pseudo-words have vectors of their own for every place at which the network reads the text.
     """
 
     states: Tensor
@@ -68,6 +71,8 @@ class Backbone(Protocol):
         Window starts should be multiples of this, so that contexts fall on whole latent steps.
     text_width
         Width of the text transformer's input embeddings: the length of a pseudo-word's vector.
+    condition_layers
+        At how many places the network reads the text; pseudo-words may have vectors of their own for each (P+).
     speaks_tempo
         Whether its captions gave tempo and phase as :func:`d2m_cli.inversion.prompt.rhythm_words` words them.
     description
@@ -82,11 +87,35 @@ class Backbone(Protocol):
     window_seconds: float
     quantum_seconds: float
     text_width: int
+    condition_layers: int
     speaks_tempo: bool
     description: str
 
     @property
     def fingerprint(self) -> str: ...
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The frozen networks, by name; none of their values may ever change."""
+        ...
+
+    def ready_for_training(self, precision: str) -> None:
+        """Make backward passes fast.
+
+        Parameters
+        ----------
+        precision
+            "fp32", "bf16" or "fp16": what autocast will compute in. On a GPU the weights may be held in it. Called
+            once, before the digest of the frozen networks is taken.
+        """
+        ...
+
+    def words_vector(self, text: str) -> Tensor:
+        """(text_width,) one input embedding in place of some plain words: the mean of theirs."""
+        ...
+
+    def tempo_vector(self, tempo: Tempo) -> Tensor:
+        """(text_width,) one input embedding that says a tempo, and the first beat where the captions gave it."""
+        ...
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Run the frozen text transformer.
@@ -96,8 +125,10 @@ class Backbone(Protocol):
         prompts
             Texts in which "@" and "*" stand for pseudo-words.
         pseudo_words
-            For each placeholder (batch, text_width) input embeddings that replace it wherever it stands. A placeholder
-            that is not in the mapping is read as an ordinary word. Gradients flow to the vectors.
+            For each placeholder the input embeddings that replace it wherever it stands: (batch, text_width);
+            (batch, vectors, text_width), which take that many tokens in a row; or (batch, layers, vectors, text_width)
+            with 1 or `condition_layers` layers. A placeholder that is not in the mapping is read as an ordinary word;
+            one that is not in a row's prompt is ignored for that row. Gradients flow to the vectors.
         """
         ...
 
@@ -105,8 +136,24 @@ class Backbone(Protocol):
         """What the loss rebuilds, cacheable: (batch, channels, samples) of one window -> (batch, ...)."""
         ...
 
-    def loss(self, targets: Tensor, condition: Condition, generator: object | None = None) -> Tensor:
-        """(batch,) loss of Eq. 2 (diffusion) or Eq. 3 (codebooks)."""
+    def loss(
+        self, targets: Tensor, condition: Condition, generator: object | None = None, focus: float = 0.0
+    ) -> Tensor:
+        """(batch,) loss of Eq. 2 (diffusion) or Eq. 3 (codebooks).
+
+        Parameters
+        ----------
+        targets
+            From `targets`.
+        condition
+            From `embed`.
+        generator
+            A ``torch.Generator`` on the CPU that noise and time steps are drawn from, or None: torch's own.
+        focus
+            0 draws all time steps alike, as Eq. 2 has it. Above 0 noisy ones come more often, with a density that
+            rises as t^focus: there the text decides most, since little of the music shows through the noise. Families
+            without time steps ignore it.
+        """
         ...
 
     def generate(

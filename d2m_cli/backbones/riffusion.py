@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from d2m_cli.backbones.base import Condition, Sampling, files_digest
@@ -27,11 +29,13 @@ from d2m_cli.backbones.spectrogram import (
     position_channels,
     unfold,
 )
-from d2m_cli.errors import MissingWeightsError
-from d2m_cli.inversion.placement import placed
-from d2m_cli.inversion.prompt import tokenize
+from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
+from d2m_cli.inversion.placement import placed, spread, with_all_axes
+from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave, tokenize
+from d2m_cli.rhythm.sequence import Tempo
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+PREDICTIONS = ("epsilon", "v_prediction")
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
@@ -40,6 +44,42 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
         return kind.from_pretrained(folder, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise MissingWeightsError(f"{folder}: can't be loaded ({error}). Fetch the model again.") from error
+
+
+def split_condition(unet: Any) -> int:
+    """Teach a UNet to take text states of shape (batch, layers, tokens, width), one layer for each place that reads.
+
+    The places are the cross-attention layers from the first to the last that a picture passes and, where the UNet has
+    ``addition_embed_type="text"``, the pooling whose result scales and shifts its residual blocks, which comes last.
+    Hooks there pick their layer of what is passed through the network. They hold no state, so that gradient
+    checkpointing, autocast and every attention processor work as before, and 3-D states pass untouched.
+
+    Returns
+    -------
+    How many places there are.
+    """
+    parts = [part for name in ("down_blocks", "mid_block", "up_blocks") if (part := getattr(unet, name, None))]
+    blocks = [module for part in parts for module in part.modules() if isinstance(module, BasicTransformerBlock)]
+    readers = [block.attn2 for block in blocks if block.attn2 is not None]
+    for place, reader in enumerate(readers):
+        reader.register_forward_pre_hook(_own_layer(place), with_kwargs=True)
+    if unet.config.addition_embed_type != "text":
+        return len(readers)
+    unet.add_embedding.register_forward_pre_hook(_own_layer(len(readers)), with_kwargs=True)
+    return len(readers) + 1
+
+
+def _own_layer(place: int) -> Any:
+    def own(value: Any) -> Any:
+        return value[:, place] if isinstance(value, Tensor) and value.ndim == 4 else value
+
+    def pick(
+        _module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        # The picture itself comes as (batch, pixels, channels): only text states have four axes here.
+        return tuple(map(own, given)), {key: own(value) for key, value in named.items()}
+
+    return pick
 
 
 @dataclass(frozen=True)
@@ -90,7 +130,14 @@ class RiffusionBackbone:
         self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
         for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
+        self.condition_layers = split_condition(self.unet)
+        self._tokenized = lru_cache(maxsize=4096)(self._tokenize)
         scheduler: Any = _load(DDPMScheduler, folder / "scheduler", local_files_only=True)
+        if scheduler.config.prediction_type not in PREDICTIONS:
+            raise MissingWeightsError(
+                f"{folder / 'scheduler'}: the model predicts {scheduler.config.prediction_type!r}; d2m knows models "
+                f"that predict {' or '.join(PREDICTIONS)}. Use another model."
+            )
         self._noising = scheduler
         self._scheduler_config = scheduler.config
         config = folder / "spectrogram.json"
@@ -112,6 +159,18 @@ class RiffusionBackbone:
         """The frozen networks, by the folder each came from."""
         return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
 
+    def ready_for_training(self, precision: str) -> None:
+        """Choose number format and attention for backward passes; see the protocol."""
+        if self.device.type == "cpu":
+            # The backward pass of the fused kernel takes most of a step on a CPU; the plain one is twice as fast.
+            self.unet.set_attn_processor(AttnProcessor())
+        else:
+            dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+            for module in self.modules().values():
+                module.to(dtype)
+            self.__dict__.pop("_places", None)
+        self.description = f"{self.name} on {self.device} ({str(self.unet.dtype).removeprefix('torch.')})"
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the weights files: the same on every device and in every precision."""
@@ -123,24 +182,52 @@ class RiffusionBackbone:
         places = position_channels(height, width, self.window_seconds, self.spectrogram)
         return places[None].to(self.device, self.unet.dtype)
 
+    def words_vector(self, text: str) -> Tensor:
+        """Mean input embedding of a text's tokens; see the protocol."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.text_encoder.get_input_embeddings().weight[ids].float().mean(0)  # type: ignore[no-any-return]
+
+    def tempo_vector(self, tempo: Tempo) -> Tensor:
+        """A tempo as one word; see the protocol.
+
+        The embedded model's captions had, in part, one word for tempo and first beat together, whose embedding was the
+        sum of those of the two numbers.
+        """
+        if not self.speaks_tempo:
+            return self.words_vector(f"{tempo.bpm:.0f} bpm")
+        tempo = in_caption_octave(tempo)
+        return self.words_vector(f"{tempo.bpm:.0f}") + self.words_vector(first_beat_words(tempo))
+
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
-        """Run the frozen CLIP text transformer with pseudo-words in place of "@" and "*"; see the protocol."""
-        words = tuple(pseudo_words)
+        """Run the frozen CLIP text transformer with pseudo-words in place of "@" and "*"; see the protocol.
+
+        Raises
+        ------
+        EncoderMismatchError
+            Vectors for another number of layers than the UNet has places that read the text.
+        UsageError
+            A placeholder lies behind what the text transformer reads.
+        """
+        words = {word: with_all_axes(vectors) for word, vectors in pseudo_words.items()}
+        counts = tuple((word, vectors.shape[2]) for word, vectors in words.items())
+        tokenized = [self._tokenized(prompt, counts) for prompt in prompts]
+        placement = spread(words, [dict(places) for _, places in tokenized])
+        if placement.layers not in (1, self.condition_layers):
+            raise EncoderMismatchError(
+                f"pseudo-words for {placement.layers} layers, but {self.name} reads the text at "
+                f"{self.condition_layers} places. Train encoders for it with `d2m train`."
+            )
+        tokens = torch.tensor([ids for ids, _ in tokenized], device=self.device)
+        with placed(self.text_encoder, placement):
+            states = self.text_encoder(tokens.repeat_interleave(placement.layers, 0)).last_hidden_state
+        return Condition(states.unflatten(0, (-1, placement.layers)) if placement.layers > 1 else states)
+
+    def _tokenize(
+        self, prompt: str, counts: tuple[tuple[str, int], ...]
+    ) -> tuple[tuple[int, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
         length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
-        ids, rows, columns, vectors = [], [], [], []
-        for row, prompt in enumerate(prompts):
-            numbers, places = tokenize(self.tokenizer, prompt, words, length)
-            ids.append(numbers)
-            for word, where in places.items():
-                for place in where:
-                    rows.append(row)
-                    columns.append(place)
-                    vectors.append(pseudo_words[word][row])
-        tokens = torch.tensor(ids, device=self.device)
-        stacked = torch.stack(vectors).to(self.device) if vectors else torch.zeros(0, self.text_width)
-        with placed(self.text_encoder.get_input_embeddings(), rows, columns, stacked):
-            states = self.text_encoder(tokens).last_hidden_state
-        return Condition(states)
+        ids, places = tokenize(self.tokenizer, prompt, dict(counts), length)
+        return tuple(ids), tuple((word, tuple(where)) for word, where in places.items())
 
     @torch.no_grad()
     def targets(self, audio: Tensor) -> Tensor:
@@ -156,17 +243,27 @@ class RiffusionBackbone:
         wanted = round(self.window_seconds * self.sample_rate)
         return torch.nn.functional.pad(audio.float().cpu(), (0, max(0, wanted - audio.shape[-1])))[..., :wanted]
 
-    def loss(self, targets: Tensor, condition: Condition, generator: object | None = None) -> Tensor:
-        """Eq. 2 for every window of a batch, for models that predict noise or velocity: (batch,)."""
+    def loss(
+        self, targets: Tensor, condition: Condition, generator: object | None = None, focus: float = 0.0
+    ) -> Tensor:
+        """Eq. 2 for every window of a batch, for models that predict noise or velocity: (batch,); see the protocol."""
         random = generator if isinstance(generator, torch.Generator) else None
         noise = torch.randn(targets.shape, generator=random).to(targets)
-        steps = torch.randint(0, self._noising.config.num_train_timesteps, (len(targets),), generator=random)
-        steps = steps.to(targets.device)
+        steps = self._draw_steps(len(targets), random, focus).to(targets.device)
         noisy = self._noising.add_noise(targets, noise, steps)
         kind = self._noising.config.prediction_type
         wanted = self._noising.get_velocity(targets, noise, steps) if kind == "v_prediction" else noise
         predicted = self._predict(noisy, steps, condition.states)
         return ((predicted - wanted) ** 2).float().mean((1, 2, 3))
+
+    def _draw_steps(self, count: int, random: torch.Generator | None, focus: float) -> Tensor:
+        total = int(self._noising.config.num_train_timesteps)
+        if focus < 0:
+            raise ValueError(f"focus must be 0 or more, not {focus}")
+        if focus == 0:
+            return torch.randint(0, total, (count,), generator=random)
+        drawn = torch.rand(count, generator=random) ** (1 / (1 + focus))
+        return (total * drawn).long().clamp(max=total - 1)
 
     def _predict(self, noisy: Tensor, steps: Tensor, states: Tensor) -> Tensor:
         places = self._places.expand(len(noisy), -1, -1, -1)
@@ -191,13 +288,14 @@ class RiffusionBackbone:
         noise = torch.stack([torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
         noise = noise.to(self.device, torch.float32)
         known, width = self._known(context)
-        states = torch.cat([negative.states.expand_as(condition.states), condition.states])
+        against, wanted = _alike(negative.states, condition.states)
+        states = torch.cat([against, wanted])
         latents = noise * scheduler.init_noise_sigma
         for step in scheduler.timesteps:
             if width:
                 latents[..., :width] = scheduler.add_noise(known, noise[..., :width], step[None])
             if sampling.guidance == 1:
-                predicted = self._predict(latents, step, condition.states).float()
+                predicted = self._predict(latents, step, wanted).float()
             else:
                 without, given = self._predict(torch.cat([latents, latents]), step, states).float().chunk(2)
                 predicted = without + sampling.guidance * (given - without)
@@ -217,3 +315,12 @@ class RiffusionBackbone:
         # The autoencoder looks past its column: the last one has seen the silence behind the context.
         width = max(0, width - 1)
         return self.targets(context).float()[..., :width], width
+
+
+def _alike(negative: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the same axes: one without layers says the same in all of them, and one negative serves a batch."""
+    if negative.ndim < condition.ndim:
+        negative = negative[:, None]
+    elif condition.ndim < negative.ndim:
+        condition = condition[:, None].expand(-1, negative.shape[1], -1, -1)
+    return negative.expand_as(condition), condition

@@ -40,6 +40,16 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    genre_audio: Annotated[
+        Path | None,
+        typer.Option(
+            help="A sound example in place of --genre, for encoders trained with 'd2m train --genre-encoder clap'.",
+            show_default=False,
+        ),
+    ] = None,
+    clap: Annotated[
+        Path | None, typer.Option(help="Folder of the CLAP model that listens to --genre-audio.", show_default=False)
+    ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(help="What the music should be like. May hold '@' and '*' of its own.", show_default=False),
@@ -72,7 +82,6 @@ def generate(
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
-    from dataclasses import asdict
     from functools import cache
 
     from d2m_cli.backbones.registry import choose
@@ -91,11 +100,14 @@ def generate(
         candidates=candidates,
         seed=seed,
         dancers=_dancers(dancers),
+        genre_audio=_existing("--genre-audio", genre_audio, folder=False),
+        clap=_existing("--clap", clap, folder=True),
     )
     if options.prompt and "@" in options.prompt and "*" not in options.prompt:
         print("d2m: the prompt holds '@' but no '*': the music will not follow the dance", file=sys.stderr)
-    if options.genre and options.prompt and "*" in options.prompt and "@" not in options.prompt:
-        print("d2m: the prompt holds '*' but no '@': --genre has no effect", file=sys.stderr)
+    named = "--genre" if options.genre else "--genre-audio" if options.genre_audio else None
+    if named and options.prompt and "*" in options.prompt and "@" not in options.prompt:
+        print(f"d2m: the prompt holds '*' but no '@': {named} has no effect", file=sys.stderr)
     items = find_videos(videos)
     choice = choose(backbone)
     chosen_encoders = _encoders(encoders, choice.encoders, choice.name, rhythm)
@@ -111,7 +123,7 @@ def generate(
         report("loading models")
         return generate_for_video(job, models(), options, report)
 
-    settings: dict[str, Any] = {**asdict(options), **weights_stamp(choice, chosen_encoders)}
+    settings: dict[str, Any] = {**options.settings, **weights_stamp(choice, chosen_encoders)}
     summary = run_batch(
         items,
         work,
@@ -148,3 +160,9 @@ def _encoders(given: Path | None, own: Path | None, backbone: str, rhythm: Rhyth
             "--encoders, or put the rhythm in plain words with --rhythm words"
         )
     return own
+
+
+def _existing(option: str, path: Path | None, *, folder: bool) -> Path | None:
+    if path is not None and not (path.is_dir() if folder else path.is_file()):
+        raise UsageError(f"{option} {path}: no such {'folder' if folder else 'file'}")
+    return path

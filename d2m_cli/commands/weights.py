@@ -1,4 +1,4 @@
-"""``d2m weights``: networks made on the user's machine."""
+"""``d2m weights``: networks brought into the form that d2m uses."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(help="Make networks that d2m can use.", no_args_is_help=True)
-
-
-@app.callback()
-def _weights() -> None:
-    """Keeps ``export-hrnet`` a subcommand while it is the only one."""
 
 
 @app.command("export-hrnet")
@@ -27,3 +22,18 @@ def export_hrnet(
 
     done = export_top_down(config, checkpoint, out, overwrite=overwrite)
     print(f"{done.path}: input {done.width}x{done.height}, differs from torch by at most {done.difference:.1e}")
+
+
+@app.command("import-encoders")
+def import_published_encoders(
+    state_dict: Annotated[Path, typer.Argument(help="Checkpoint of the encoders that the paper's authors published.")],
+    out: Annotated[Path, typer.Argument(help="The encoders.safetensors to write.")],
+    backbone: Annotated[str, typer.Option(help="Family that they were trained on.")] = "musicgen",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
+) -> None:
+    """Turn the published encoders of the MusicGen variant into a file for 'd2m generate --encoders'."""
+    from d2m_cli.inversion.published import import_encoders
+
+    encoders = import_encoders(state_dict, out, backbone, overwrite=overwrite)
+    count = sum(parameter.numel() for parameter in encoders.parameters())
+    print(f"{out}: {count} parameters, rhythm mode {encoders.grid.mode}, {encoders.grid.steps} steps; {encoders.note}")

@@ -7,6 +7,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,14 +20,14 @@ from d2m_cli import __version__
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import ItemResult, Job, Report
-from d2m_cli.errors import UsageError
+from d2m_cli.errors import AudioError, EncoderMismatchError, UsageError
 from d2m_cli.generation.candidates import choose_take
 from d2m_cli.generation.music import BEAT_TRACKER, Music, track_beats
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
 from d2m_cli.inversion.genres import GENRE_CODES
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
-from d2m_cli.media.audio import save_wav
+from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
+    from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.pose.track import Poses, PoseSource
 
 FORMAT = "d2m-music"
@@ -76,6 +78,8 @@ class GenerateOptions:
         How much of the last window each window continues.
     dancers
         As in `PoseOptions`.
+    genre_audio, clap
+        A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it.
     """
 
     genre: str | None = None
@@ -88,6 +92,8 @@ class GenerateOptions:
     candidates: int = 3
     overlap_seconds: float = 1.28
     dancers: str | int = "largest"
+    genre_audio: Path | None = None
+    clap: Path | None = None
 
     def __post_init__(self) -> None:
         if self.genre is not None and self.genre not in GENRE_CODES:
@@ -98,6 +104,22 @@ class GenerateOptions:
             raise UsageError(f"--candidates must be at least 1, not {self.candidates}")
         if not 0.0 <= self.guidance < math.inf:
             raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
+        if self.genre is not None and self.genre_audio is not None:
+            raise UsageError("'@' stands for a genre or for a sound example: give --genre or --genre-audio, not both")
+        if self.genre_audio is not None and self.clap is None:
+            raise UsageError("--genre-audio needs a CLAP model that listens to it: give its folder with --clap")
+        if self.clap is not None and self.genre_audio is None:
+            raise UsageError("--clap listens to a sound example, and there is none: give one with --genre-audio")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All of it as values that JSON can hold; a sound example by its name and content, CLAP by its files."""
+        values = asdict(self)
+        audio, clap = values.pop("genre_audio"), values.pop("clap")
+        if audio is not None:
+            values["genre_audio"] = {"file": audio.name, "content": content_digest(audio)}
+            values["clap"] = files_stamp(clap)
+        return values
 
 
 class RhythmEncoders(Protocol):
@@ -106,9 +128,13 @@ class RhythmEncoders(Protocol):
     @property
     def grid(self) -> RhythmGrid: ...
 
-    def rhythm(self, sequences: Tensor) -> Tensor: ...
+    @property
+    def genre_kind(self) -> str | None: ...
 
-    def genre(self, codes: Sequence[str]) -> Tensor: ...
+    @property
+    def note(self) -> str: ...
+
+    def pseudo_words(self, sequences: Tensor, genres: str | Sequence[str] | Tensor | None) -> dict[str, Tensor]: ...
 
 
 class DancerEstimator(Protocol):
@@ -137,17 +163,24 @@ class Models:
         Of "*" and "@", or None for a run with ``--rhythm words``.
     encoders_sha256
         Hash of the encoders' file, "" without one.
+    sound
+        (1, 512) embedding of the sound example that "@" stands for, or None.
+    clap_sha256
+        Hash of the CLAP model that heard it, "" without one.
     """
 
     poses: DancerEstimator
     backbone: Backbone
     encoders: RhythmEncoders | None
     encoders_sha256: str = ""
+    sound: Tensor | None = None
+    clap_sha256: str = ""
 
     @property
     def description(self) -> str:
         """One line that says what runs where."""
-        return f"music: {self.backbone.description}; poses: {self.poses.description}"
+        note = f"; {self.encoders.note}" if self.encoders is not None and self.encoders.note else ""
+        return f"music: {self.backbone.description}; poses: {self.poses.description}{note}"
 
 
 @dataclass(frozen=True)
@@ -192,17 +225,68 @@ def load_models(choice: Choice, encoders: Path | None, device: str, options: Gen
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
-    _quiet_libraries()
+    quiet_libraries()
     backbone = open_backbone(choice, device)
     loaded = None
     if encoders is not None:
         loaded = Encoders.load(encoders)
         loaded.check(backbone)
+    check_genre(loaded, options)
+    sound, clap_sha256 = hear(loaded, options)
     poses = PoseEstimator(PoseOptions(dancers=options.dancers, device=device))
-    return Models(poses, backbone, loaded, loaded.sha256 if loaded else "")
+    return Models(poses, backbone, loaded, loaded.sha256 if loaded else "", sound, clap_sha256)
 
 
-def _quiet_libraries() -> None:
+def check_genre(encoders: RhythmEncoders | None, options: GenerateOptions) -> None:
+    """Raise EncoderMismatchError where "@" can't stand for what was asked for."""
+    kind = encoders.genre_kind if encoders is not None else "words"
+    if options.genre_audio is not None and kind != "clap":
+        raise EncoderMismatchError(
+            f"--genre-audio needs encoders whose '@' listens to sounds, and {_GENRE_KINDS[kind]}. Leave --genre-audio "
+            "and --clap out, or train such encoders with 'd2m train --genre-encoder clap'."
+        )
+    if options.genre is not None and kind not in ("label", "words"):
+        other = "give a sound example with --genre-audio FILE --clap FOLDER" if kind == "clap" else "leave --genre out"
+        raise EncoderMismatchError(
+            f"--genre {options.genre} needs encoders whose '@' knows genres by name, and {_GENRE_KINDS[kind]}: {other}."
+        )
+
+
+_GENRE_KINDS = {
+    "label": "the '@' of these knows genres by name",
+    "clap": "the '@' of these listens to a sound example",
+    "constant": "the '@' of these is one learned constant",
+    None: "these were made without '@'",
+    "words": "this run has no encoders",
+}
+
+
+def hear(encoders: Encoders | None, options: GenerateOptions) -> tuple[Tensor | None, str]:
+    """Embedding (1, 512) of the sound example, and the hash of the model that heard it; (None, "") without one.
+
+    Raises
+    ------
+    UsageError
+        The sound or the model can't be used, or "@" was trained with another model.
+    """
+    from d2m_cli.inversion.clap import ClapAudio
+
+    if options.genre_audio is None or options.clap is None or encoders is None:
+        return None, ""
+    listener = ClapAudio(options.clap)
+    if encoders.config.clap and encoders.config.clap != listener.fingerprint:
+        raise EncoderMismatchError(
+            f"--clap {options.clap}: the '@' of {encoders.path} was trained with another CLAP model; give the folder "
+            "of that one"
+        )
+    try:
+        samples, rate = load_audio(options.genre_audio, mono=True)
+    except AudioError as error:
+        raise UsageError(f"--genre-audio {error}") from error
+    return listener.embed(samples[0], rate)[None], listener.fingerprint
+
+
+def quiet_libraries() -> None:
     """No bars of the libraries' own beside ours."""
     import diffusers
     import transformers
@@ -213,13 +297,18 @@ def _quiet_libraries() -> None:
 
 def weights_stamp(choice: Choice, encoders: Path | None) -> dict[str, Any]:
     """What tells one set of weights from another without loading it: names and sizes, and the encoders' content."""
-    files = sorted(path for path in choice.folder.rglob("*") if path.is_file())
-    listing = [(path.relative_to(choice.folder).as_posix(), path.stat().st_size) for path in files]
     return {
         "backbone": choice.name,
-        "backbone_files": blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest(),
+        "backbone_files": files_stamp(choice.folder),
         "encoders": content_digest(encoders) if encoders is not None else None,
     }
+
+
+def files_stamp(folder: Path) -> str:
+    """Digest of the names and sizes of all files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
+    return blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest()
 
 
 def generate_for_video(job: Job, models: Models, options: GenerateOptions, report: Report) -> ItemResult:
@@ -331,7 +420,7 @@ def compose(
 
 def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
     """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
-    prompt = compose_prompt(options.genre, options.prompt)
+    prompt = compose_prompt(genre_meant(models, options), options.prompt)
     if options.rhythm == "words":
         tempo = window_tempo(rhythm.tempo, window.start, in_octave=models.backbone.speaks_tempo)
         prompt = prompt.with_rhythm(rhythm_words(tempo, models.backbone.speaks_tempo))
@@ -340,22 +429,29 @@ def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: Gener
     return prompt
 
 
+def genre_meant(models: Models, options: GenerateOptions) -> str | None:
+    """What "@" stands for in this run, in a word; None where it has to be left out."""
+    if options.genre is not None:
+        return options.genre
+    if models.sound is not None:
+        return "sound"
+    return "constant" if models.encoders is not None and models.encoders.genre_kind == "constant" else None
+
+
 def pseudo_words(
     prompt: str, rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions
 ) -> Mapping[str, Tensor]:
-    """Vectors of the placeholders that stand in a prompt: (1, text_width) each."""
+    """Vectors of the placeholders that stand in a prompt: (1, layers, vectors, text_width) each."""
     import torch
 
-    words: dict[str, Tensor] = {}
     encoders = models.encoders
-    if RHYTHM_WORD in prompt:
-        if encoders is None:
+    if encoders is None:
+        if RHYTHM_WORD in prompt:
             raise UsageError('the prompt holds "*", but no encoders are loaded: train them, or say --rhythm words')
-        sequence = rhythm.window(window.start, encoders.grid)
-        words[RHYTHM_WORD] = encoders.rhythm(torch.from_numpy(sequence)[None])
-    if GENRE_WORD in prompt and encoders is not None and options.genre is not None:
-        words[GENRE_WORD] = encoders.genre([options.genre])
-    return words
+        return {}
+    sequence = torch.from_numpy(rhythm.window(window.start, encoders.grid))[None]
+    words = encoders.pseudo_words(sequence, models.sound if models.sound is not None else genre_meant(models, options))
+    return {word: vectors for word, vectors in words.items() if word in prompt}
 
 
 def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo | None:
@@ -417,10 +513,11 @@ def describe(
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "video": {"file": job.path.name, "content": job.content, "seconds": music.seconds},
-        "settings": asdict(options),
+        "settings": options.settings,
         "models": {
             "backbone": {"name": backbone.name, "sha256": backbone.fingerprint, "licence": backbone.licence},
             "encoders": {"sha256": models.encoders_sha256} if models.encoders is not None else None,
+            "clap": {"sha256": models.clap_sha256} if models.clap_sha256 else None,
             "poses": dict(models.poses.model_hashes),
         },
         "licences": {"music": backbone.licence},

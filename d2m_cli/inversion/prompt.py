@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def compose_prompt(genre: str | None, words: str | None = None) -> Prompt:
     Parameters
     ----------
     genre
-        Genre of the dance, or None: the "@" is then left out.
+        What "@" stands for (a genre, the name of a sound example), or None: the "@" is then left out.
     words
         The user's prompt. Where it holds "@" or "*" of its own it is taken as it is.
     """
@@ -96,24 +97,39 @@ def rhythm_words(tempo: Tempo | None, with_phase: bool) -> str:
         return "a steady beat"
     if not with_phase:
         return f"{tempo.bpm:.0f} bpm"
-    # 0.83 s is the longest that captions speak of.
-    return f"{tempo.bpm:.0f} bpm and first beat at {min(tempo.first_beat, 0.83):.2f} seconds"
+    return f"{tempo.bpm:.0f} bpm and first beat at {first_beat_words(tempo)} seconds"
+
+
+def first_beat_words(tempo: Tempo) -> str:
+    """The first beat in seconds as captions write it; 0.83 is the longest that they speak of."""
+    return f"{min(tempo.first_beat, 0.83):.2f}"
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, text: str, placeholders: tuple[str, ...], max_length: int
+    tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, int], max_length: int
 ) -> tuple[list[int], dict[str, list[int]]]:
-    """Turn a prompt into padded token numbers in which every placeholder is one token at a known place.
+    """Turn a prompt into padded token numbers in which every placeholder takes tokens of its own at known places.
 
     The text is cut at its placeholders and the pieces are tokenised one by one, so that a placeholder beside a comma
-    or inside a word still survives as a token of its own.
+    or inside a word still survives.
+
+    Parameters
+    ----------
+    tokenizer
+        Of CLIP, T5 or any other family.
+    text
+        The prompt.
+    placeholders
+        For each placeholder how many tokens in a row it takes.
+    max_length
+        How many tokens the text encoder reads.
 
     Returns
     -------
     ids
         ``max_length`` numbers with start, end and padding tokens as the tokenizer sets them.
     places
-        For each placeholder the indices at which it stands.
+        For each placeholder the indices at which it begins.
 
     Raises
     ------
@@ -127,13 +143,13 @@ def tokenize(
     for piece in pieces:
         if piece in places:
             places[piece].append(len(ids))
-            ids.append(filler)
+            ids.extend([filler] * placeholders[piece])
         elif piece.strip():
             ids.extend(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"])
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     room = max_length - len(start) - 1
     if len(ids) > room:
-        beyond = [word for word, where in places.items() if any(at >= room for at in where)]
+        beyond = [word for word, where in places.items() if any(at + placeholders[word] > room for at in where)]
         if beyond:
             raise UsageError(
                 f"the prompt takes {len(ids)} tokens, of which the backbone reads {room}, and {beyond[0]!r} lies "

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from d2m_cli.backbones.base import Sampling, parameters_digest
-from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
-from d2m_cli.errors import MissingWeightsError
+from d2m_cli.backbones.base import Condition, Sampling, parameters_digest
+from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone, split_condition
+from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
+from d2m_cli.weights_path import weights_dir
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +108,227 @@ def test_context_is_kept_at_the_windows_start(backbone: RiffusionBackbone) -> No
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"no folder unet, vae"):
         RiffusionBackbone(tmp_path, Identity("x", "MIT"))
+
+
+# Several vectors for a pseudo-word, and one set for every place that reads the text.
+
+
+def test_a_row_of_vectors_takes_a_row_of_tokens(backbone: RiffusionBackbone) -> None:
+    table = backbone.text_encoder.get_input_embeddings().weight
+    ids = backbone.tokenizer("funky guitar drum", add_special_tokens=False)["input_ids"]
+    assert len(ids) == 3
+    placed = backbone.embed(["a *, with *", "* music"], {"*": table[ids].expand(2, -1, -1)})
+    plain = backbone.embed(["a funky guitar drum, with funky guitar drum", "funky guitar drum music"], {})
+    assert torch.allclose(placed.states, plain.states, atol=1e-6)
+    with_layers = backbone.embed(["a *, with *", "* music"], {"*": table[ids].expand(2, 1, -1, -1)})
+    assert torch.equal(placed.states, with_layers.states)
+
+
+def test_a_placeholder_may_be_left_out_of_some_prompts(backbone: RiffusionBackbone) -> None:
+    words = {"*": torch.randn(2, backbone.text_width), "@": torch.randn(2, backbone.text_width)}
+    both = backbone.embed(["a @ music with *", "a music with *"], words)
+    alone = backbone.embed(["a music with *"], {"*": words["*"][1:]})
+    assert torch.allclose(both.states[1:], alone.states, atol=1e-6)
+
+
+def test_texts_are_tokenised_once(tiny_riffusion: Path) -> None:
+    backbone = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT"))
+    for _ in range(3):
+        backbone.embed(["a * music", "a * guitar"], {"*": torch.randn(2, 24)})
+    assert (backbone._tokenized.cache_info().misses, backbone._tokenized.cache_info().hits) == (2, 4)
+    # With two vectors the same text has other tokens.
+    assert backbone.embed(["a * music"], {"*": torch.randn(1, 2, 24)}).states.shape == (1, 20, 24)
+    assert backbone._tokenized.cache_info().misses == 3
+
+
+def layered(backbone: RiffusionBackbone, batch: int, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, backbone.condition_layers, 2, backbone.text_width, generator=random)
+
+
+def test_places_that_read_the_text_are_counted() -> None:
+    def places(config: dict[str, object]) -> int:
+        with torch.device("meta"):
+            return split_condition(UNet2DConditionModel.from_config(config))
+
+    # Stable Diffusion 1.5 has 16, as P+ counts them (6 down, 1 in the middle, 9 up).
+    assert places({"cross_attention_dim": 768}) == 16
+    embedded = json.loads((weights_dir() / "embedded" / "unet" / "config.json").read_text())
+    # Two down, one in the middle, four up, and the text that scales and shifts.
+    assert places(embedded) == 8
+
+
+def test_the_same_text_in_all_layers_is_the_text(backbone: RiffusionBackbone) -> None:
+    assert backbone.condition_layers == 4
+    one = torch.randn(2, 1, 2, backbone.text_width)
+    prompts = ["a * music", "* guitar"]
+    plain = backbone.embed(prompts, {"*": one})
+    same = backbone.embed(prompts, {"*": one.expand(-1, 4, -1, -1)})
+    assert plain.states.shape == (2, 20, 24)
+    assert same.states.shape == (2, 4, 20, 24)
+    # A batch of other size may round otherwise.
+    assert torch.allclose(same.states, plain.states[:, None].expand(-1, 4, -1, -1), atol=1e-6)
+    same = Condition(plain.states[:, None].expand(-1, 4, -1, -1))
+    targets = backbone.targets(torch.randn(2, 1, 5120) * 0.1)
+    losses = [backbone.loss(targets, c, torch.Generator().manual_seed(1)) for c in (plain, same)]
+    assert torch.equal(losses[0], losses[1])
+    negative = backbone.embed([""], {})
+    audio = [backbone.generate(c, negative, [5, 6], None, FEW) for c in (plain, same)]
+    assert torch.equal(audio[0], audio[1])
+
+
+@pytest.mark.parametrize("processor", [AttnProcessor, AttnProcessor2_0])
+def test_every_layer_has_a_say_of_its_own(backbone: RiffusionBackbone, processor) -> None:
+    usual = backbone.unet.attn_processors
+    backbone.unet.set_attn_processor(processor())
+    states = backbone.embed(["a * music"], {"*": layered(backbone, 1)}).states
+    targets = backbone.targets(torch.randn(1, 1, 5120) * 0.1)
+
+    def loss(states: torch.Tensor) -> float:
+        return float(backbone.loss(targets, Condition(states), torch.Generator().manual_seed(1)))
+
+    found = [loss(states)]
+    for layer in range(4):
+        other = states.clone()
+        other[:, layer] = backbone.embed(["guitar"], {}).states
+        found.append(loss(other))
+    backbone.unet.set_attn_processor(usual)
+    assert len(set(found)) == 5
+
+
+def test_layers_are_read_from_the_first_to_the_last(backbone: RiffusionBackbone) -> None:
+    states = torch.randn(1, 4, 20, 24)
+    read: list[torch.Tensor] = []
+    attentions = [
+        backbone.unet.down_blocks[0].attentions[0],
+        backbone.unet.mid_block.attentions[0],
+        *backbone.unet.up_blocks[1].attentions,
+    ]
+    handles = [
+        attention.transformer_blocks[0].attn2.to_k.register_forward_hook(lambda _m, given, _o: read.append(given[0]))
+        for attention in attentions
+    ]
+    backbone.loss(backbone.targets(torch.randn(1, 1, 5120)), Condition(states))
+    for handle in handles:
+        handle.remove()
+    assert [torch.equal(one, states[:, layer]) for layer, one in enumerate(read)] == [True] * 4
+
+
+def test_the_text_that_scales_and_shifts_reads_the_last_layer() -> None:
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16,), layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",), up_block_types=("CrossAttnUpBlock2D",), cross_attention_dim=24,
+        attention_head_dim=2, norm_num_groups=8, addition_embed_type="text", addition_embed_type_num_heads=4,
+    )  # fmt: skip
+    assert split_condition(unet) == 5
+    picture, step = torch.randn(2, 4, 8, 8), torch.tensor([10, 900])
+    states = torch.randn(2, 5, 7, 24)
+    seen: list[torch.Tensor] = []
+    unet.add_embedding.norm1.register_forward_hook(lambda _m, given, _o: seen.append(given[0]))
+    with torch.no_grad():
+        made = unet(picture, step, states).sample
+        same = unet(picture, step, states[:, :1].expand(-1, 5, -1, -1)).sample
+        plain = unet(picture, step, states[:, 0]).sample
+    assert torch.equal(seen[0], states[:, 4])
+    assert torch.equal(same, plain)
+    assert not torch.allclose(made, plain, atol=1e-4)
+
+
+def test_gradient_flows_to_every_layer(backbone: RiffusionBackbone) -> None:
+    vectors = layered(backbone, 2).requires_grad_()
+    targets = backbone.targets(torch.randn(2, 1, 5120) * 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        condition = backbone.embed(["a * music", "* guitar"], {"*": vectors})
+        backbone.loss(targets, condition, torch.Generator().manual_seed(0)).sum().backward()
+    assert vectors.grad is not None
+    assert vectors.grad.abs().sum(-1).min() > 0
+    assert all(parameter.grad is None for parameter in backbone.unet.parameters())
+
+
+def test_gradient_checkpointing_changes_nothing(tiny_riffusion: Path) -> None:
+    backbone = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT"))
+    targets = backbone.targets(torch.randn(1, 1, 5120) * 0.1)
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            backbone.unet.enable_gradient_checkpointing()
+            backbone.unet.train()
+        vectors = layered(backbone, 1).requires_grad_()
+        condition = backbone.embed(["a * music"], {"*": vectors})
+        backbone.loss(targets, condition, torch.Generator().manual_seed(0)).sum().backward()
+        gradients.append(vectors.grad)
+    assert gradients[0] is not None
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-7)
+
+
+def test_a_negative_prompt_without_layers_steers_a_condition_with_them(backbone: RiffusionBackbone) -> None:
+    condition = backbone.embed(["a * music", "* guitar"], {"*": layered(backbone, 2)})
+    negative = backbone.embed(["guitar"], {})
+    made = backbone.generate(condition, negative, [5, 6], None, FEW)
+    wide = Condition(negative.states[:, None].expand(2, 4, -1, -1))
+    assert torch.equal(made, backbone.generate(condition, wide, [5, 6], None, FEW))
+    plain = backbone.embed(["a music"], {})
+    assert torch.equal(
+        backbone.generate(plain, Condition(wide.states[:1]), [5], None, FEW),
+        backbone.generate(plain, negative, [5], None, FEW),
+    )
+
+
+def test_layers_of_another_backbone_are_refused(backbone: RiffusionBackbone) -> None:
+    with pytest.raises(EncoderMismatchError, match="for 3 layers, but riffusion:tiny reads the text at 4 places"):
+        backbone.embed(["a *"], {"*": torch.zeros(1, 3, 1, 24)})
+
+
+# Eq. 2.
+
+
+def predicting(source: Path, folder: Path, kind: str) -> Path:
+    """The same model, said to predict something else."""
+    shutil.copytree(source, folder)
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prediction_type": kind}))
+    return folder
+
+
+@pytest.mark.parametrize("focus", [0.0, 2.0])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_loss_worked_by_hand_for_noise_and_velocity(
+    tiny_riffusion: Path, tmp_path: Path, kind: str, focus: float
+) -> None:
+    backbone = RiffusionBackbone(predicting(tiny_riffusion, tmp_path / "m", kind), Identity("riffusion:tiny", "MIT"))
+    condition = backbone.embed(["a music", "guitar", "drum"], {})
+    targets = backbone.targets(torch.randn(3, 1, 5120) * 0.1)
+    ours = backbone.loss(targets, condition, torch.Generator().manual_seed(3), focus)
+    random = torch.Generator().manual_seed(3)
+    noise = torch.randn(targets.shape, generator=random)
+    if focus:
+        steps = (1000 * torch.rand(3, generator=random) ** (1 / 3)).long()
+    else:
+        steps = torch.randint(0, 1000, (3,), generator=random)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    kept = torch.cumprod(1 - betas, 0)[steps][:, None, None, None]
+    noisy = kept.sqrt() * targets + (1 - kept).sqrt() * noise
+    wanted = kept.sqrt() * noise - (1 - kept).sqrt() * targets if kind == "v_prediction" else noise
+    with torch.no_grad():
+        predicted = backbone.unet(noisy, steps, condition.states).sample
+    expected = ((predicted - wanted) ** 2).mean((1, 2, 3))
+    assert torch.allclose(ours, expected, rtol=1e-4)
+
+
+def test_focus_draws_noisy_steps_more_often(backbone: RiffusionBackbone) -> None:
+    for focus in (0.0, 1.0, 3.0):
+        steps = backbone._draw_steps(40_000, torch.Generator().manual_seed(0), focus).float()
+        # A density that rises as t^f has its mean at (f + 1) / (f + 2) and its median at 2^(-1 / (f + 1)).
+        assert steps.mean().item() / 1000 == pytest.approx((focus + 1) / (focus + 2), abs=0.005)
+        assert steps.median().item() / 1000 == pytest.approx(2 ** (-1 / (focus + 1)), abs=0.008)
+        assert steps.min() >= 0
+        assert steps.max() <= 999
+    with pytest.raises(ValueError, match="focus must be 0 or more"):
+        backbone._draw_steps(1, None, -0.5)
+
+
+def test_a_model_that_predicts_something_else_is_refused(tiny_riffusion: Path, tmp_path: Path) -> None:
+    folder = predicting(tiny_riffusion, tmp_path / "m", "sample")
+    with pytest.raises(MissingWeightsError, match="predicts 'sample'"):
+        RiffusionBackbone(folder, Identity("riffusion:tiny", "MIT"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,24 @@ import torch
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import Job
-from d2m_cli.errors import UsageError
+from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.generation.pipeline import (
     GenerateOptions,
     Models,
+    check_genre,
     compose,
     generate_for_video,
+    hear,
     window_prompt,
     window_tempo,
 )
 from d2m_cli.generation.windows import Window, window_seed
-from d2m_cli.media.audio import load_audio
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
+from d2m_cli.inversion.clap import ClapAudio
+from d2m_cli.media.audio import load_audio, save_wav
+from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
+from tests.tiny_clap import save_tiny_clap
 
 
 def quiet(step: str, fraction: float = 0.0) -> None:
@@ -88,6 +94,108 @@ def test_prompts(options: GenerateOptions, encoders: bool, text: str, words: set
     # The first prompt is the negative one.
     assert used.backbone.prompts == ["", text]
     assert set(used.backbone.words[1]) == words
+    assert all(vectors.shape == (1, 1, 1, 256) for vectors in used.backbone.words[1].values())
+
+
+def test_a_sound_example_stands_for_the_genre(tmp_path: Path) -> None:
+    used = models(encoders=FakeEncoders("clap"))
+    used = replace(used, sound=torch.full((1, 512), 0.25))
+    options = GenerateOptions(genre_audio=tmp_path / "a.wav", clap=tmp_path)
+    compose(rhythm(4.0, [1.0]), 4.0, used, options, "aa", quiet)
+    assert used.backbone.prompts[1] == "a @ music with * as the rhythm"
+    assert torch.equal(used.backbone.words[1]["@"], torch.full((1, 1, 1, 256), 0.25))
+
+
+def test_without_a_sound_example_the_genre_is_left_out() -> None:
+    used = models(encoders=FakeEncoders("clap"))
+    compose(rhythm(4.0, [1.0]), 4.0, used, GenerateOptions(), "aa", quiet)
+    assert used.backbone.prompts[1] == "a music with * as the rhythm"
+
+
+def test_a_learned_constant_needs_no_genre() -> None:
+    used = models(encoders=FakeEncoders("constant"))
+    compose(rhythm(4.0, [1.0]), 4.0, used, GenerateOptions(), "aa", quiet)
+    assert used.backbone.prompts[1] == "a @ music with * as the rhythm"
+    assert set(used.backbone.words[1]) == {"@", "*"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "genre", "text"),
+    [
+        ("label", None, "--genre-audio needs encoders whose '@' listens to sounds.*knows genres by name"),
+        ("constant", None, "--genre-audio needs.*one learned constant"),
+        (None, None, "--genre-audio needs.*made without '@'"),
+        ("words", None, "--genre-audio needs.*this run has no encoders"),
+        ("clap", "LO", "--genre LO needs.*give a sound example with --genre-audio FILE --clap FOLDER"),
+        ("constant", "LO", "--genre LO needs.*leave --genre out"),
+        (None, "LO", "--genre LO needs.*leave --genre out"),
+    ],
+)
+def test_a_genre_that_the_encoders_do_not_know_is_an_error(
+    tmp_path: Path, kind: str | None, genre: str | None, text: str
+) -> None:
+    encoders = None if kind == "words" else FakeEncoders(kind)
+    options = GenerateOptions(genre) if genre else GenerateOptions(genre_audio=tmp_path / "a.wav", clap=tmp_path)
+    with pytest.raises(EncoderMismatchError, match=text):
+        check_genre(encoders, options)
+
+
+@pytest.mark.parametrize(("kind", "genre"), [("label", "LO"), ("label", None), ("clap", None), ("constant", None)])
+def test_a_genre_that_the_encoders_know_is_fine(kind: str, genre: str | None) -> None:
+    check_genre(FakeEncoders(kind), GenerateOptions(genre))
+    check_genre(None, GenerateOptions("LO"))
+
+
+@pytest.fixture(scope="module")
+def tiny_clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_clap(tmp_path_factory.mktemp("clap"))
+
+
+def clap_encoders(fingerprint: str) -> Encoders:
+    return Encoders(EncoderConfig("fake", "f" * 64, 256, RhythmGrid(), genre="clap", clap=fingerprint))
+
+
+def test_the_sound_example_is_heard_by_the_model_of_the_training(tiny_clap: Path, tmp_path: Path) -> None:
+    example = tmp_path / "example.wav"
+    tone = np.sin(2 * np.pi * 220 * np.arange(48000) / 48000).astype(np.float32)
+    save_wav(example, np.stack([0.2 * tone, 0.4 * tone]), 48000)
+    options = GenerateOptions(genre_audio=example, clap=tiny_clap)
+    listener = ClapAudio(tiny_clap)
+    sound, sha256 = hear(clap_encoders(listener.fingerprint), options)
+    assert sound is not None
+    assert sound.shape == (1, 512)
+    assert sha256 == listener.fingerprint
+    # 16 bits on disk; the mean of both channels is heard.
+    assert torch.allclose(sound[0], listener.embed(0.3 * tone, 48000), atol=1e-2)
+    assert hear(clap_encoders(""), options)[1] == sha256
+    assert hear(clap_encoders("x"), GenerateOptions()) == (None, "")
+    with pytest.raises(EncoderMismatchError, match="trained with another CLAP model"):
+        hear(clap_encoders("x"), options)
+    with pytest.raises(MissingWeightsError, match="laion"):
+        hear(clap_encoders(""), replace(options, clap=tmp_path))
+    example.write_bytes(b"no sound")
+    with pytest.raises(UsageError, match=r"--genre-audio .*example\.wav"):
+        hear(clap_encoders(""), options)
+
+
+def test_settings_know_a_sound_example_by_its_content(tmp_path: Path) -> None:
+    example, clap = tmp_path / "example.wav", tmp_path / "clap"
+    example.write_bytes(b"one")
+    clap.mkdir()
+    (clap / "model.safetensors").write_bytes(b"weights")
+    options = GenerateOptions(genre_audio=example, clap=clap)
+    first = options.settings
+    assert first["genre_audio"] == {"file": "example.wav", "content": content_digest(example)}
+    assert json.loads(json.dumps(first)) == first
+    assert str(tmp_path) not in json.dumps(first)
+    example.write_bytes(b"two")
+    second = GenerateOptions(genre_audio=example, clap=clap).settings
+    assert {key for key in first if first[key] != second[key]} == {"genre_audio"}
+    (clap / "model.safetensors").write_bytes(b"more weights")
+    third = GenerateOptions(genre_audio=example, clap=clap).settings
+    assert {key for key in second if second[key] != third[key]} == {"clap"}
+    # Without one, the settings of earlier runs stay what they were.
+    assert not {"genre_audio", "clap"} & set(GenerateOptions().settings)
 
 
 def test_options_reach_the_sampler() -> None:
@@ -148,6 +256,7 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert document["settings"]["genre"] == "LO"
     assert document["video"] == {"file": "dance ☃.mp4", "content": content_digest(video), "seconds": 6.0}
     assert document["models"]["encoders"]["sha256"] == "e" * 64
+    assert document["models"]["clap"] is None
     assert document["models"]["poses"] == {"fake-pose": "a" * 64}
     assert document["licences"] == {"music": "CC0"}
     assert document["rhythm"]["tempo"]["bpm"] == pytest.approx(120, rel=0.02)
@@ -169,3 +278,17 @@ def test_options_are_checked() -> None:
         GenerateOptions(steps=0)
     with pytest.raises(UsageError, match="--guidance"):
         GenerateOptions(guidance=float("nan"))
+    with pytest.raises(UsageError, match="--genre or --genre-audio, not both"):
+        GenerateOptions("LO", genre_audio=Path("a.wav"), clap=Path("clap"))
+    with pytest.raises(UsageError, match="its folder with --clap"):
+        GenerateOptions(genre_audio=Path("a.wav"))
+    with pytest.raises(UsageError, match="give one with --genre-audio"):
+        GenerateOptions(clap=Path("clap"))
+
+
+def test_the_run_says_what_the_encoders_are_not_bound_to() -> None:
+    used = models(encoders=FakeEncoders())
+    assert used.description == "music: fake on cpu; poses: fake-pose on CPUExecutionProvider"
+    assert used.encoders is not None
+    used.encoders.note = "these are not bound"
+    assert used.description.endswith("; these are not bound")

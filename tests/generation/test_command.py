@@ -1,0 +1,131 @@
+"""``d2m generate`` with encoders of every kind, on a tiny backbone that does what the large one does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import d2m_cli.app
+from d2m_cli.backbones.registry import choose, open_backbone
+from d2m_cli.backbones.spectrogram import SpectrogramConfig
+from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
+from d2m_cli.inversion.clap import ClapAudio
+from d2m_cli.media.audio import save_wav
+from d2m_cli.rhythm.sequence import RhythmGrid
+from tests.fakes import FakePoses
+from tests.tiny_clap import save_tiny_clap
+
+SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def model(tiny_riffusion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with windows of 5.12 s."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    shutil.copytree(tiny_riffusion, folder)
+    config = folder / "spectrogram.json"
+    replace(SpectrogramConfig.load(config), columns=512, griffin_lim_iterations=1).save(config)
+    return folder
+
+
+@pytest.fixture
+def generate(model: Path, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run the command on one short video with the tiny backbone and a dancer that needs no network."""
+    import d2m_cli.pose.estimator as estimator
+
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(SECONDS))
+    video = make_video(tmp_path / "dance.mp4", seconds=SECONDS)
+    fixed = [video, "--backbone", f"riffusion:{model}", "--out", tmp_path / "out", "--device", "cpu"]
+    fixed += ["--steps", "2", "--candidates", "1", "--no-mp4"]
+    return lambda *more: CliRunner().invoke(d2m_cli.app.app, ["generate", *map(str, fixed), *map(str, more)])
+
+
+@pytest.fixture
+def encoders(model: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes untrained encoders for the tiny backbone."""
+    backbone = open_backbone(choose(f"riffusion:{model}"), "cpu")
+
+    def make(**options: Any) -> Path:
+        fingerprint = options.pop("fingerprint", backbone.fingerprint)
+        config = EncoderConfig(backbone.name, fingerprint, backbone.text_width, RhythmGrid(), hidden=16, **options)
+        Encoders(config).save(tmp_path / "encoders.safetensors")
+        return tmp_path / "encoders.safetensors"
+
+    return make
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    path = tmp_path / "example.wav"
+    save_wav(path, np.random.default_rng(0).uniform(-0.1, 0.1, (2, 22050)).astype(np.float32), 22050)
+    return path
+
+
+def test_genre_by_a_sound_example_with_vectors_for_every_layer(generate, encoders, example, tmp_path: Path) -> None:
+    clap = save_tiny_clap(tmp_path / "clap")
+    fingerprint = ClapAudio(clap).fingerprint
+    file = encoders(projector="sequence", genre="clap", rhythm_vectors=4, genre_vectors=2, layers=4, clap=fingerprint)
+    result = generate("--encoders", file, "--genre-audio", example, "--clap", clap)
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out" / "dance.json").read_text())
+    assert document["settings"]["genre_audio"]["file"] == "example.wav"
+    assert document["models"]["clap"] == {"sha256": fingerprint}
+    assert document["windows"][0]["prompt"] == "a @ music with * as the rhythm"
+    first = (tmp_path / "out" / "dance.wav").read_bytes()
+    # The same again is there already; another sound is another "@".
+    assert "already" in generate("--encoders", file, "--genre-audio", example, "--clap", clap).output
+    save_wav(example, np.sin(np.arange(22050) * 0.1)[None].astype(np.float32) * 0.3, 22050)
+    assert generate("--encoders", file, "--genre-audio", example, "--clap", clap).exit_code == 0
+    assert (tmp_path / "out" / "dance.wav").read_bytes() != first
+
+
+@pytest.mark.parametrize("projector", ["mlp", "attn-pos", "constant"])
+def test_every_rhythm_encoder_makes_music(generate, encoders, tmp_path: Path, projector: str) -> None:
+    result = generate("--encoders", encoders(projector=projector, genre="constant"))
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out" / "dance.json").read_text())
+    assert document["windows"][0]["prompt"] == "a @ music with * as the rhythm"
+    assert "genre_audio" not in document["settings"]
+
+
+def test_encoders_that_are_not_bound_to_weights_say_so_once(generate, encoders) -> None:
+    result = generate("--encoders", encoders(fingerprint=""))
+    assert result.exit_code == 0, result.output
+    assert result.output.count("not bound to one set of weights") == 1
+
+
+def test_a_genre_that_the_encoders_do_not_know_ends_the_run(generate, encoders, example, tmp_path: Path) -> None:
+    clap = save_tiny_clap(tmp_path / "clap")
+    for options, arguments, text in (
+        ({"genre": "label"}, ("--genre-audio", example, "--clap", clap), "knows genres by name"),
+        ({"genre": "clap"}, ("--genre", "lock"), "give a sound example"),
+        ({"genre": "constant"}, ("--genre", "lock"), "one learned constant"),
+        ({"genre": None}, ("--genre", "lock"), "made without '@'"),
+        ({"genre": "clap", "clap": "0"}, ("--genre-audio", example, "--clap", clap), "another CLAP model"),
+    ):
+        result = generate("--encoders", encoders(**options), *arguments)
+        assert result.exit_code == 2
+        assert text in " ".join(result.stderr.split())
+    assert not (tmp_path / "out" / "dance.wav").exists()
+
+
+def test_options_that_do_not_go_together(generate, example, tmp_path: Path) -> None:
+    for arguments, text in (
+        (("--genre-audio", example), "its folder with --clap"),
+        (("--clap", tmp_path), "give one with --genre-audio"),
+        (("--genre", "lock", "--genre-audio", example, "--clap", tmp_path), "not both"),
+        (("--genre-audio", tmp_path / "absent.wav", "--clap", tmp_path), "absent.wav: no such file"),
+        (("--genre-audio", example, "--clap", tmp_path / "absent"), "absent: no such folder"),
+        (("--genre-audio", example, "--clap", tmp_path, "--rhythm", "words"), "this run has no encoders"),
+    ):
+        result = generate(*arguments)
+        assert result.exit_code == 2, arguments
+        assert text in " ".join(result.stderr.split())
