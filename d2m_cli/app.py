@@ -16,6 +16,7 @@ from d2m_cli import __version__
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.pose import pose
 from d2m_cli.commands.rhythm import rhythm
+from d2m_cli.commands.train import train
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
 
@@ -67,6 +68,7 @@ def _options(
 
 app.command("pose")(pose)
 app.command("rhythm")(rhythm)
+app.command("train")(train)
 app.command("generate")(generate)
 app.add_typer(weights, name="weights")
 

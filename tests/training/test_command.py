@@ -1,0 +1,136 @@
+"""`d2m train` as a user runs it, on a tiny model in riffusion-model-v1's layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from d2m_cli.app import app
+from d2m_cli.inversion.checkpoint import Encoders
+from d2m_cli.training.journal import read_table
+from tests.tiny_models import save_tiny_riffusion
+from tests.training.made import make_set
+
+RUN = CliRunner()
+FEW = ["--preset", "quick", "--epochs", "2", "--batch-size", "4", "--warm-updates", "20", "--samples", "1"]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_set(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose windows last 5.12 s: 64 columns of 80 ms."""
+    return save_tiny_riffusion(tmp_path_factory.mktemp("tiny"), hop_length=640)
+
+
+def train(*arguments: object) -> object:
+    return RUN.invoke(app, ["train", *map(str, arguments)])
+
+
+def test_from_a_table_to_encoders_that_generate_takes(manifest: Path, tiny: Path, tmp_path: Path) -> None:
+    backbone, out = f"riffusion:{tiny}", tmp_path / "out"
+    result = train(manifest, "--backbone", backbone, "--out", out, "--hop", "2.56", *FEW)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out / "encoders.safetensors")
+    for told in ("songs", "--learning-rate", "epoch 2 of 2", "validation loss"):
+        assert told in result.stderr
+    record = json.loads((out / "train.json").read_text())
+    assert record["data"]["training"] == {
+        "songs": 6, "clips": 6, "windows": 18, "genres": {"HO": 9, "LO": 9},
+    }  # fmt: skip
+    assert record["course"]["updates"] == len(read_table(out / "updates.csv")) == 8
+    encoders = Encoders.load(out / "encoders.safetensors")
+    assert encoders.config.backbone == backbone
+    assert encoders.config.width == 24
+    assert encoders.sha256 == record["encoders"]["sha256"]
+    assert len(list((out / "samples" / "epoch-002").glob("*.wav"))) == 1
+    assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    # The same command again: nothing is left to do.
+    before = (out / "updates.csv").read_bytes()
+    again = train(manifest, "--backbone", backbone, "--out", out, "--hop", "2.56", *FEW, "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["course"]["updates"] == 8
+    assert (out / "updates.csv").read_bytes() == before
+    # Other settings in the same folder.
+    other = train(manifest, "--backbone", backbone, "--out", out, "--hop", "2.56", *FEW, "--seed", "4")
+    assert other.exit_code == 2
+    assert "--overwrite" in other.stderr
+    over = train(manifest, "--backbone", backbone, "--out", out, "--hop", "2.56", *FEW, "--seed", "4", "--overwrite")
+    assert over.exit_code == 0, over.output
+    assert (out / "updates.csv").read_bytes() != before
+    # Encoders for another model are refused.
+    video = tmp_path / "none.mp4"
+    video.write_bytes(b"")
+    made = ["--encoders", str(out / "encoders.safetensors"), "--out", str(tmp_path / "music")]
+    wrong = RUN.invoke(app, ["generate", str(video), "--backbone", "embedded", *made])
+    assert wrong.exit_code != 0
+    assert "text width" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "ablation",
+    [
+        ["--rhythm-encoder", "attn-pos", "--rhythm-mode", "published"],
+        ["--rhythm-encoder", "constant", "--genre-encoder", "constant"],
+        ["--rhythm-encoder", "sequence", "--rhythm-vectors", "4", "--genre-encoder", "none"],
+        ["--rhythm-vectors", "2", "--genre-vectors", "2", "--per-layer", "--rhythm-mode", "paper"],
+        ["--precision", "fp32", "--accumulate", "2", "--ema", "0.9", "--focus", "0"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_ablations_by_name(manifest: Path, tiny: Path, tmp_path: Path, ablation: list[str]) -> None:
+    few = ["--preset", "paper-riffusion", "--epochs", "1", "--batch-size", "6", "--samples", "0"]
+    result = train(manifest, "--backbone", f"riffusion:{tiny}", "--out", tmp_path / "out", *few, *ablation)
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert record["validation"]["loss"] > 0
+    Encoders.load(tmp_path / "out" / "encoders.safetensors")
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
+    result = train(manifest, "--out", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0
+    assert "manifest" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--learning-rate", "0"], "--learning-rate"),
+        (["--genre-dropout", "1.5"], "--genre-dropout"),
+        (["--hop", "-1"], "--hop"),
+        (["--camera", "c12"], "c01 to c09"),
+        (["--genre-encoder", "clap"], "--clap"),
+        (["--precision", "fp16", "--device", "cpu"], "fp16 needs a CUDA device"),
+        (["--backbone", "riffusion:/nowhere"], "/nowhere"),
+        (["--start", "/nowhere/e.safetensors"], "can't be read as encoders"),
+    ],
+)
+def test_what_can_not_be_is_said(manifest: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
+    result = train(manifest, "--out", tmp_path / "out", "--cache", tmp_path / "cache", *arguments)
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+
+
+def test_encoders_of_another_origin_are_not_replaced(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "encoders.safetensors").write_bytes(b"precious")
+    result = train(manifest, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert (tmp_path / "encoders.safetensors").read_bytes() == b"precious"
+
+
+def test_a_set_without_training_songs_says_so(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, songs=2)
+    text = manifest.read_text().replace(",train", ",test")
+    manifest.write_text(text)
+    result = train(manifest, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "train" in result.stderr
