@@ -116,6 +116,7 @@ def train(
     rhythm_encoder: Annotated[RhythmEncoder | None, _choice("Network of '*'.", _ENCODERS)] = None,
     genre_encoder: Annotated[GenreEncoder | None, _choice("Network of '@'.", _ENCODERS)] = None,
     clap: Annotated[Path | None, _choice("Folder of a CLAP model, for --genre-encoder clap.", _ENCODERS)] = None,
+    hidden: Annotated[int | None, _choice("Inner width of '*' networks mlp and sequence.", _ENCODERS)] = None,
     rhythm_vectors: Annotated[int | None, _choice("Vectors of '*'.", _ENCODERS)] = None,
     genre_vectors: Annotated[int | None, _choice("Vectors of '@'.", _ENCODERS)] = None,
     per_layer: Annotated[
@@ -172,6 +173,7 @@ def train(
         "rhythm_mode": rhythm_mode and rhythm_mode.value,
         "schedule": schedule and schedule.value,
         "precision": precision and precision.value,
+        "hidden": hidden,
         "rhythm_vectors": rhythm_vectors,
         "genre_vectors": genre_vectors,
         "per_layer": per_layer,

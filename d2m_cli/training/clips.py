@@ -202,7 +202,7 @@ class DanceSet:
         Parameters
         ----------
         seconds, hop, tail
-            Of the windows that are counted; see `window_starts`.
+            Of the windows that are counted; see `window_starts`. Those of training alone may overlap: `hop` is theirs.
         """
         causes: dict[str, list[Path]] = {}
         for skip in self.skipped:
@@ -210,7 +210,7 @@ class DanceSet:
         ordered = sorted(causes.items(), key=lambda item: (-len(item[1]), item[0]))
         return Summary(
             self.kind,
-            tuple(self._counts(split, seconds, hop, tail) for split in SPLITS),
+            tuple(self._counts(split, seconds, hop if split == "train" else None, tail) for split in SPLITS),
             tuple(SkipCounts(cause, len(paths), paths[0]) for cause, paths in ordered),
             self.notes,
         )

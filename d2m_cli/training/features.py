@@ -61,6 +61,9 @@ class Dancers(Protocol):
 class GenreListener(Protocol):
     """What is needed of `d2m_cli.inversion.clap.ClapAudio`."""
 
+    @property
+    def fingerprint(self) -> str: ...
+
     def embed(self, samples: NDArray[np.float32], rate: int) -> Tensor: ...
 
 

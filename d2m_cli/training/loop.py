@@ -116,16 +116,13 @@ def make_accelerator(options: TrainOptions, device: str) -> Accelerator:
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs
 
     if options.precision == "fp16" and device == "cpu":
         raise UsageError("--precision fp16 needs a CUDA device: say bf16 or fp32")
-    # A step whose prompts all go without "@" leaves the genre encoder unused.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     # Accelerate keeps the first choice of a process for good, and refuses another: a notebook may train twice.
     AcceleratorState._reset_state(reset_partial_state=True)
     mixed = "no" if options.precision == "fp32" else options.precision
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[unused])
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
 
 
 def train(
@@ -335,7 +332,11 @@ class _Run:
         with self.accelerator.autocast():
             words = self.model(sequences, genres)
             losses = backbone.loss(targets, backbone.embed(prompts, words), chance.noise, options.focus)
-        return losses.mean()
+        loss = losses.mean()
+        if self.accelerator.num_processes > 1:
+            # Processes wait for each other's gradients of all parameters, also of "@" where no prompt has one.
+            loss = loss + 0.0 * torch.stack([vectors.sum() for vectors in words.values()]).sum()
+        return loss
 
     def _end_of_epoch(self) -> None:
         state = self.state
@@ -348,12 +349,16 @@ class _Run:
             if self.after_epoch is not None:
                 self.after_epoch(epoch, self.measured)
                 self.measured.train()
+        self._share(stop)
+        state.finished, state.epoch_loss = stop[0], 0.0
+        self._save()
+
+    def _share(self, values: list[Any]) -> None:
+        """Give all processes what the main one knows; in place."""
         if self.accelerator.num_processes > 1:
             from accelerate.utils import broadcast_object_list
 
-            broadcast_object_list(stop)
-        state.finished, state.epoch_loss = stop[0], 0.0
-        self._save()
+            broadcast_object_list(values)
 
     def _measure(self, epoch: int) -> float | None:
         """Validate, keep the encoders if they are the best so far, and write the epoch down."""
@@ -393,8 +398,10 @@ class _Run:
         state = self.state
         if parameters_digest(self.task.backbone.modules()) != state.frozen:
             raise TrainingError("the backbone's weights changed during training: a bug of d2m; please report it")
-        if state.best is not None:
-            self.encoders.load_state_dict(state.best)
+        best = [state.best]
+        self._share(best)
+        if best[0] is not None:
+            self.encoders.load_state_dict(best[0])
         self.encoders.eval().requires_grad_(False)
         epochs = math.ceil(state.update / self.each)
         return Course(

@@ -27,6 +27,8 @@ class TrainOptions:
         "none" (the prompt then goes without "@").
     rhythm_mode
         How peaks are found: "stable", "paper" or "published".
+    hidden
+        Inner width of the rhythm encoders "mlp" and "sequence".
     rhythm_vectors, genre_vectors
         Vectors, and so tokens, of each pseudo-word.
     per_layer
@@ -71,6 +73,7 @@ class TrainOptions:
     rhythm_encoder: str = "mlp"
     genre_encoder: str = "label"
     rhythm_mode: str = "stable"
+    hidden: int = 512
     rhythm_vectors: int = 1
     genre_vectors: int = 1
     per_layer: bool = False
@@ -109,8 +112,9 @@ class TrainOptions:
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{option(name)} {getattr(self, name)}: say {', '.join(allowed)}")
         for name, least in (
-            ("rhythm_vectors", 1), ("genre_vectors", 1), ("epochs", 1), ("batch_size", 1), ("accumulate", 1),
-            ("warmup", 0), ("patience", 0), ("warm_updates", 0), ("validation_draws", 1), ("samples", 0),
+            ("hidden", 4), ("rhythm_vectors", 1), ("genre_vectors", 1), ("epochs", 1), ("batch_size", 1),
+            ("accumulate", 1), ("warmup", 0), ("patience", 0), ("warm_updates", 0), ("validation_draws", 1),
+            ("samples", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise UsageError(f"{option(name)} must be at least {least}, not {getattr(self, name)}")
@@ -157,12 +161,12 @@ PRESETS: dict[str, TrainOptions] = {
         learning_rate=1e-4, warmup=3000, schedule="cosine", beta2=0.95, clip=1.0,
     ),
     "recommended": TrainOptions(
-        epochs=5, batch_size=32, learning_rate=5e-4, warmup=100, schedule="cosine", beta2=0.98, clip=1.0,
+        hidden=256, epochs=5, batch_size=32, learning_rate=5e-4, warmup=100, schedule="cosine", beta2=0.98, clip=1.0,
         genre_dropout=0.3, drop_peaks=0.05, jitter=0.01, hop=1.28, warm_updates=20_000, focus=1.0, precision="bf16",
         patience=4,
     ),
     "quick": TrainOptions(
-        epochs=4, batch_size=16, learning_rate=5e-4, warmup=30, schedule="cosine", beta2=0.98, clip=1.0,
+        hidden=256, epochs=4, batch_size=16, learning_rate=5e-4, warmup=30, schedule="cosine", beta2=0.98, clip=1.0,
         genre_dropout=0.3, drop_peaks=0.05, jitter=0.01, hop=1.28, warm_updates=5_000, focus=1.0, precision="bf16",
         samples=1,
     ),

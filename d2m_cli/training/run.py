@@ -75,9 +75,10 @@ class TrainRequest:
 
 def grid_of(mode: str) -> RhythmGrid:
     """Clock of "*" for a rhythm mode: 256 steps at 50 Hz, and 303 at 60 Hz for "published"."""
+    from d2m_cli.inversion.published import PUBLISHED_GRID
     from d2m_cli.rhythm.sequence import RhythmGrid
 
-    return RhythmGrid(mode, 60.0, 303) if mode == "published" else RhythmGrid(mode)
+    return PUBLISHED_GRID if mode == PUBLISHED_GRID.mode else RhythmGrid(mode)
 
 
 def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
@@ -123,8 +124,8 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         raise UsageError("no window is left to train on; the reasons are above")
     if validation is None:
         progress.say("no validation windows: the encoders of the last epoch are kept, and there is no early stop")
-    start = _start(request, backbone)
-    config = _config(request.options, backbone, features.grid)
+    start = _start(request, backbone, features)
+    config = _config(request.options, backbone, features)
     task = Task(backbone, config, training, validation, request.options, start)
     course = train(
         task, request.out, accelerator, progress,
@@ -187,35 +188,37 @@ def _windows(
         return None, ()
     return features.windows(
         segments, progress,
-        genres=request.options.genre_encoder in ("label", "clap"),
+        genres=request.options.genre_encoder != "none",
         tempi=split == "train" and request.options.warm_updates > 0,
     )  # fmt: skip
 
 
-def _config(options: TrainOptions, backbone: Backbone, grid: RhythmGrid) -> EncoderConfig:
+def _config(options: TrainOptions, backbone: Backbone, features: FeatureCache) -> EncoderConfig:
     from d2m_cli.inversion.checkpoint import EncoderConfig
 
     return EncoderConfig(
         backbone=backbone.name,
         fingerprint=backbone.fingerprint,
         width=backbone.text_width,
-        grid=grid,
+        grid=features.grid,
+        hidden=options.hidden,
         projector=options.rhythm_encoder,
         rhythm_vectors=options.rhythm_vectors,
         genre=None if options.genre_encoder == "none" else options.genre_encoder,
         genre_vectors=options.genre_vectors,
         layers=backbone.condition_layers if options.per_layer else 1,
+        clap=features.listener.fingerprint if features.listener is not None else "",
     )
 
 
-def _start(request: TrainRequest, backbone: Backbone) -> Encoders | None:
+def _start(request: TrainRequest, backbone: Backbone, features: FeatureCache) -> Encoders | None:
     from d2m_cli.inversion.checkpoint import Encoders
 
     if request.start is None:
         return None
     encoders = Encoders.load(request.start)
     encoders.check(backbone)
-    wanted = _config(request.options, backbone, grid_of(request.options.rhythm_mode))
+    wanted = _config(request.options, backbone, features)
     mine, theirs = asdict(wanted), asdict(encoders.config)
     differ = [name for name in mine if name not in ("backbone", "fingerprint") and mine[name] != theirs[name]]
     if differ:

@@ -286,13 +286,14 @@ def test_two_processes_train_one_set_of_encoders(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent(
             f"""
+            from dataclasses import replace
             from pathlib import Path
-            import torch
             from d2m_cli.training.loop import make_accelerator, train
             from d2m_cli.training.progress import Progress
             from tests.training.test_loop import OPTIONS, task
-            one = task(OPTIONS)
-            accelerator = make_accelerator(OPTIONS, "cpu")
+            options = replace(OPTIONS, batch_size=1, genre_dropout=0.5)
+            one = task(options)
+            accelerator = make_accelerator(options, "cpu")
             course = train(one, Path({str(tmp_path / "out")!r}), accelerator, Progress(quiet=True))
             total = sum(float(value.double().sum()) for value in course.encoders.parameters())
             print("SUM", accelerator.process_index, accelerator.num_processes, repr(total), course.updates, flush=True)
@@ -301,14 +302,14 @@ def test_two_processes_train_one_set_of_encoders(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[2]
     ran = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", str(script)],
-        cwd=root, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, timeout=300,
+        # What `accelerate launch` starts for several GPUs; it has no such mode for the CPU without MPI.
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)],
+        cwd=root, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     lines = sorted(line.split() for line in ran.stdout.splitlines() if line.startswith("SUM"))
     assert len(lines) == 2, ran.stderr[-2000:]
     assert lines[0][2] == lines[1][2] == "2"
     assert lines[0][3] == lines[1][3]
-    # 96 windows, 8 a process and two processes: six updates an epoch.
-    assert lines[0][4] == "24"
-    assert len(curve(tmp_path / "out")) == 24
+    # 96 windows, one a process and two processes: 48 updates an epoch; often no prompt of a process has an "@".
+    assert lines[0][4] == "192"
+    assert len(curve(tmp_path / "out")) == 192
