@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from d2m_cli import __version__
+from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.pose import pose
 from d2m_cli.commands.rhythm import rhythm
@@ -70,6 +71,7 @@ app.command("pose")(pose)
 app.command("rhythm")(rhythm)
 app.command("train")(train)
 app.command("generate")(generate)
+app.command("eval")(evaluate)
 app.add_typer(weights, name="weights")
 
 

@@ -60,10 +60,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
         _remove_leftovers(target)
         part = _part_path(target)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = part.stat().st_mode
     except OSError as error:
         raise output_error(target, error) from error
     try:
         yield part
+        # A writer that replaces the file may leave it readable for its owner alone, as safetensors does.
+        os.chmod(part, mode)
         _flush(part)
         os.replace(part, target)
     except OSError as error:

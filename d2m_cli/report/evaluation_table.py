@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from d2m_cli.evaluation.beats import Difference
     from d2m_cli.evaluation.judge import Comparison, Evaluation, SystemResult
     from d2m_cli.evaluation.scores import Estimate, Scores
 
@@ -34,7 +36,9 @@ MEASURES = {
 CHANCE = "chance: "
 NARROWEST = 60
 """Columns of a terminal under which a table is wider than it."""
-HEAD = 16
+LONGEST_LINE = 120
+"""Characters of a line of caption."""
+HEAD = 12
 """Characters from which the head of a column is folded."""
 
 
@@ -224,7 +228,8 @@ def _sound(systems: Sequence[SystemResult]) -> Grid | None:
         heads,
         tuple(Row(system.name, tuple(Cell(distance.value) for distance in system.distances)) for system in systems),
         "Of all clips together, so without intervals; the name in brackets is what listened, and figures of different "
-        "listeners have nothing in common.",
+        "listeners have nothing in common. FAD-infinity and KAD can fall below 0 for sets that are alike; FAD-infinity "
+        "means nothing where the generated music is cut from the very songs of the reference.",
     )
 
 
@@ -268,17 +273,12 @@ def _differences(comparisons: Sequence[Comparison]) -> Grid | None:
     heads = [f"{one.first} less {one.second}" for one in comparisons]
     cells: dict[str, list[Cell]] = {}
     for number, comparison in enumerate(comparisons):
-        words = {
-            "first is higher": f"{comparison.first} is higher",
-            "second is higher": f"{comparison.second} is higher",
-        }
         for found in comparison.differences:
             measure, space, listener = found.measure.partition(" ")
             if measure in MEASURES:
                 title, arrow = MEASURES[measure][:-2], MEASURES[measure][-2:]
                 line = cells.setdefault(f"{title}{space}{listener}{arrow}", [Cell()] * len(comparisons))
-                verdict = words.get(found.verdict, found.verdict)
-                line[number] = Cell(found.difference, found.low, found.high, verdict)
+                line[number] = Cell(found.difference, found.low, found.high, _verdict(comparison, found, arrow))
     if not cells:
         return None
     return Grid(
@@ -290,13 +290,23 @@ def _differences(comparisons: Sequence[Comparison]) -> Grid | None:
     )
 
 
+def _verdict(comparison: Comparison, found: Difference, arrow: str) -> str:
+    """Which of the two is better; "higher" would mislead where lower is."""
+    sides = {"first is higher": comparison.first, "second is higher": comparison.second}
+    if found.verdict not in sides:
+        return found.verdict
+    higher = sides[found.verdict]
+    lower = comparison.second if higher == comparison.first else comparison.first
+    return f"{higher if '↑' in arrow else lower} is better"
+
+
 def _cell(estimate: Estimate | None) -> Cell:
     return Cell() if estimate is None else Cell(estimate.value, estimate.low, estimate.high)
 
 
-def rich_tables(evaluation: Evaluation, width: int = 200) -> list[Table]:
+def rich_tables(evaluation: Evaluation, width: int = 200) -> list[Group]:
     """For a terminal of a width in columns: one line a cell where that fits, else two; wide tables in parts."""
-    tables = []
+    tables: list[Group] = []
     for grid in grids(evaluation):
         wide = _columns(grid, 3, " ")
         if _needed(wide) <= width:
@@ -318,12 +328,18 @@ def _columns(grid: Grid, digits: int, between: str) -> list[list[str]]:
         ["", *(row.name for row in grid.rows)],
         *(
             [
-                textwrap.fill(head, HEAD, break_long_words=False),
+                _folded(head),
                 *(row.cells[at].text(digits, between) for row in grid.rows),
             ]
             for at, head in enumerate(grid.columns)
         ),
     ]
+
+
+def _folded(head: str) -> str:
+    # The arrow stays with the word before it.
+    kept = "\u00a0".join(head.rsplit(" ", 1)) if head.endswith(("↑", "↓")) else head
+    return textwrap.fill(kept, HEAD, break_long_words=False).replace("\u00a0", " ")
 
 
 def _width(column: Sequence[str]) -> int:
@@ -335,8 +351,8 @@ def _needed(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
-    """Columns beside the names that fit together; names may be folded to a third of the width."""
-    room = width - 1 - min(_width(columns[0]), max(width // 4, 20))
+    """Columns beside the names that fit together; names may be folded to a fifth of the width."""
+    room = width - 1 - min(_width(columns[0]), max(width // 5, 20))
     part: list[list[str]] = []
     for column in columns[1:]:
         if part and sum(map(_width, [*part, column])) > room:
@@ -346,21 +362,16 @@ def _parts(columns: list[list[str]], width: int) -> Iterator[list[list[str]]]:
     yield part
 
 
-def _table(grid: Grid, columns: Sequence[Sequence[str]], width: int) -> Table:
+def _table(grid: Grid, columns: Sequence[Sequence[str]], width: int) -> Group:
     # Names may hold brackets, which rich would take for its markup.
-    table = Table(
-        title=Text(grid.title, "bold"),
-        title_justify="left",
-        caption=Text(grid.caption) if grid.caption else None,
-        caption_justify="left",
-        width=min(_needed(columns), width),
-    )
+    table = Table(width=min(_needed(columns), max(width, NARROWEST)))
     for number, column in enumerate(columns):
         table.add_column(Text(column[0]), justify="right" if number else "left", no_wrap=number > 0)
     for at, row in enumerate(grid.rows, start=1):
         last = not row.chance and at < len(grid.rows) and grid.rows[at].chance
         table.add_row(*(Text(column[at]) for column in columns), style="dim" if row.chance else None, end_section=last)
-    return table
+    caption = textwrap.fill(grid.caption, min(width, LONGEST_LINE))
+    return Group(Text(grid.title, "bold"), table, *([Text(caption, "dim")] if caption else []))
 
 
 def to_csv(evaluation: Evaluation) -> str:

@@ -49,6 +49,6 @@ def plot_losses(
     axes.set_xlabel("update")
     axes.set_ylabel("loss")
     axes.set_title(title)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     with atomic_path(path) as part:
         figure.savefig(str(part), dpi=120, format="png")

@@ -178,7 +178,7 @@ class FeatureCache:
         targets, unheard = self._all_targets(by_clip, progress)
         kept, sequences, rows = [], [], []
         for segment in segments:
-            found = targets.get(segment.clip, {}).get(segment.start)
+            found = targets.get(segment.clip, {}).get(_rounded(segment.start))
             if found is not None:
                 kept.append(segment)
                 sequences.append(rhythms[segment.clip].window(segment.start, self.grid))
@@ -277,11 +277,14 @@ class FeatureCache:
                     skipped.append(Skip(audio, str(error)))
                     continue
                 for clip in clips:
-                    made = self._targets(clip, starts[clip], song)
+                    path = self._target_path(clip, starts[clip])
+                    # Dances to the same stretch of a song, or seen by several cameras, share their targets.
+                    made = load_file(str(path)) if path.is_file() else self._targets(clip, starts[clip], song)
                     if made is None:
                         skipped.append(Skip(audio, f"{audio}: the music of {clip.name} is silent"))
                     else:
-                        self._keep(self._target_path(clip, starts[clip]), made, left)
+                        if not path.is_file():
+                            self._keep(path, made, left)
                         out[clip] = _by_start(made)
                     left -= len(starts[clip])
                     advance(len(starts[clip]), clip.name)
@@ -290,8 +293,8 @@ class FeatureCache:
     def _target_path(self, clip: Clip, starts: list[float]) -> Path:
         key = {
             "audio": _digest(clip.audio),
-            "starts": [round(clip.audio_start + start, 6) for start in starts],
-            "from": round(clip.audio_start, 6),
+            "starts": [_rounded(clip.audio_start + start) for start in starts],
+            "from": _rounded(clip.audio_start),
             "backbone": self.backbone.fingerprint,
         }
         return self.folder / "targets" / f"{settings_digest('targets', key)}.safetensors"
@@ -315,7 +318,7 @@ class FeatureCache:
         }
 
     def _keep(self, path: Path, tensors: dict[str, Tensor], left: int) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         one = tensors["targets"][0]
         needed = left * one.numel() * one.element_size() + _SPARE
@@ -330,7 +333,8 @@ class FeatureCache:
                 "free some space, or choose another folder with --cache"
             )
         with atomic_path(path) as part:
-            save_file(tensors, str(part))
+            # Not save_file: on a full disk it raises an error that is no OSError.
+            part.write_bytes(save(tensors))
 
     # Tempo by ear.
 
@@ -404,5 +408,10 @@ def _song(path: Path, rate: int) -> NDArray[np.float32]:
     return _LAST[(path, rate)]
 
 
+def _rounded(seconds: float) -> float:
+    """As a file of targets is found by: two clips that share it may differ by less."""
+    return round(seconds, 6)
+
+
 def _by_start(tensors: Mapping[str, Tensor]) -> dict[float, Tensor]:
-    return {float(start): row for start, row in zip(tensors["starts"], tensors["targets"], strict=True)}
+    return {_rounded(float(start)): row for start, row in zip(tensors["starts"], tensors["targets"], strict=True)}

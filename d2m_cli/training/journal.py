@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -130,8 +131,11 @@ class State:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
+        # By way of memory: on a full disk torch's own writer says nothing that tells what is wrong.
+        buffer = io.BytesIO()
+        torch.save(vars(self), buffer)
         with atomic_path(path) as part:
-            torch.save(vars(self), str(part))
+            part.write_bytes(buffer.getbuffer())
 
     @classmethod
     def load(cls, path: Path) -> State:

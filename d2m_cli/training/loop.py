@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,13 +117,16 @@ def make_accelerator(options: TrainOptions, device: str) -> Accelerator:
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
+    from accelerate.utils import InitProcessGroupKwargs
 
     if options.precision == "fp16" and device == "cpu":
         raise UsageError("--precision fp16 needs a CUDA device: say bf16 or fp32")
     # Accelerate keeps the first choice of a process for good, and refuses another: a notebook may train twice.
     AcceleratorState._reset_state(reset_partial_state=True)
     mixed = "no" if options.precision == "fp32" else options.precision
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
+    # The others wait while the first process reads poses off videos, validates and makes samples.
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=1))
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[patient])
 
 
 def train(
@@ -205,7 +209,7 @@ class _Run:
         if self.state.networks is not None:
             encoders.load_state_dict(self.state.networks)
         encoders.requires_grad_(True).train()
-        if self.state.update == 0 and self.options.warm_updates > 0 and task.start is None:
+        if self.state.networks is None and self.options.warm_updates > 0 and task.start is None:
             rhythm, genre = warm_start(encoders, task.backbone, task.training, self.options, progress)
             progress.say(f"first vectors from words: '*' explains {rhythm:.0%} of them, '@' {genre:.0%}")
         optimizer: Any = torch.optim.AdamW(
@@ -224,8 +228,9 @@ class _Run:
         if self.average is not None and self.state.average is not None:
             self.average.load_state_dict(self.state.average)
         task.backbone.ready_for_training(self.options.precision)
-        if not self.state.frozen:
-            self.state.frozen = parameters_digest(task.backbone.modules())
+        # Of this process: on another device a training goes on with weights held in another precision. That the files
+        # are the same as before is told by the fingerprint in the configuration.
+        self.state.frozen = parameters_digest(task.backbone.modules())
 
     def _find_state(self) -> State:
         digest = self.task.digest(self.accelerator.num_processes)
@@ -265,6 +270,9 @@ class _Run:
             self.open_logs()
             if state.update == 0:
                 self._measure(0)
+        if state.update == 0:
+            # From here on the first vectors are safe, and encoders.safetensors never stands without a state.
+            self._save()
         saved = time.monotonic()
         try:
             with _asked_to_stop() as asked, self.progress.stage("training", self.updates) as advance:
@@ -301,11 +309,7 @@ class _Run:
                 self.accelerator.backward(loss)
             total += float(loss.item())
         if not math.isfinite(total):
-            reached = f" What was reached before is in {self.out / ENCODERS_NAME}." if state.best is not None else ""
-            raise TrainingError(
-                f"the loss of update {state.update + 1} is {total}: begin anew (--overwrite) with a lower "
-                f"--learning-rate, with --clip 1, or with --precision fp32.{reached}"
-            )
+            raise self._ran_away(f"the loss of update {state.update + 1} is {total}")
         limit = options.clip or math.inf
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
         self.optimizer.step()
@@ -321,6 +325,14 @@ class _Run:
             self.table.add(dict(zip(UPDATES, row, strict=True)))
             self.events.add(state.update, {"loss": total, "gradient_norm": norm, "learning_rate": rate})
         return total
+
+    def _ran_away(self, what: str) -> TrainingError:
+        best = self.state.best is not None
+        reached = f" What was reached before is in {self.out / ENCODERS_NAME}." if best else ""
+        return TrainingError(
+            f"{what}: begin anew (--overwrite) with a lower --learning-rate, with --clip 1, or with --precision "
+            f"fp32.{reached}"
+        )
 
     def _loss(self, index: NDArray[np.int64], chance: Chance) -> Tensor:
         options, config, backbone = self.options, self.task.config, self.task.backbone
@@ -367,6 +379,8 @@ class _Run:
         if validation is not None:
             losses = window_losses(self.measured, self.task.backbone, validation, self.options.validation_draws)
             loss = float(losses.mean())
+            if not math.isfinite(loss):
+                raise self._ran_away(f"the validation loss after update {state.update} is {loss}")
             self.events.add(state.update, {"validation_loss": loss})
         better = loss is None or loss < state.best_loss
         if better and epoch > 0:

@@ -124,7 +124,8 @@ class TrainOptions:
         for name in ("learning_rate", "weight_decay", "clip", "focus", "jitter"):
             value = getattr(self, name)
             if not (0.0 <= value < math.inf) or (name == "learning_rate" and value == 0.0):
-                raise UsageError(f"{option(name)} must be above 0, not {value}")
+                least = "above 0" if name == "learning_rate" else "0 or more"
+                raise UsageError(f"{option(name)} must be {least}, not {value}")
         if self.hop is not None and not 0.0 < self.hop < math.inf:
             raise UsageError(f"--hop must be above 0 seconds, not {self.hop}")
 
@@ -166,7 +167,7 @@ PRESETS: dict[str, TrainOptions] = {
         patience=4,
     ),
     "quick": TrainOptions(
-        hidden=256, epochs=4, batch_size=16, learning_rate=5e-4, warmup=30, schedule="cosine", beta2=0.98, clip=1.0,
+        hidden=256, epochs=20, batch_size=16, learning_rate=5e-4, warmup=30, schedule="cosine", beta2=0.98, clip=1.0,
         genre_dropout=0.3, drop_peaks=0.05, jitter=0.01, hop=1.28, warm_updates=5_000, focus=1.0, precision="bf16",
         samples=1,
     ),

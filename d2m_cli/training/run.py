@@ -104,8 +104,8 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     device = pick_device(request.device)
     accelerator = make_accelerator(request.options, device)
     main = accelerator.is_main_process
-    if main:
-        prepare_folder(request.out, overwrite=request.overwrite)
+    if main and not request.overwrite:
+        refuse_others(request.out)
     accelerator.wait_for_everyone()
     backbone = open_backbone(request.choice, str(accelerator.device))
     progress.say(f"d2m train: {backbone.description}; licence of its weights: {backbone.licence}")
@@ -127,6 +127,10 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     start = _start(request, backbone, features)
     config = _config(request.options, backbone, features)
     task = Task(backbone, config, training, validation, request.options, start)
+    if main and request.overwrite:
+        # Not sooner: what can't begin must not cost an older training, and --start may lie in this folder.
+        clear_folder(request.out)
+    accelerator.wait_for_everyone()
     course = train(
         task, request.out, accelerator, progress,
         checkpoint_seconds=request.checkpoint_seconds,
@@ -136,24 +140,23 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         return {}
     record = describe(request, task, course, (*request.dances.skipped, *skipped, *more))
     write_json(request.out / RECORD_NAME, record)
-    _plot(request.out, f"{backbone.name}, {request.options.rhythm_encoder} and {request.options.genre_encoder}")
+    encoders = f"{request.options.rhythm_encoder} and {request.options.genre_encoder}"
+    # Training draws noise levels by --focus and prompts without "@": its losses are higher, and no sign of overfitting.
+    _plot(request.out, f"{backbone.name}, {encoders}; training with --focus {request.options.focus:g}")
     return record
 
 
-def prepare_folder(out: Path, *, overwrite: bool) -> None:
-    """Clear a folder of an older training where that is wanted.
+def clear_folder(out: Path) -> None:
+    """Remove what an older training wrote; the cache stays."""
+    for name in _OURS:
+        (out / name).unlink(missing_ok=True)
+    for name in _OUR_FOLDERS:
+        shutil.rmtree(out / name, ignore_errors=True)
 
-    Raises
-    ------
-    UsageError
-        It holds encoders that are not part of a training.
-    """
-    if overwrite:
-        for name in _OURS:
-            (out / name).unlink(missing_ok=True)
-        for name in _OUR_FOLDERS:
-            shutil.rmtree(out / name, ignore_errors=True)
-    elif (out / "encoders.safetensors").exists() and not (out / STATE_NAME).exists():
+
+def refuse_others(out: Path) -> None:
+    """Raise UsageError where a folder holds encoders that are not part of a training."""
+    if (out / "encoders.safetensors").exists() and not (out / STATE_NAME).exists():
         raise UsageError(
             f"{out} holds an encoders.safetensors and no training to go on with: choose another folder with --out, or "
             "say --overwrite to replace it"

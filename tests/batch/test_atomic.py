@@ -115,3 +115,13 @@ def test_kill_half_way_leaves_no_result_and_the_next_run_cleans_up(tmp_path: Pat
     with atomic_path(target) as part:
         part.write_bytes(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_a_writer_that_replaces_the_file_does_not_change_who_may_read_it(tmp_path: Path) -> None:
+    target = tmp_path / "weights.bin"
+    (tmp_path / "plain").write_bytes(b"")
+    with atomic_path(target) as part:
+        part.unlink()
+        os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
+        part.write_bytes(b"x")
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode

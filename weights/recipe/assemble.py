@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,15 +17,11 @@ from make_music import CONFIG
 from train_unet import SCHEDULE
 from transformers import CLIPTextModel
 
-from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
-from d2m_cli.inversion.checkpoint import Encoders
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("data", "text", "unet", "out"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--encoders", type=Path, help="encoders to ship, stamped with this model's fingerprint")
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
@@ -52,11 +47,6 @@ def main() -> None:
         "scheduler": ["diffusers", "DDPMScheduler"],
     }
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    if arguments.encoders:
-        encoders = Encoders.load(arguments.encoders)
-        backbone = RiffusionBackbone(out, Identity("embedded", "MIT", True))
-        encoders.config = replace(encoders.config, fingerprint=backbone.fingerprint)
-        encoders.save(out / "encoders.safetensors")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,254 @@
+"""Which file of one folder goes with which of another: paths below the folder without suffix, as `d2m` writes them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2m_cli.batch.discover import VIDEO_SUFFIXES
+from d2m_cli.errors import InputError, UsageError
+from d2m_cli.inversion.genres import genre_code
+from d2m_cli.training.aist import parse_name
+
+SOUND_SUFFIXES = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
+TABLE_COLUMNS = ("clip", "song", "genre", "prompt")
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What is known of one clip besides its sound.
+
+    Attributes
+    ----------
+    name
+        Path below its folder, without suffix.
+    song
+        What clips that are no independent evidence share.
+    genre
+        Two-letter code it should have, or None.
+    prompt
+        Words it should follow, or None.
+    """
+
+    name: str
+    song: str
+    genre: str | None
+    prompt: str | None
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A clip that can't be compared.
+
+    Attributes
+    ----------
+    clip
+        Its name.
+    lacks
+        What is not there.
+    """
+
+    clip: str
+    lacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Clips that every system and the reference have.
+
+    Attributes
+    ----------
+    clips
+        Sorted by name.
+    systems
+        Name of each system to the file of each clip.
+    reference
+        File of each clip's true music or dance, or None where there is no reference.
+    missing
+        Clips that only some have.
+    notes
+        What was not asked for or is not known, in words.
+    """
+
+    clips: tuple[ClipFacts, ...]
+    systems: Mapping[str, Mapping[str, Path]]
+    reference: Mapping[str, Path] | None
+    missing: tuple[Missing, ...]
+    notes: tuple[str, ...] = ()
+
+
+def by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+    """All files below a folder with one of the suffixes, hidden ones left out, by path without suffix.
+
+    Symbolic links are followed, into each folder once; one that leads nowhere is listed like any file, so that whoever
+    opens it can say so.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder, one can't be looked into, or two files differ by their suffix alone.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder; check the spelling'}")
+    found: dict[str, Path] = {}
+    for path in sorted(_below(folder, suffixes)):
+        stem = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+        if stem in found:
+            raise UsageError(f"{found[stem]} and {path} have the same name but for the suffix; move one of them away")
+        found[stem] = path
+    return found
+
+
+def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"can't look into the folder {error.filename}: {error.strerror}") from error
+
+    seen: set[Path] = set()
+    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = Path(here).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(here) / name
+            if not name.startswith(".") and path.suffix.lower() in suffixes and (path.is_file() or path.is_symlink()):
+                yield path
+
+
+def music_by_stem(folder: Path) -> dict[str, Path]:
+    """Sound of each clip; a sound file goes before a video of the same name, whose sound was encoded once more."""
+    return by_stem(folder, VIDEO_SUFFIXES) | by_stem(folder, SOUND_SUFFIXES)
+
+
+def pair_up(
+    systems: Mapping[str, Path], reference: Mapping[str, Path] | None, facts: Mapping[str, ClipFacts] | None = None
+) -> Pairing:
+    """Find the clips that can be compared.
+
+    Parameters
+    ----------
+    systems
+        Folder of each system's sound files or videos.
+    reference
+        File of the true music or the dance of each clip, or None.
+    facts
+        What is known of clips, from `read_facts`; what it does not name is read off file names (`facts_of`).
+
+    Raises
+    ------
+    UsageError
+        A folder holds no music.
+    InputError
+        No clip is everywhere.
+    """
+    music = {name: music_by_stem(folder) for name, folder in systems.items()}
+    empty = [str(systems[name]) for name, files in music.items() if not files]
+    if empty:
+        raise UsageError(f"{', '.join(empty)}: no sound file and no video in it")
+    made = set().union(*music.values())
+    clips, missing = [], []
+    # What only the reference has was never asked of a system that makes a part of a data set.
+    for clip in sorted(made):
+        lacks = [f"no music by {name}" for name in systems if clip not in music[name]]
+        if reference is not None and clip not in reference:
+            lacks.append("no reference")
+        if lacks:
+            missing.append(Missing(clip, tuple(lacks)))
+        else:
+            clips.append((facts or {}).get(clip) or facts_of(clip))
+    if not clips:
+        told = "; ".join(f"{one.clip}: {', '.join(one.lacks)}" for one in missing[:4])
+        more = f"; and {len(missing) - 4} more" if len(missing) > 4 else ""
+        raise InputError(
+            "no clip is in all folders; files go together by their paths below the folders, without suffix. "
+            f"{told}{more}"
+        )
+    kept = {name: {clip.name: files[clip.name] for clip in clips} for name, files in music.items()}
+    true = None if reference is None else {clip.name: reference[clip.name] for clip in clips}
+    notes = (
+        _not_asked("the reference", sorted(set(reference or ()) - made)),
+        _not_asked("the table of clips", sorted(set(facts or ()) - made)),
+        _unknown_songs(clips),
+    )
+    return Pairing(tuple(clips), kept, true, tuple(missing), tuple(filter(None, notes)))
+
+
+def _not_asked(who: str, clips: Sequence[str]) -> str:
+    if not clips:
+        return ""
+    more = ", ..." if len(clips) > 3 else ""
+    return f"{who} has {len(clips)} more clips, for which no system has music: {', '.join(clips[:3])}{more}"
+
+
+def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
+    lone = sum(clip.song == clip.name for clip in clips)
+    if not lone:
+        return ""
+    return (
+        f"the song of {lone} clips is not known, so each counts as a song of its own; where several are cut from one, "
+        "name songs in a table (--clips), or the intervals are too narrow"
+    )
+
+
+def facts_of(clip: str) -> ClipFacts:
+    """What a name says: song and genre in AIST's (``gLO_..._mLO2_...``), else the genre that a folder is named by."""
+    name = parse_name(Path(clip).name)
+    if name is not None:
+        return ClipFacts(clip, name.song, name.genre, None)
+    for folder in reversed(Path(clip).parts[:-1]):
+        try:
+            return ClipFacts(clip, clip, genre_code(folder), None)
+        except UsageError:
+            continue
+    return ClipFacts(clip, clip, None, None)
+
+
+def read_facts(path: Path) -> dict[str, ClipFacts]:
+    """Read a table with the column "clip" and any of "song", "genre" and "prompt".
+
+    Raises
+    ------
+    UsageError
+        It can't be read, has other columns, names an unknown genre, or a clip twice or not at all; the text gives the
+        line.
+    """
+    found: dict[str, ClipFacts] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = tuple(reader.fieldnames or ())
+            if "clip" not in columns or set(columns) - set(TABLE_COLUMNS):
+                raise UsageError(
+                    f"{path}: its first line must name the column clip and any of song, genre, prompt, with commas "
+                    f"between them, not {', '.join(columns) or 'nothing'}"
+                )
+            for row in reader:
+                facts = _facts(f"{path}, line {reader.line_num}", row)
+                if facts.name in found:
+                    raise UsageError(f"{path}, line {reader.line_num}: the clip {facts.name} stands there twice")
+                found[facts.name] = facts
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: can't be read as a table in UTF-8 ({error})") from error
+    return found
+
+
+def _facts(where: str, row: Mapping[str, str | None]) -> ClipFacts:
+    # What has no column is kept under None.
+    if None in row:
+        raise UsageError(f"{where}: more values than columns; put values that hold commas in double quotes")
+    values = {column: (value or "").strip() for column, value in row.items()}
+    clip = unicodedata.normalize("NFC", values["clip"])
+    if not clip:
+        raise UsageError(f"{where}: the clip has no name")
+    known = facts_of(clip)
+    try:
+        genre = genre_code(values["genre"]) if values.get("genre") else known.genre
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    return ClipFacts(clip, values.get("song") or known.song, genre, values.get("prompt") or None)

@@ -1,0 +1,199 @@
+"""`d2m eval` as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from d2m_cli.app import app
+from d2m_cli.media.audio import save_wav
+from d2m_cli.pose.io import save_poses
+from tests.evaluation.sounds import clicks, metronome
+from tests.training.made import bobbing
+
+RUN = CliRunner()
+DEAF = ["--embedding", "none", "--classifier", "none", "--draws", "20", "--resamples", "100"]
+NAMES = ("house/Tanz für zwei", "gLO_sBM_cAll_d13_mLO2_ch01", "c%20&d", "e")
+VIDEO = Path(__file__).parents[2] / "examples" / "videos"
+
+
+def run(*arguments: object, deaf: bool = True) -> object:
+    return RUN.invoke(app, ["eval", *map(str, arguments), *(DEAF if deaf else [])])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Music as `d2m generate` leaves it, its references, and a second system whose music is half a beat late."""
+    made = tmp_path_factory.mktemp("eval")
+    for number, name in enumerate(NAMES):
+        bpm = 96.0 + 12 * number
+        for system, first in (("true", 0.2), ("own", 0.2), ("late", 0.2 + 30 / bpm)):
+            path = made / system / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_wav(path, clicks(metronome(bpm, 5.0, first), 5.0, 16000).astype(np.float32), 16000)
+        (made / "own" / f"{name}.json").write_text("{}")
+        (made / "own" / f"{name}.mp4").write_bytes(b"stands behind the .wav and is not opened")
+    (made / "own" / "d2m-ledger.jsonl").write_text("{}\n")
+    return made
+
+
+def test_tables_on_stdout_and_remarks_on_stderr(folder: Path) -> None:
+    result = run(folder / "own", "--reference", folder / "true", "--system", f"late={folder / 'late'}")
+    assert result.exit_code == 0, result.output
+    assert "Rhythm: 4 clips of 4 songs, compared with the true music" in result.stdout
+    assert "chance: metronome at the true tempo" in result.stdout
+    assert "generated is better" in result.stdout
+    assert "no difference shown" in result.stdout
+    assert "the song of 3 clips is not known" in result.stderr
+    assert "│" not in result.stderr
+
+
+def test_json_csv_and_latex_agree(folder: Path, tmp_path: Path) -> None:
+    files = tmp_path / "new" / "t.csv", tmp_path / "t.tex"
+    result = run(folder / "own", "--name", "mine", "--reference", folder / "true", "--json", "--csv", files[0],
+                 "--latex", files[1])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    (system,) = document["systems"]
+    assert (document["clips"], system["name"], system["distances"]) == (4, "mine", [])
+    paper = next(one for one in system["rhythm"]["system"]["protocols"] if one["protocol"] == "paper")
+    assert paper["f1"]["value"] == 1.0
+    assert {clip[0] for clip in system["rhythm"]["clips"]} == set(NAMES)
+    with files[0].open(newline="", encoding="utf-8") as file:
+        line = next(line for line in csv.DictReader(file) if line["figure"] == "F1")
+    assert (line["system"], float(line["value"])) == ("mine", 1.0)
+    assert r"\begin{tabular}" in files[1].read_text(encoding="utf-8")
+
+
+def test_missing_broken_and_soundless_files_are_listed(folder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(folder / "own", own)
+    (own / "e.wav").unlink()
+    (own / "e.mp4").unlink()
+    (own / "c%20&d.wav").write_bytes(b"RIFF and nothing more")
+    save_wav(own / "new.wav", np.zeros((1, 8000), np.float32), 8000)
+    silent = next(VIDEO.rglob("*.mp4"))
+    reference = tmp_path / "true"
+    shutil.copytree(folder / "true", reference)
+    (reference / "gLO_sBM_cAll_d13_mLO2_ch01.wav").unlink()
+    shutil.copy(silent, reference / "gLO_sBM_cAll_d13_mLO2_ch01.mp4")
+    result = run(own, "--reference", reference)
+    assert result.exit_code == 0, result.output
+    assert "1 clips judged, 3 left out" in result.stderr
+    assert "left out: new: no reference" in result.stderr
+    assert "left out: c%20&d: " in result.stderr
+    assert "mLO2_ch01.mp4: holds no sound" in result.stderr
+    assert "the reference has 1 more clips, for which no system has music: e" in result.stderr
+    assert "no intervals" in result.stderr
+
+
+def test_poses_and_a_table_of_clips(folder: Path, tmp_path: Path) -> None:
+    lines = ["clip,song"]
+    for number, name in enumerate(NAMES):
+        path = tmp_path / "dances" / f"{name}.pose.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_poses(path, bobbing(96.0 + 12 * number, 0.2, 5.0))
+        lines.append(f"{name},song {number // 2}")
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    result = run(folder / "own", "--dances", tmp_path / "dances", "--clips", table)
+    assert result.exit_code == 0, result.output
+    assert "Rhythm: 4 clips of 2 songs, compared with the dance" in result.stdout
+    assert "is not known" not in result.stderr
+
+
+def test_with_the_listener_that_ships(folder: Path) -> None:
+    result = run(folder / "own", "--reference", folder / "true", "--json", "--draws", "20", "--resamples", "100",
+                 deaf=False)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    (system,) = json.loads(result.stdout)["systems"]
+    assert [one["kind"] for one in system["distances"]] == ["FAD", "FAD-infinity", "KAD"]
+    # The same music on both sides.
+    assert system["distances"][0]["value"] == pytest.approx(0.0, abs=1e-6)
+    (genre,) = system["genres"]
+    assert genre["scores"]["clips"] == 4
+    assert genre["scores"]["kld_reference"] == pytest.approx(0.0, abs=1e-9)
+    assert genre["estimates"]["genre.kld_reference"]["value"] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["own"], 2, "say what the music is compared with"),
+        (["own", "--reference", "true", "--dances", "true"], 2, "say what the music is compared with"),
+        (["gone", "--reference", "true"], 2, "no such folder"),
+        (["empty", "--reference", "true"], 2, "no sound file and no video in it"),
+        (["own", "--reference", "empty"], 2, "no sound file and no video in it"),
+        (["own", "late", "--reference", "true"], 2, "name one folder"),
+        (["own", "--reference", "true", "--system", "late"], 2, "say NAME=FOLDER"),
+        (["own", "--reference", "true", "--system", "generated=late"], 2, "choose another name"),
+        (["own", "--reference", "true", "--prompt", "rock"], 2, "--prompt is for --clap"),
+        (["own", "--mos", "gone.json"], 2, "takes the key.json"),
+        (["own", "--mos", "true/e.wav", "--csv", "t.csv"], 2, "leave them out with --mos"),
+        (["own", "--reference", "other"], 1, "no clip is in all folders"),
+        (["own", "--reference", "broken"], 1, "no clip can be heard everywhere"),
+        (["own", "--reference", "true", "--clips", "gone.csv"], 2, "can't be read as a table"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, told: str
+) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("empty", "other", "broken"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "other" / "x.wav").touch()
+    (folder / "broken" / "e.wav").touch()
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert told in result.stderr
+    assert result.stdout == ""
+    assert not isinstance(result.exception, SystemExit) or result.exception.code == code
+
+
+def test_a_result_that_cannot_be_written_is_printed_first(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run(folder / "own", "--reference", folder / "true", "--csv", tmp_path / "file" / "t.csv")
+    assert result.exit_code == 1
+    assert "Rhythm: 4 clips" in result.stdout
+    assert "a file stands where a folder is needed" in result.stderr
+
+
+def test_a_listening_test_and_its_scores(folder: Path, tmp_path: Path) -> None:
+    dances = tmp_path / "dances"
+    dances.mkdir()
+    shutil.copy(next(VIDEO.glob("*.mp4")), dances / "e.mp4")
+    out = tmp_path / "test"
+    result = run(folder / "own", "--reference", folder / "true", "--dances", dances, "--listening-test", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out / "index.html")
+    key = json.loads((out / "key.json").read_text(encoding="utf-8"))
+    assert key["systems"] == ["generated", "true music"]
+    items = {system: item for clip in key["clips"] for item, system in clip["items"].items()}
+    # One item is rated a second time.
+    ratings = [
+        {"item": items[system], "repeat": again, "coherence": value, "quality": value, "plays": 1, "problem": None}
+        for system, value, again in (("generated", 2, False), ("true music", 5, False), ("generated", 3, True))
+    ]
+    sent = {
+        "format": "d2m-listening-result",
+        "version": 1,
+        "test": key["test"],
+        "participant": "p",
+        "started": "2026-05-01T10:00:00.000Z",
+        "finished": "2026-05-01T10:20:00.000Z",
+        "ratings": ratings,
+    }
+    (out / "p.json").write_text(json.dumps(sent), encoding="utf-8")
+    # The folder holds the key, too, which is no answer.
+    result = run(out, "--mos", out / "key.json")
+    assert result.exit_code == 0, result.output
+    assert "Mean opinion scores of 1 listeners on 1 dances" in result.stdout
+    assert "generated less true music, coherence: -3.00" in result.stderr
+    result = run(out, "--mos", out / "key.json", "--json")
+    assert [one["mean"] for one in json.loads(result.stdout)["opinions"]] == [2.0, 2.0, 5.0, 5.0]
