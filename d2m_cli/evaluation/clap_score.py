@@ -6,6 +6,7 @@ embeddings of sound and text.
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ class Clap:
     @cached_property
     def _text(self) -> tuple[Any, Any]:
         from transformers import AutoTokenizer, ClapTextModelWithProjection
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
 
         tokenizer: Any = AutoTokenizer
         model: Any = ClapTextModelWithProjection
@@ -141,16 +142,16 @@ class Clap:
         # Without its files, transformers makes a tokenizer that knows no words, and says nothing.
         if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
             raise MissingWeightsError(f"{folder}: CLAP can't read text (no tokenizer.json or vocab.json). {_ADVICE}")
-        level = logging.get_verbosity()
+        level = transformers_logging.get_verbosity()
         # The file holds both halves, and transformers would list all of the other one.
-        logging.set_verbosity_error()
+        transformers_logging.set_verbosity(logging.ERROR)
         try:
             words = tokenizer.from_pretrained(folder, local_files_only=True)
             reader, found = model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         except (OSError, ValueError, SafetensorError) as error:
             raise MissingWeightsError(f"{folder}: CLAP can't read text ({error}). {_ADVICE}") from error
         finally:
-            logging.set_verbosity(level)
+            transformers_logging.set_verbosity(level)
         if found["missing_keys"]:
             raise MissingWeightsError(f"{folder}: CLAP lacks {sorted(found['missing_keys'])[0]}. {_ADVICE}")
         return words, reader.eval().requires_grad_(False)

@@ -74,7 +74,8 @@ class SincConvolution(nn.Module):
         length = sound.shape[-1]
         spectrum = torch.fft.rfft(sound, length) * torch.fft.rfft(self.filters()[:, 0], length).conj()
         # Products of spectra wrap around; what wraps lies behind the part that is kept.
-        return torch.fft.irfft(spectrum, length)[..., : length - self.taps + 1]
+        filtered: Tensor = torch.fft.irfft(spectrum, length)
+        return filtered[..., : length - self.taps + 1]
 
 
 class BasicBlock(nn.Module):

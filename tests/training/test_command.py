@@ -127,6 +127,20 @@ def test_encoders_of_another_origin_are_not_replaced(manifest: Path, tmp_path: P
     assert (tmp_path / "encoders.safetensors").read_bytes() == b"precious"
 
 
+def test_overwriting_waits_until_the_new_training_can_begin(manifest: Path, tiny: Path, tmp_path: Path) -> None:
+    few = [*FEW, "--epochs", "1", "--samples", "0", "--backbone", f"riffusion:{tiny}", "--out", tmp_path]
+    assert train(manifest, *few).exit_code == 0
+    mine = tmp_path / "encoders.safetensors"
+    refused = train(manifest, *few, "--overwrite", "--genre-encoder", "clap")
+    assert refused.exit_code == 2
+    assert mine.is_file()
+    # The encoders that it begins from are those that it replaces.
+    before = mine.read_bytes()
+    again = train(manifest, *few, "--overwrite", "--start", mine)
+    assert again.exit_code == 0, again.output
+    assert mine.read_bytes() != before
+
+
 def test_a_set_without_training_songs_says_so(tmp_path: Path) -> None:
     manifest = make_set(tmp_path, songs=2)
     text = manifest.read_text().replace(",train", ",test")

@@ -115,6 +115,22 @@ def test_changed_music_other_windows_and_other_weights_are_computed_anew(tmp_pat
     assert changed.asked == 2
 
 
+def test_dances_to_the_same_stretch_of_a_song_share_its_targets(tmp_path: Path) -> None:
+    save_wav(tmp_path / "song.wav", click_track(120, 0.2, 10.5), RATE)
+    clips = []
+    for number in range(3):
+        (tmp_path / f"{number}.mp4").write_bytes(bytes([number]))
+        dance = tmp_path / f"{number}.mp4"
+        clips.append(Clip(str(number), dance, None, tmp_path / "song.wav", 0.0, "song", "LO", "train", 10.3))
+    backbone = CountingBackbone()
+    # Cameras whose headers differ by less than a microsecond.
+    segments = [Segment(clip, 1.25 + 1e-8 * i) for i, clip in enumerate(clips)]
+    windows, _ = cache(tmp_path / "cache", backbone).windows(segments, QUIET)
+    assert windows is not None
+    assert len(windows) == 3
+    assert backbone.asked == 1
+
+
 def test_videos_are_looked_at_once_for_all_modes(tmp_path: Path) -> None:
     (tmp_path / "dance.mp4").write_bytes(b"a dance")
     save_wav(tmp_path / "song.wav", click_track(120, 0.2, 10.5), RATE)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_cli.errors import TrainingError, UsageError
+from d2m_cli.errors import OutputError, TrainingError, UsageError
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.training.journal import STATE_NAME, State, read_table
 from d2m_cli.training.loop import ENCODERS_NAME, Task, make_accelerator, train
@@ -234,6 +234,39 @@ def test_a_loss_that_is_no_number_ends_it_with_advice(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"loss of update 21 is nan.*--learning-rate"):
         go(one, tmp_path)
     assert len(curve(tmp_path)) == 20
+
+
+def test_weights_that_are_no_numbers_are_never_the_result(tmp_path: Path) -> None:
+    one = task(replace(OPTIONS, epochs=1, batch_size=96, learning_rate=1e30, clip=0.0))
+    with pytest.raises(TrainingError, match=r"validation loss after update 1 is (nan|inf).*--learning-rate"):
+        go(one, tmp_path)
+    assert not (tmp_path / ENCODERS_NAME).exists()
+
+
+def test_first_vectors_outlast_a_cut_before_the_first_checkpoint(tmp_path: Path) -> None:
+    def cut(epoch: int, encoders: Encoders) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        go(task(), tmp_path / "cut", after_epoch=cut)
+    # The encoders of epoch 1 are there, and a state to go on from beside them.
+    assert (tmp_path / "cut" / ENCODERS_NAME).is_file()
+    assert State.load(tmp_path / "cut" / STATE_NAME).networks is not None
+    go(task(), tmp_path / "cut")
+    go(task(), tmp_path / "whole")
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_when_the_state_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, _data: object) -> int:
+        with open("/dev/full", "wb", buffering=0) as file:
+            return file.write(b"x")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        State("settings").save(tmp_path / STATE_NAME)
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
