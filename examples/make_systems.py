@@ -1,7 +1,8 @@
 """Music of several systems for the example dances, for ``d2m eval`` to compare.
 
-``python examples/make_systems.py OUT`` writes ``OUT/star`` (the encoders' "*"), ``OUT/words`` (the true tempo in words and
-nothing of the beat) and ``OUT/metronome`` (clicks at the true tempo from a random phase on), one .wav a dance. Then::
+``python examples/make_systems.py OUT`` writes ``OUT/star`` (the encoders' "*"), ``OUT/words`` (the true tempo in words
+and nothing of the beat) and ``OUT/metronome`` (clicks at the true tempo from a random phase on), one .wav a dance.
+Then::
 
     d2m eval OUT/star --name star --system words=OUT/words --system metronome=OUT/metronome \\
         --system true=examples/music --reference examples/music

@@ -124,8 +124,8 @@ class TrainOptions:
         for name in ("learning_rate", "weight_decay", "clip", "focus", "jitter"):
             value = getattr(self, name)
             if not (0.0 <= value < math.inf) or (name == "learning_rate" and value == 0.0):
-                least = "above 0" if name == "learning_rate" else "0 or more"
-                raise UsageError(f"{option(name)} must be {least}, not {value}")
+                range_of_it = "above 0" if name == "learning_rate" else "0 or more"
+                raise UsageError(f"{option(name)} must be {range_of_it}, not {value}")
         if self.hop is not None and not 0.0 < self.hop < math.inf:
             raise UsageError(f"--hop must be above 0 seconds, not {self.hop}")
 

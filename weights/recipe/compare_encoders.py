@@ -65,7 +65,9 @@ def losses(backbone, features: FeatureCache, clips, systems: Mapping[str, Encode
         print(line, flush=True)
 
 
-def beats(backbone, features: FeatureCache, clips: list[Clip], systems: Mapping[str, Encoders], out: Path | None) -> None:
+def beats(
+    backbone, features: FeatureCache, clips: list[Clip], systems: Mapping[str, Encoders], out: Path | None
+) -> None:
     """Beats of the music made for each test dance against the song's true beats."""
     first = next(iter(systems))
     torch.manual_seed(0)
@@ -108,7 +110,9 @@ def beats(backbone, features: FeatureCache, clips: list[Clip], systems: Mapping[
         line += f"   200 ms {mean[1]:.3f} [{interval.low[1]:.3f}, {interval.high[1]:.3f}]"
         if name != first:
             more = paired_bootstrap(np.array(rows[first]), values, songs, same)
-            line += f"   {first} more by {more.difference[0]:.3f} [{more.interval.low[0]:.3f}, {more.interval.high[0]:.3f}]"
+            line += (
+                f"   {first} more by {more.difference[0]:.3f} [{more.interval.low[0]:.3f}, {more.interval.high[0]:.3f}]"
+            )
         print(line)
         table[name] = {"f70": values[:, 0].tolist(), "f200": values[:, 1].tolist()}
     if out is not None:
