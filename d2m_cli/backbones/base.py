@@ -94,6 +94,11 @@ class Backbone(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def targets_settings(self) -> str:
+        """Everything besides the weights that `targets` hang on, as one text for the keys of a cache."""
+        ...
+
     def modules(self) -> Mapping[str, nn.Module]:
         """The frozen networks, by name; none of their values may ever change."""
         ...

@@ -6,8 +6,9 @@ The folder is Stable Diffusion's: ``unet``, ``vae``, ``text_encoder``, ``tokeniz
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,13 @@ class RiffusionBackbone:
     def fingerprint(self) -> str:
         """sha256 over the weights files: the same on every device and in every precision."""
         return files_digest(self.folder, tuple(self.modules()))
+
+    @cached_property
+    def targets_settings(self) -> str:
+        """Settings of picture and autoencoder; see the protocol."""
+        # Names with a line in front are diffusers' own, and one of them says where the model lies.
+        vae = {name: value for name, value in dict(self.vae.config).items() if not name.startswith("_")}
+        return json.dumps([asdict(self.spectrogram), vae], sort_keys=True, default=str)
 
     @cached_property
     def _places(self) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from d2m_cli.batch.atomic import atomic_path
@@ -209,11 +209,12 @@ class Encoders(nn.Module):
             half = value.detach().cpu().half().contiguous()
             if not half.isfinite().all():
                 raise UsageError(
-                    f"{path}: not written: {name} holds values that are no finite numbers in half precision"
+                    f"{path}: not written: {name} holds values that are no finite numbers in half precision; train "
+                    "anew (--overwrite) with a lower --learning-rate"
                 )
             tensors[f"{part.removesuffix('_network')}.{rest}"] = half
         with atomic_path(path) as unfinished:
-            save_file(tensors, str(unfinished), metadata={"d2m": json.dumps(asdict(self.config))})
+            unfinished.write_bytes(save(tensors, metadata={"d2m": json.dumps(asdict(self.config))}))
 
     @classmethod
     def load(cls, path: Path) -> Encoders:

@@ -171,7 +171,9 @@ def _measure(
 ) -> float | Skip:
     """Seconds that dance and music have in common, or why they are of no use."""
     if options.require_genre and draft.genre is None:
-        return draft.place.skip("its genre is not known")
+        return draft.place.skip(
+            "its genre is not known: put it in a folder named by genre, name it in a table, or say --genre-encoder none"
+        )
     try:
         dance = dances(draft.dance, draft.view)
     except InputError as error:

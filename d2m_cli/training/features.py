@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import blake2b
 from itertools import groupby
@@ -23,7 +23,7 @@ from torch import Tensor
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest, settings_digest
 from d2m_cli.errors import InputError, OutputError
-from d2m_cli.generation.music import track_beats
+from d2m_cli.generation.music import BEAT_TRACKER, track_beats
 from d2m_cli.media.audio import fit_length, load_audio, resample
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.pose.io import load_poses, save_poses
@@ -225,7 +225,7 @@ class FeatureCache:
                 )
             return rhythm
         options = RhythmOptions(mode=self.grid.mode)
-        key = settings_digest("rhythm", {"dance": self._dance_key(clip), "mode": self.grid.mode})
+        key = settings_digest("rhythm", {"dance": self._dance_key(clip), "options": asdict(options)})
         path = self.folder / "rhythm" / f"{key}{RHYTHM_SUFFIX}"
         if path.is_file():
             return load_rhythm(path)
@@ -255,15 +255,13 @@ class FeatureCache:
     def _all_targets(
         self, starts: Mapping[Clip, list[float]], progress: Progress
     ) -> tuple[dict[Clip, dict[float, Tensor]], tuple[Skip, ...]]:
-        from safetensors.torch import load_file
-
         out: dict[Clip, dict[float, Tensor]] = {}
         skipped: list[Skip] = []
         missing = []
         for clip in starts:
             path = self._target_path(clip, starts[clip])
             if path.is_file():
-                out[clip] = _by_start(load_file(str(path)))
+                out[clip] = _by_start(_load(path))
             else:
                 missing.append(clip)
         left = sum(len(starts[clip]) for clip in missing)
@@ -279,7 +277,7 @@ class FeatureCache:
                 for clip in clips:
                     path = self._target_path(clip, starts[clip])
                     # Dances to the same stretch of a song, or seen by several cameras, share their targets.
-                    made = load_file(str(path)) if path.is_file() else self._targets(clip, starts[clip], song)
+                    made = _load(path) if path.is_file() else self._targets(clip, starts[clip], song)
                     if made is None:
                         skipped.append(Skip(audio, f"{audio}: the music of {clip.name} is silent"))
                     else:
@@ -296,6 +294,7 @@ class FeatureCache:
             "starts": [_rounded(clip.audio_start + start) for start in starts],
             "from": _rounded(clip.audio_start),
             "backbone": self.backbone.fingerprint,
+            "settings": self.backbone.targets_settings,
         }
         return self.folder / "targets" / f"{settings_digest('targets', key)}.safetensors"
 
@@ -349,7 +348,9 @@ class FeatureCache:
         return tuple(tempo_at(beats[s.clip.audio], s.clip.audio_start + s.start, seconds) for s in segments)
 
     def _beats(self, song: Path) -> NDArray[np.float64]:
-        path = self.folder / "beats" / f"{settings_digest('beats', {'audio': _digest(song)})}.npy"
+        path = (
+            self.folder / "beats" / f"{settings_digest('beats', {'audio': _digest(song), 'tracker': BEAT_TRACKER})}.npy"
+        )
         if path.is_file():
             return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
         beats = track_beats(_song(song, TRACKER_RATE), TRACKER_RATE)
@@ -385,6 +386,16 @@ class FeatureCache:
                 rows.append(heard(segment.clip.audio, (later or apart or [own])[0]))
                 advance()
         return torch.stack(rows)
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"{path}: a damaged file in the cache ({error}): remove it and run again") from error
 
 
 def _holds_poses(path: Path) -> bool:

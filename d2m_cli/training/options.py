@@ -126,6 +126,8 @@ class TrainOptions:
             if not (0.0 <= value < math.inf) or (name == "learning_rate" and value == 0.0):
                 range_of_it = "above 0" if name == "learning_rate" else "0 or more"
                 raise UsageError(f"{option(name)} must be {range_of_it}, not {value}")
+        if self.rhythm_encoder == "sequence" and self.rhythm_vectors == 1:
+            raise UsageError("--rhythm-encoder sequence: say how many vectors with --rhythm-vectors, for example 8")
         if self.hop is not None and not 0.0 < self.hop < math.inf:
             raise UsageError(f"--hop must be above 0 seconds, not {self.hop}")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli import __version__
+from d2m_cli.batch.atomic import output_error
 from d2m_cli.errors import UsageError
 from d2m_cli.training.dataset import DanceSet, Skip, Split
 from d2m_cli.training.journal import STATE_NAME, read_table, write_json
@@ -115,6 +117,8 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
             f"{backbone.name} makes windows of {backbone.window_seconds:.2f} s, and rhythms are read in windows of "
             f"{features.grid.seconds:.2f} s: choose another --backbone"
         )
+    config = _config(request.options, backbone, features)
+    refuse_too_many_vectors(config, backbone)
     with accelerator.main_process_first():
         training, skipped = _windows(request, features, "train", progress)
         validation, more = _windows(request, features, "validation", progress)
@@ -125,17 +129,17 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     if validation is None:
         progress.say("no validation windows: the encoders of the last epoch are kept, and there is no early stop")
     start = _start(request, backbone, features)
-    config = _config(request.options, backbone, features)
     task = Task(backbone, config, training, validation, request.options, start)
-    if main and request.overwrite:
-        # Not sooner: what can't begin must not cost an older training, and --start may lie in this folder.
-        clear_folder(request.out)
-    accelerator.wait_for_everyone()
-    course = train(
-        task, request.out, accelerator, progress,
-        checkpoint_seconds=request.checkpoint_seconds,
-        after_epoch=None if validation is None else sampler(backbone, validation, request.options.samples, request.out),
-    )  # fmt: skip
+    with alone_in(request.out) if main else nullcontext():
+        if main and request.overwrite:
+            # Not sooner: what can't begin must not cost an older training, and --start may lie in this folder.
+            clear_folder(request.out)
+        accelerator.wait_for_everyone()
+        listen = None if validation is None else sampler(backbone, validation, request.options.samples, request.out)
+        course = train(
+            task, request.out, accelerator, progress,
+            checkpoint_seconds=request.checkpoint_seconds, after_epoch=listen,
+        )  # fmt: skip
     if not main:
         return {}
     record = describe(request, task, course, (*request.dances.skipped, *skipped, *more))
@@ -144,6 +148,45 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     # Training draws noise levels by --focus and prompts without "@": its losses are higher, and no sign of overfitting.
     _plot(request.out, f"{backbone.name}, {encoders}; training with --focus {request.options.focus:g}")
     return record
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder meanwhile; UsageError where one is at work there."""
+    from filelock import FileLock, Timeout
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"another training is at work in {out}: wait for it, or choose another folder with --out"
+        ) from error
+    except OSError as error:
+        raise output_error(out, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def refuse_too_many_vectors(config: EncoderConfig, backbone: Backbone) -> None:
+    """Try the training prompt once; UsageError where its pseudo-words take more tokens than the backbone reads."""
+    import torch
+
+    from d2m_cli.inversion.checkpoint import Encoders
+    from d2m_cli.inversion.genre_encoder import CLAP_WIDTH
+    from d2m_cli.inversion.prompt import compose_prompt
+
+    encoders = Encoders(config)
+    genres: Any = {None: None, "clap": torch.zeros(1, CLAP_WIDTH)}.get(config.genre, ["LO"])
+    with torch.inference_mode():
+        words = encoders.pseudo_words(torch.zeros(1, config.grid.steps), genres)
+        try:
+            backbone.embed([compose_prompt("any" if "@" in words else None).text], words)
+        except UsageError as error:
+            raise UsageError(f"take fewer --rhythm-vectors or --genre-vectors: {error}") from error
 
 
 def clear_folder(out: Path) -> None:
@@ -192,7 +235,7 @@ def _windows(
     return features.windows(
         segments, progress,
         genres=request.options.genre_encoder != "none",
-        tempi=split == "train" and request.options.warm_updates > 0,
+        tempi=split == "train" and request.options.warm_updates > 0 and request.start is None,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class SmallBackbone:
     sample_rate, window_seconds, quantum_seconds, text_width = 8000, 5.12, 0.08, WIDTH
     condition_layers = 1
     speaks_tempo = False
-    fingerprint = "5" * 64
+    fingerprint, targets_settings = "5" * 64, "none"
 
     def __init__(self) -> None:
         torch.manual_seed(7)

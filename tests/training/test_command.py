@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from d2m_cli.app import app
+from d2m_cli.errors import UsageError
 from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.training.journal import read_table
+from d2m_cli.training.run import alone_in
 from tests.tiny_models import save_tiny_riffusion
 from tests.training.made import make_set
 
@@ -104,6 +106,8 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(manifest: Path, tmp_
     ("arguments", "told"),
     [
         (["--learning-rate", "0"], "--learning-rate"),
+        (["--rhythm-encoder", "sequence"], "--rhythm-vectors"),
+        (["--rhythm-vectors", "100"], "take fewer --rhythm-vectors"),
         (["--genre-dropout", "1.5"], "--genre-dropout"),
         (["--hop", "-1"], "--hop"),
         (["--camera", "c12"], "c01 to c09"),
@@ -148,3 +152,10 @@ def test_a_set_without_training_songs_says_so(tmp_path: Path) -> None:
     result = train(manifest, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "train" in result.stderr
+
+
+def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with alone_in(tmp_path), pytest.raises(UsageError, match="another training is at work"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):
+        pass

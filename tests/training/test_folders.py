@@ -61,7 +61,10 @@ def test_a_genre_can_be_required(tmp_path: Path, film) -> None:
     film(tmp_path / "polka/b.mp4")
     dances = read_dances(tmp_path, ReadOptions(window_seconds=0.5, require_genre=True))
     assert [clip.name for clip in dances.clips] == ["lock/a"]
-    assert reasons(dances, tmp_path) == {"polka/b.mp4": "its genre is not known"}
+    assert reasons(dances, tmp_path) == {
+        "polka/b.mp4": "its genre is not known: put it in a folder named by genre, name it in a table, or say "
+        "--genre-encoder none"
+    }
 
 
 def test_what_is_not_used_is_named(tmp_path: Path, film) -> None:

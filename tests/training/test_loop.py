@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,15 @@ from d2m_cli.training.validation import other_songs, window_losses
 from tests.training.small import GRID, WIDTH, SmallBackbone, windows
 
 OPTIONS = TrainOptions(epochs=4, batch_size=8, learning_rate=3e-3, beta2=0.98, clip=1.0, genre_dropout=0.25, samples=0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The same number of threads in all processes: sums in another order differ in the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def config(**changes: object) -> EncoderConfig:
@@ -122,7 +132,9 @@ def test_killed_outright_it_goes_on_to_the_same_curve(tmp_path: Path) -> None:
         """
         import sys, time
         from pathlib import Path
+        import torch
         from tests.training import small, test_loop
+        torch.set_num_threads(1)
         embed = small.SmallBackbone.embed
         def slow(self, prompts, words):
             time.sleep(0.05)
@@ -329,20 +341,23 @@ def test_two_processes_train_one_set_of_encoders(tmp_path: Path) -> None:
             accelerator = make_accelerator(options, "cpu")
             course = train(one, Path({str(tmp_path / "out")!r}), accelerator, Progress(quiet=True))
             total = sum(float(value.double().sum()) for value in course.encoders.parameters())
-            print("SUM", accelerator.process_index, accelerator.num_processes, repr(total), course.updates, flush=True)
+            told = f"{{accelerator.num_processes}} {{total!r}} {{course.updates}}"
+            Path({str(tmp_path)!r}, f"rank{{accelerator.process_index}}").write_text(told)
             """
         )
     )
     root = Path(__file__).parents[2]
-    ran = subprocess.run(
-        # What `accelerate launch` starts for several GPUs; it has no such mode for the CPU without MPI.
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)],
-        cwd=root, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    lines = sorted(line.split() for line in ran.stdout.splitlines() if line.startswith("SUM"))
-    assert len(lines) == 2, ran.stderr[-2000:]
-    assert lines[0][2] == lines[1][2] == "2"
-    assert lines[0][3] == lines[1][3]
+    # What `accelerate launch` starts for several GPUs; it has no such mode for the CPU without MPI.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": "."}
+    with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) as launcher:
+        try:
+            _, errors = launcher.communicate(timeout=120)
+        finally:
+            launcher.terminate()  # It ends its workers, which a kill would leave behind.
+    assert launcher.returncode == 0, errors[-2000:]
+    told = [(tmp_path / f"rank{rank}").read_text().split() for rank in range(2)]
+    assert told[0] == told[1]
     # 96 windows, one a process and two processes: 48 updates an epoch; often no prompt of a process has an "@".
-    assert lines[0][4] == "192"
+    assert (told[0][0], told[0][2]) == ("2", "192")
     assert len(curve(tmp_path / "out")) == 192
