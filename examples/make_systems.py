@@ -5,7 +5,7 @@ and nothing of the beat) and ``OUT/metronome`` (clicks at the true tempo from a 
 Then::
 
     d2m eval OUT/star --name star --system words=OUT/words --system metronome=OUT/metronome \\
-        --system true=examples/music --reference examples/music
+        --system true=examples/music --reference examples/music --clips examples/clips.csv
 
 ``--candidates 1`` makes one take a window, so that nothing but the prompt follows the dance.
 """

@@ -160,6 +160,8 @@ def train(
     Writes encoders.safetensors for 'd2m generate --encoders'. The same command goes on where it was interrupted.
     Several GPUs: 'accelerate launch -m d2m_cli train ...'.
     """
+    from dataclasses import asdict
+
     from d2m_cli.backbones.registry import choose
     from d2m_cli.report.training_table import dances_table, options_table, result_lines
     from d2m_cli.training.dataset import ReadOptions, read_dances
@@ -206,7 +208,8 @@ def train(
         seconds, _views(camera), videos, music, keep_ignored, require_genre=options.genre_encoder == "label"
     )
     found = read_dances(dances, reading, progress)
-    progress.show(dances_table(found.summary(seconds, options.hop, tail=options.tail), seconds))
+    summary = found.summary(seconds, options.hop, tail=options.tail)
+    progress.show(dances_table(summary, seconds))
     progress.show(options_table(options, preset.value))
     request = TrainRequest(
         dances=found,
@@ -221,6 +224,8 @@ def train(
         checkpoint_seconds=60.0 * checkpoint_minutes,
     )
     if dry_run:
+        if json_out:
+            print(json.dumps({"data": asdict(summary), "options": asdict(options)}, indent=2, default=str))
         return
     record = run_training(request, progress)
     if not is_main_process():

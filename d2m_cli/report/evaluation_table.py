@@ -66,9 +66,9 @@ class Cell:
         if self.value is None:
             return "-"
         sign = "+" if self.verdict else ""
-        parts = [f"{self.value:{sign}.3f}"]
+        parts = [f"{self.value:{sign}z.3f}"]
         if self.low is not None and self.high is not None:
-            parts.append(f"[{self.low:{sign}.{digits}f}, {self.high:{sign}.{digits}f}]")
+            parts.append(f"[{self.low:{sign}z.{digits}f}, {self.high:{sign}z.{digits}f}]")
         return between.join([*parts, self.verdict] if self.verdict else parts)
 
 

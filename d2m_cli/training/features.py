@@ -286,6 +286,11 @@ class FeatureCache:
                         out[clip] = _by_start(made)
                     left -= len(starts[clip])
                     advance(len(starts[clip]), clip.name)
+        for clip, found in out.items():
+            silent = sum(_rounded(start) not in found for start in starts[clip])
+            if silent:
+                told = f"{clip.audio}: {silent} of {len(starts[clip])} windows of {clip.name} are silent"
+                skipped.append(Skip(clip.audio, told))
         return out, tuple(skipped)
 
     def _target_path(self, clip: Clip, starts: list[float]) -> Path:

@@ -188,3 +188,7 @@ def test_remarks_name_what_is_left_out_and_whose_note_it_is(found: Evaluation) -
     lines = remark_lines(replace(found, systems=(first, replace(second, distances=(), genres=()))))
     assert "second best: FAD (listener): few frames" in lines
     assert "second best: listener left out c: too short" in lines
+
+
+def test_no_figure_is_less_than_nothing() -> None:
+    assert Cell(-1e-9, -1e-9, 0.25).text() == "0.000 [0.000, 0.250]"

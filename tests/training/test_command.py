@@ -96,9 +96,12 @@ def test_ablations_by_name(manifest: Path, tiny: Path, tmp_path: Path, ablation:
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
-    result = train(manifest, "--out", tmp_path / "out", "--dry-run")
+    result = train(manifest, "--out", tmp_path / "out", "--dry-run", "--json")
     assert result.exit_code == 0
     assert "manifest" in result.stderr
+    said = json.loads(result.stdout)
+    assert [split["clips"] for split in said["data"]["splits"]] == [6, 1, 1]
+    assert said["options"]["rhythm_encoder"] == "mlp"
     assert not (tmp_path / "out").exists()
 
 

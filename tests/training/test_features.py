@@ -163,6 +163,19 @@ def test_what_can_not_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> N
     assert "broken.wav" in told
 
 
+def test_silent_windows_of_a_clip_are_counted(tmp_path: Path) -> None:
+    sound = click_track(120, 0.2, 15.5)
+    sound[:, round(5.0 * RATE) : round(10.4 * RATE)] = 0
+    save_wav(tmp_path / "song.wav", sound, RATE)
+    (tmp_path / "dance.mp4").write_bytes(b"a dance")
+    clip = Clip("dance", tmp_path / "dance.mp4", None, tmp_path / "song.wav", 0.0, "s", "LO", "train", 15.4)
+    for _ in range(2):
+        windows, skipped = cache(tmp_path / "cache").windows([Segment(clip, s) for s in (0.0, 5.12, 10.24)], QUIET)
+        assert windows is not None
+        assert [segment.start for segment in windows.segments] == [0.0, 10.24]
+        assert [skip.reason.partition(": ")[2] for skip in skipped] == ["1 of 3 windows of dance are silent"]
+
+
 def test_nothing_left_is_none(tmp_path: Path) -> None:
     save_wav(tmp_path / "song.wav", click_track(120, 0.2, 10.5), RATE)
     (tmp_path / "empty.mp4").write_bytes(b"nobody")

@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--resume", type=Path, help="go on from the listener in this folder")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--blurred", type=int, default=8000, help="windows to decode once")
+    parser.add_argument("--blurred", type=int, default=6000, help="windows to decode once")
     parser.add_argument("--check", action="store_true", help="only report the listener in OUT")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
