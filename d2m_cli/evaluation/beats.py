@@ -101,7 +101,12 @@ class Difference:
 
 
 def summarise(
-    pairs: Sequence[Pair], name: str = "generated", resamples: int = RESAMPLES, draws: int = DRAWS, seed: int = 0
+    pairs: Sequence[Pair],
+    name: str = "generated",
+    resamples: int = RESAMPLES,
+    draws: int = DRAWS,
+    seed: int = 0,
+    known_floors: Sequence[Scores] = (),
 ) -> Summary:
     """Judge a data set.
 
@@ -117,6 +122,8 @@ def summarise(
         Of each kind of chance.
     seed
         Of both.
+    known_floors
+        Those of another system on the same references; see `d2m_cli.evaluation.chance.chance_floors`.
 
     Raises
     ------
@@ -137,7 +144,7 @@ def summarise(
         scores_of(
             name, len(pairs), len(set(songs)), figures(values), bootstrap(values, songs, overall, resamples, seed)
         ),
-        chance_floors(pairs, draws, seed),
+        chance_floors(pairs, draws, seed, known_floors),
         tuple((pair.name, clip) for pair, clip in zip(pairs, clips, strict=True)),
         tuple(remarks),
         TRACKER,

@@ -25,6 +25,9 @@ DRAWS = 200
 CONTINUITY_DRAWS = 20
 """Draws that CMLt and AMLt are computed for: they take longer than all else together."""
 
+OWN_MUSIC = "generated music of another song"
+"""The kind of chance that is another for every system."""
+
 Guess = Callable[[np.random.Generator, Pair], Heard]
 
 
@@ -55,7 +58,9 @@ def random_bpm(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(LOWEST_BPM), np.log(HIGHEST_BPM))))
 
 
-def chance_floors(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0) -> tuple[Scores, ...]:
+def chance_floors(
+    pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0, known: Sequence[Scores] = ()
+) -> tuple[Scores, ...]:
     """What chance scores on a data set, by kind.
 
     Parameters
@@ -66,6 +71,9 @@ def chance_floors(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0) -> t
         How many times all clips are guessed.
     seed
         The same seed guesses the same.
+    known
+        Floors of another system on the same references with the same draws and seed: those in which a system's music
+        has no part are taken over.
 
     Returns
     -------
@@ -83,9 +91,12 @@ def chance_floors(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0) -> t
     if songs > 1:
         kinds += [
             Kind("true music of another song", other_song(pairs, [pair.reference for pair in pairs])),
-            Kind("generated music of another song", other_song(pairs, [pair.estimated for pair in pairs])),
+            Kind(OWN_MUSIC, other_song(pairs, [pair.estimated for pair in pairs])),
         ]
-    return tuple(floor(kind, pairs, songs, draws, (seed, number)) for number, kind in enumerate(kinds))
+    drawn = {scores.name: scores for scores in known if scores.name != OWN_MUSIC}
+    return tuple(
+        drawn.get(kind.name) or floor(kind, pairs, songs, draws, (seed, number)) for number, kind in enumerate(kinds)
+    )
 
 
 def other_song(pairs: Sequence[Pair], music: Sequence[Heard]) -> Guess:

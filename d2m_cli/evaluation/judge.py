@@ -16,7 +16,7 @@ from d2m_cli import __version__
 from d2m_cli.errors import AudioError, InputError
 from d2m_cli.evaluation.beats import Difference, Summary, compare, difference, summarise
 from d2m_cli.evaluation.bootstrap import RESAMPLES, bootstrap, paired_bootstrap
-from d2m_cli.evaluation.chance import DRAWS, Kind, floor, other_song
+from d2m_cli.evaluation.chance import DRAWS
 from d2m_cli.evaluation.heard import Heard
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
 from d2m_cli.evaluation.scores import Estimate, Pair, Scores
@@ -262,22 +262,10 @@ def judge(
 def _rhythm(systems: Mapping[str, Sequence[Pair]], resamples: int, draws: int, seed: int) -> dict[str, Summary]:
     """Rhythm of each system; chance that no system has a part in is drawn once for all of them."""
     found: dict[str, Summary] = {}
-    shared: tuple[Scores, ...] | None = None
+    known: tuple[Scores, ...] = ()
     for name, pairs in systems.items():
-        if shared is None:
-            found[name] = summarise(pairs, name, resamples, draws, seed)
-            shared = found[name].floors
-            continue
-        number = len({pair.song for pair in pairs})
-        floors = tuple(
-            floor(
-                Kind(one.name, other_song(pairs, [pair.estimated for pair in pairs])), pairs, number, draws, (seed, at)
-            )
-            if one.name.startswith("generated")
-            else one
-            for at, one in enumerate(shared)
-        )
-        found[name] = replace(summarise(pairs, name, resamples, 1, seed), floors=floors, draws=draws)
+        found[name] = summarise(pairs, name, resamples, draws, seed, known)
+        known = found[name].floors
     return found
 
 

@@ -12,6 +12,7 @@ from d2m_cli.batch.discover import VIDEO_SUFFIXES
 from d2m_cli.errors import UsageError
 from d2m_cli.evaluation.judge import Judges, danced, true_music
 from d2m_cli.evaluation.pairing import ClipFacts, Pairing, by_stem, music_by_stem, pair_up, read_facts
+from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.clap_score import Clap
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from d2m_cli.evaluation.genre import Classifier
     from d2m_cli.evaluation.listening import Scores
 
-POSE_SUFFIX = ".pose.npz"
 TRUE_MUSIC = "true music"
 
 

@@ -70,6 +70,11 @@ def compose_prompt(genre: str | None, words: str | None = None) -> Prompt:
     return Prompt(text)
 
 
+def training_prompt(genre: bool) -> str:
+    """The fixed prompt, without "@" where no genre is given."""
+    return compose_prompt("any" if genre else None).text
+
+
 def in_caption_octave(tempo: Tempo) -> Tempo:
     """A tempo halved or doubled into the octave of tempi that the embedded backbone's captions speak of.
 

@@ -17,6 +17,7 @@ from d2m_cli.rhythm.extract import RhythmOptions
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 from d2m_cli.rhythm.tempo import beat_grid
 
+SUFFIX = ".rhythm.json"
 FORMAT = "d2m-rhythm"
 FORMAT_VERSION = 1
 

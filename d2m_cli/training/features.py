@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -24,10 +24,11 @@ from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest, settings_digest
 from d2m_cli.errors import InputError, OutputError
 from d2m_cli.generation.music import BEAT_TRACKER, track_beats
-from d2m_cli.media.audio import fit_length, load_audio, resample
+from d2m_cli.media.audio import fit_length, load_audio
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.pose.io import load_poses, save_poses
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
 from d2m_cli.rhythm.io import load_rhythm, save_rhythm
 from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
 from d2m_cli.training.aist import load_keypoints
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.pose.track import Poses
 
-RHYTHM_SUFFIX = ".rhythm.json"
 SILENCE = 1e-4
 """Root mean square below which a window of music holds nothing to learn."""
 TRACKER_RATE = 22050
@@ -412,16 +412,10 @@ def _digest(path: Path) -> str:
     return content_digest(path)
 
 
-_LAST: dict[tuple[Path, int], NDArray[np.float32]] = {}
-
-
+@lru_cache(maxsize=1)
 def _song(path: Path, rate: int) -> NDArray[np.float32]:
     """(channels, n) of a whole song at a rate; the last one asked for is held."""
-    if (path, rate) not in _LAST:
-        samples, own = load_audio(path)
-        _LAST.clear()
-        _LAST[(path, rate)] = resample(samples, own, rate) if own != rate else samples
-    return _LAST[(path, rate)]
+    return load_audio(path, rate)[0]
 
 
 def _rounded(seconds: float) -> float:

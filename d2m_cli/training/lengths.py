@@ -10,10 +10,10 @@ from d2m_cli.errors import AudioError
 from d2m_cli.media.video import probe
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.pose.io import load_poses
+from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
 from d2m_cli.rhythm.io import load_rhythm
 from d2m_cli.training.aist import probe_keypoints
 
-RHYTHM_SUFFIX = ".rhythm.json"
 KEYPOINTS_SUFFIX = ".pkl"
 
 

@@ -21,7 +21,7 @@ from d2m_cli.backbones.base import parameters_digest
 from d2m_cli.batch.ledger import settings_digest
 from d2m_cli.errors import TrainingError, UsageError
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
-from d2m_cli.inversion.prompt import compose_prompt
+from d2m_cli.inversion.prompt import training_prompt
 from d2m_cli.training.features import Windows
 from d2m_cli.training.journal import EPOCHS, STATE_NAME, UPDATES, Events, State, Table
 from d2m_cli.training.options import TrainOptions
@@ -340,7 +340,7 @@ class _Run:
         sequences = perturbed(sequences, chance, options.drop_peaks, options.jitter, config.grid.rate)
         sequences = sequences.to(self.accelerator.device)
         without = chance.numpy.random(len(index)) < options.genre_dropout
-        prompts = [compose_prompt(None if bare or genres is None else "any").text for bare in without]
+        prompts = [training_prompt(genre=not bare and genres is not None) for bare in without]
         with self.accelerator.autocast():
             words = self.model(sequences, genres)
             losses = backbone.loss(targets, backbone.embed(prompts, words), chance.noise, options.focus)

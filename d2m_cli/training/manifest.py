@@ -24,9 +24,10 @@ from pathlib import Path
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.genres import genre_code
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
+from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
 from d2m_cli.training.clips import Skip, Split
 from d2m_cli.training.drafts import Draft, Drafts, Place, ReadOptions
-from d2m_cli.training.lengths import KEYPOINTS_SUFFIX, RHYTHM_SUFFIX
+from d2m_cli.training.lengths import KEYPOINTS_SUFFIX
 from d2m_cli.training.splitting import split_word
 
 COLUMNS = ("video", "audio", "genre", "start")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,6 +20,7 @@ from d2m_cli.training.dataset import DanceSet, Skip, Split
 from d2m_cli.training.journal import STATE_NAME, read_table, write_json
 from d2m_cli.training.options import TrainOptions
 from d2m_cli.training.progress import Progress
+from d2m_cli.weights_path import file_sha256
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -177,14 +177,14 @@ def refuse_too_many_vectors(config: EncoderConfig, backbone: Backbone) -> None:
 
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.genre_encoder import CLAP_WIDTH
-    from d2m_cli.inversion.prompt import compose_prompt
+    from d2m_cli.inversion.prompt import training_prompt
 
     encoders = Encoders(config)
     genres: Any = {None: None, "clap": torch.zeros(1, CLAP_WIDTH)}.get(config.genre, ["LO"])
     with torch.inference_mode():
         words = encoders.pseudo_words(torch.zeros(1, config.grid.steps), genres)
         try:
-            backbone.embed([compose_prompt("any" if "@" in words else None).text], words)
+            backbone.embed([training_prompt(genre="@" in words)], words)
         except UsageError as error:
             raise UsageError(f"take fewer --rhythm-vectors or --genre-vectors: {error}") from error
 
@@ -277,7 +277,7 @@ def sampler(backbone: Backbone, windows: Windows, count: int, out: Path) -> Any:
     """A function that makes music for a few windows after an epoch: ``samples/epoch-003/<clip>-<start>.wav``."""
     import torch
 
-    from d2m_cli.inversion.prompt import compose_prompt
+    from d2m_cli.inversion.prompt import training_prompt
     from d2m_cli.media.audio import save_wav
 
     chosen = np.unique(np.linspace(0, len(windows) - 1, count).astype(int)) if count else np.zeros(0, int)
@@ -290,7 +290,7 @@ def sampler(backbone: Backbone, windows: Windows, count: int, out: Path) -> Any:
             sequences, genres, _ = windows.batch(index)
             with torch.inference_mode():
                 words = encoders.pseudo_words(sequences.float(), genres)
-                prompt = compose_prompt("any" if "@" in words else None).text
+                prompt = training_prompt(genre="@" in words)
                 condition, negative = backbone.embed([prompt], words), backbone.embed([""], {})
                 audio = backbone.generate(condition, negative, [int(number)])[0].numpy()
             name = f"{segment.clip.name.replace('/', '_')}-{segment.start:.2f}.wav"
@@ -307,7 +307,7 @@ def describe(request: TrainRequest, task: Task, course: Course, skipped: Sequenc
     return {
         "format": "d2m-training",
         "format_version": 1,
-        "encoders": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "encoders": {"file": path.name, "sha256": file_sha256(path)},
         "config": asdict(task.config),
         "options": asdict(request.options),
         "backbone": {

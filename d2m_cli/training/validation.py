@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from d2m_cli.inversion.prompt import compose_prompt
+from d2m_cli.inversion.prompt import training_prompt
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -49,7 +49,7 @@ def window_losses(
         dances = index if order is None else order[index]
         _, genres, targets = windows.batch(index, encoders.device)
         words = encoders.pseudo_words(windows.sequences[torch.from_numpy(dances)].float(), genres)
-        prompt = compose_prompt("any" if "@" in words else None).text
+        prompt = training_prompt(genre="@" in words)
         condition = backbone.embed([prompt] * len(index), words)
         for draw in range(draws):
             generator = torch.Generator().manual_seed(1_000_003 * draw + first)

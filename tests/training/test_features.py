@@ -109,7 +109,7 @@ def test_changed_music_other_windows_and_other_weights_are_computed_anew(tmp_pat
 
     save_wav(tmp_path / "pairs" / "song0.wav", click_track(100, 0.0, 10.8), RATE)
     features._digest.cache_clear()
-    features._LAST.clear()
+    features._song.cache_clear()
     changed = CountingBackbone()
     cache(tmp_path / "cache", changed).windows(segments, QUIET)
     assert changed.asked == 2
