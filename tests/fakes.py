@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from d2m_cli.backbones.base import Condition, Sampling
+from d2m_cli.backbones.base import Condition, Draw, Sampling
 from d2m_cli.errors import NoPersonError, VideoError
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.sequence import RhythmGrid
@@ -21,13 +21,13 @@ class FakeBackbone:
 
     name, licence, description = "fake", "CC0", "fake on cpu"
     sample_rate, window_seconds, quantum_seconds, text_width = RATE, 5.12, 0.08, 256
-    condition_layers, speaks_tempo = 1, False
+    condition_layers, heeds, speaks_tempo = 1, ("steps", "guidance"), False
     fingerprint = "f" * 64
 
     def __init__(self) -> None:
         self.prompts: list[str] = []
         self.words: list[dict[str, torch.Tensor]] = []
-        self.contexts: list[torch.Tensor | None] = []
+        self.contexts: list[Draw | None] = []
         self.sampling: list[Sampling | None] = []
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, torch.Tensor]) -> Condition:
@@ -44,8 +44,8 @@ class FakeBackbone:
             at = round(step / 50 * RATE)
             noise[..., at : at + 40] += 0.5
         if context is not None:
-            noise[..., : context.shape[-1]] = context.numpy()
-        return torch.from_numpy(noise)
+            noise[..., : context.audio.shape[-1]] = context.audio.numpy()
+        return Draw(torch.from_numpy(noise), RATE)
 
 
 class FakeEncoders:

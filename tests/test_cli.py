@@ -119,7 +119,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
         own = None if spec == "bare" else folder / "encoders.safetensors"
         return registry.Choice("fake", folder, "fake", own)
 
-    def load(choice, encoders, device, options) -> pipeline.Models:
+    def load(choice, encoders, device, options, *, compiled=False) -> pipeline.Models:
         loaded.append(encoders)
         return pipeline.Models(FakePoses(1.0), FakeBackbone(), FakeEncoders() if encoders else None)
 

@@ -7,18 +7,26 @@ and one line in :mod:`d2m_cli.backbones.registry`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from d2m_cli.errors import UsageError
+from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave
 from d2m_cli.weights_path import file_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import Tensor, nn
 
     from d2m_cli.rhythm.sequence import Tempo
+
+
+WINDOW_SECONDS = 5.12
+"""Of the paper: AIST++ and its successors are cut into pieces of this length."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,49 @@ class Sampling:
         Denoising steps (diffusion families; DPM-Solver++).
     guidance
         Classifier-free guidance scale; 1 switches it off.
+    temperature
+        Divides the logits (codebook families); 0 always takes the most likely token.
+    top_k
+        Only so many of the most likely tokens are drawn from (codebook families); 0 takes all.
+    top_p
+        Only the most likely tokens that together reach this probability are drawn from (codebook families); 1 takes
+        all.
     """
 
     steps: int = 20
     guidance: float = 3.0
+    temperature: float = 1.0
+    top_k: int = 250
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"--steps must be at least 1, not {self.steps}")
+        if not 0.0 <= self.guidance < math.inf:
+            raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
+        if not 0.0 <= self.temperature < math.inf:
+            raise UsageError(f"--temperature must be 0 or more, not {self.temperature}")
+        if self.top_k < 0:
+            raise UsageError(f"--top-k must be 0 (all tokens) or more, not {self.top_k}")
+        if not 0.0 < self.top_p <= 1.0:
+            raise UsageError(f"--top-p must be above 0 and at most 1, not {self.top_p}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a backbone calls itself.
+
+    Attributes
+    ----------
+    name, licence
+        As in the protocol.
+    speaks_tempo
+        Whether its captions gave tempo and first beat in words.
+    """
+
+    name: str
+    licence: str
+    speaks_tempo: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,12 +93,47 @@ class Condition:
     states
         (batch, tokens, text_width) output of the frozen text transformer; (batch, layers, tokens, text_width) where
         the pseudo-words have vectors of their own for every place at which the network reads the text.
+    mask
+        (batch, tokens) bool, False where a row holds only padding; None where the network reads all tokens.
     """
 
     states: Tensor
+    mask: Tensor | None = None
 
     def __repr__(self) -> str:
         return f"Condition{tuple(self.states.shape)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Draw:
+    """Music that a backbone made, or the end of it.
+
+    Attributes
+    ----------
+    audio
+        (batch, channels, samples) float32 on the CPU.
+    sample_rate
+        Hz.
+    codes
+        (batch, codebooks, frames) tokens that the audio was decoded from, so that a window can go on from just these;
+        None for families that have none.
+    code_rate
+        Frames of `codes` a second.
+    """
+
+    audio: Tensor
+    sample_rate: int
+    codes: Tensor | None = None
+    code_rate: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Draw{tuple(self.audio.shape)}"
+
+    def end(self, start: float) -> Draw | None:
+        """What lies behind a time in seconds; None where nothing does."""
+        audio = self.audio[..., round(start * self.sample_rate) :]
+        codes = self.codes[..., round(start * self.code_rate) :] if self.codes is not None else None
+        return Draw(audio, self.sample_rate, codes, self.code_rate) if audio.shape[-1] else None
 
 
 class Backbone(Protocol):
@@ -73,6 +155,8 @@ class Backbone(Protocol):
         Width of the text transformer's input embeddings: the length of a pseudo-word's vector.
     condition_layers
         At how many places the network reads the text; pseudo-words may have vectors of their own for each (P+).
+    heeds
+        Which fields of `Sampling` it goes by.
     speaks_tempo
         Whether its captions gave tempo and phase as :func:`d2m_cli.inversion.prompt.rhythm_words` words them.
     description
@@ -88,6 +172,7 @@ class Backbone(Protocol):
     quantum_seconds: float
     text_width: int
     condition_layers: int
+    heeds: tuple[str, ...]
     speaks_tempo: bool
     description: str
 
@@ -115,11 +200,12 @@ class Backbone(Protocol):
         ...
 
     def words_vector(self, text: str) -> Tensor:
-        """(text_width,) one input embedding in place of some plain words: the mean of theirs."""
+        """(text_width,) one input embedding in place of some plain words: the mean of theirs, by `words_embedding`."""
         ...
 
     def tempo_vector(self, tempo: Tempo) -> Tensor:
-        """(text_width,) one input embedding that says a tempo, and the first beat where the captions gave it."""
+        """(text_width,) one input embedding that says a tempo, and the first beat where the captions gave it; by
+        `tempo_embedding`."""
         ...
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
@@ -157,7 +243,7 @@ class Backbone(Protocol):
         focus
             0 draws all time steps alike, as Eq. 2 has it. Above 0 noisy ones come more often, with a density that
             rises as t^focus: there the text decides most, since little of the music shows through the noise. Families
-            without time steps ignore it.
+            without time steps ignore both.
         """
         ...
 
@@ -166,9 +252,9 @@ class Backbone(Protocol):
         condition: Condition,
         negative: Condition,
         seeds: Sequence[int],
-        context: Tensor | None = None,
+        context: Draw | None = None,
         sampling: Sampling | None = None,
-    ) -> Tensor:
+    ) -> Draw:
         """Draw one window a condition.
 
         Parameters
@@ -178,13 +264,34 @@ class Backbone(Protocol):
         seeds
             One seed a window; the same seed, condition and context give the same bytes on the same device.
         context
-            (batch, channels, samples) audio that the window must begin with, or None.
+            Music of the same backbone that the window must begin with, or None.
 
         Returns
         -------
-        (batch, channels, window_seconds * sample_rate) float32 on the CPU.
+        Music of `window_seconds`.
         """
         ...
+
+
+def number_format(device: str, precision: str) -> torch.dtype:
+    """Number format in which weights are held: "auto" is fp16 on a GPU and fp32 elsewhere.
+
+    Raises
+    ------
+    UsageError
+        Unknown precision, or fp16 on the CPU, which computes it slowly where it does at all.
+    """
+    import torch
+
+    if precision == "auto":
+        # Half precision pays on a GPU only; a CPU computes in the type that all of them are fast in.
+        return torch.float16 if device == "cuda" else torch.float32
+    formats = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in formats:
+        raise UsageError(f"unknown precision {precision!r}: say auto, {', '.join(formats)}")
+    if precision == "fp16" and device == "cpu":
+        raise UsageError("--precision fp16 needs a CUDA device: say bf16 or fp32")
+    return formats[precision]
 
 
 def parameters_digest(modules: Mapping[str, nn.Module]) -> str:
@@ -202,6 +309,23 @@ def _bytes() -> object:
     import torch
 
     return torch.uint8
+
+
+def words_embedding(tokenizer: Any, table: Tensor, text: str) -> Tensor:
+    """(width,) mean input embedding of a text's tokens; `table` is (vocabulary, width)."""
+    return table[tokenizer(text, add_special_tokens=False)["input_ids"]].float().mean(0)
+
+
+def tempo_embedding(word: Callable[[str], Tensor], tempo: Tempo, speaks_tempo: bool) -> Tensor:
+    """A tempo as one input embedding; see `Backbone.tempo_vector`.
+
+    The captions of models that speak of tempo had, in part, one word for tempo and first beat together, whose embedding
+    was the sum of those of the two numbers.
+    """
+    if not speaks_tempo:
+        return word(f"{tempo.bpm:.0f} bpm")
+    tempo = in_caption_octave(tempo)
+    return word(f"{tempo.bpm:.0f}") + word(first_beat_words(tempo))
 
 
 def files_digest(folder: Path, parts: Sequence[str]) -> str:

@@ -1,24 +1,83 @@
 """Backbones by name: ``FAMILY`` or ``FAMILY:FOLDER_OR_HUB_ID``.
 
-Nothing here touches the network: a model that is not on this machine is an error that says so.
+A family is a class that fulfils :class:`d2m_cli.backbones.base.Backbone` and one entry here, or an entry point
+``d2m.backbones`` of another package (docs/backbones.md). Nothing here touches the network: a model that is not on this
+machine is an error that says how to fetch it.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from d2m_cli.backbones.base import Identity
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.weights_path import weights_dir
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
 
-HUB_IDS = {"riffusion": "riffusion/riffusion-model-v1"}
-LICENCES = {"riffusion:riffusion/riffusion-model-v1": "CreativeML OpenRAIL-M", "embedded": "MIT"}
-FAMILIES = ("embedded", "riffusion")
+ENTRY_POINTS = "d2m.backbones"
+CARD = "d2m.json"
+"""Beside a model's weights: what d2m should know of a model that was trained for it."""
+
+_MUSICGEN = {
+    **{size: f"facebook/musicgen-{size}" for size in ("small", "medium", "large")},
+    **{f"stereo-{size}": f"facebook/musicgen-stereo-{size}" for size in ("small", "medium", "large")},
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of text-to-music model.
+
+    Attributes
+    ----------
+    backbone
+        "module:class" of its backbone, called with a folder, an `Identity`, a device and a precision.
+    short_names
+        Hub ids by short name.
+    default
+        What is meant where only the family is named; None where a folder must be given.
+    compiles
+        Whether its class takes ``compiled``.
+    find
+        "module:function" that turns what follows the colon into a folder, or None for the common way: a folder, or a
+        model in the Hugging Face cache.
+    """
+
+    backbone: str
+    short_names: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+    compiles: bool = False
+    find: str | None = None
+
+
+FAMILIES: dict[str, Family] = {
+    "embedded": Family("d2m_cli.backbones.riffusion:RiffusionBackbone"),
+    "riffusion": Family("d2m_cli.backbones.riffusion:RiffusionBackbone", default="riffusion/riffusion-model-v1"),
+    "musicgen": Family(
+        "d2m_cli.backbones.musicgen:MusicgenBackbone", _MUSICGEN, default="facebook/musicgen-small", compiles=True
+    ),
+    "audiocraft": Family(
+        "d2m_cli.backbones.audiocraft:AudiocraftBackbone",
+        _MUSICGEN,
+        default="facebook/musicgen-small",
+        find="d2m_cli.backbones.audiocraft_files:find",
+    ),
+}
+
+NO_COMMERCIAL_USE = "CC-BY-NC-4.0 (no commercial use)"
+LICENCES = {
+    "riffusion/riffusion-model-v1": "CreativeML OpenRAIL-M",
+    **dict.fromkeys(_MUSICGEN.values(), NO_COMMERCIAL_USE),
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +87,7 @@ class Choice:
     Attributes
     ----------
     family
-        One of :data:`FAMILIES`.
+        One of `families`.
     folder
         Where its weights lie.
     name
@@ -43,6 +102,11 @@ class Choice:
     encoders: Path | None
 
 
+def families() -> dict[str, Family | EntryPoint]:
+    """All families by name: d2m's own, and those that other packages bring; d2m's own come first."""
+    return {**{point.name: point for point in entry_points(group=ENTRY_POINTS)}, **FAMILIES}
+
+
 def encoders_home() -> Path:
     """Folder in which trained encoders are looked for: ``$D2M_HOME/encoders``, else ``~/.local/share/d2m/encoders``."""
     return Path(os.environ.get("D2M_HOME", Path.home() / ".local" / "share" / "d2m")) / "encoders"
@@ -54,7 +118,8 @@ def choose(spec: str) -> Choice:
     Parameters
     ----------
     spec
-        "auto" (the best backbone on this machine that has encoders), a family, or "FAMILY:FOLDER_OR_HUB_ID".
+        "auto" (Riffusion where it and encoders for it are on this machine, else the embedded model), a family, or
+        "FAMILY:FOLDER_OR_HUB_ID".
 
     Raises
     ------
@@ -69,25 +134,42 @@ def choose(spec: str) -> Choice:
         except MissingWeightsError:
             return choose("embedded")
         return riffusion if riffusion.encoders else choose("embedded")
-    family, _, origin = spec.partition(":")
-    if family not in FAMILIES:
-        raise UsageError(
-            f"unknown backbone {spec!r}. Families: auto, {', '.join(FAMILIES)}; or FAMILY:FOLDER_OR_HUB_ID"
-        )
-    if family == "embedded":
+    name, _, origin = spec.partition(":")
+    family = _family(name, spec)
+    if name == "embedded":
         if origin:
             raise UsageError("the embedded backbone takes no folder; for a folder of your own say riffusion:FOLDER")
         folder = weights_dir() / "embedded"
-        return Choice(family, folder, family, _existing(folder / "encoders.safetensors"))
-    origin = origin or HUB_IDS[family]
-    folder = Path(origin) if Path(origin).is_dir() else _cached(family, origin)
-    name = f"{family}:{origin}"
-    beside = _existing(folder / "encoders.safetensors")
-    return Choice(family, folder, name, beside or _existing(encoders_home() / family / "encoders.safetensors"))
+        return Choice(name, folder, name, _existing(folder / "encoders.safetensors"))
+    origin = family.short_names.get(origin, origin) or family.default or ""
+    if not origin:
+        raise UsageError(f"--backbone {name}: say which model, as {name}:FOLDER")
+    folder = _found(name, family, origin)
+    beside = (
+        folder / "encoders.safetensors",
+        encoders_home() / name / Path(origin).name / "encoders.safetensors",
+        encoders_home() / name / "encoders.safetensors",
+    )
+    return Choice(name, folder, f"{name}:{origin}", next(filter(Path.is_file, beside), None))
+
+
+def _family(name: str, spec: str) -> Family:
+    known = families()
+    if name not in known:
+        raise UsageError(f"unknown backbone {spec!r}. Families: auto, {', '.join(known)}; or FAMILY:FOLDER_OR_HUB_ID")
+    family = known[name]
+    return family if isinstance(family, Family) else Family(family.value)
 
 
 def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
+
+
+def _found(name: str, family: Family, origin: str) -> Path:
+    if family.find is not None:
+        find: Callable[[str], Path] = _named(family.find)
+        return find(origin)
+    return Path(origin) if Path(origin).is_dir() else _cached(name, origin)
 
 
 def _cached(family: str, hub_id: str) -> Path:
@@ -103,7 +185,7 @@ def _cached(family: str, hub_id: str) -> Path:
         ) from error
 
 
-def open_backbone(choice: Choice, device: str = "auto") -> Backbone:
+def open_backbone(choice: Choice, device: str = "auto", precision: str = "auto", compiled: bool = False) -> Backbone:
     """Load a backbone.
 
     Parameters
@@ -111,16 +193,55 @@ def open_backbone(choice: Choice, device: str = "auto") -> Backbone:
     choice
         From :func:`choose`.
     device
-        "auto" (CUDA where there is one), "cpu" or "cuda"; UsageError where CUDA is asked for and absent.
-    """
-    from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
+        "auto" (CUDA where there is one), "cpu" or "cuda".
+    precision
+        "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
+    compiled
+        Compile what runs again and again, for families that can.
 
-    identity = Identity(
-        choice.name,
-        LICENCES.get(choice.name, f"not known, see {choice.folder}"),
-        speaks_tempo=choice.family == "embedded",
-    )
-    return RiffusionBackbone(choice.folder, identity, pick_device(device))
+    Raises
+    ------
+    UsageError
+        CUDA is asked for and absent, the precision does not fit the device, or the family can't be compiled.
+    MissingWeightsError
+        The weights can't be loaded.
+    """
+    family = _family(choice.family, choice.family)
+    if compiled and not family.compiles:
+        able = ", ".join(name for name, one in FAMILIES.items() if one.compiles)
+        raise UsageError(f"--compile: {choice.family} has nothing to compile; it is for {able}")
+    make: Callable[..., Backbone] = _named(family.backbone)
+    options: dict[str, Any] = {"compiled": True} if compiled else {}
+    return make(choice.folder, identity(choice), pick_device(device), precision, **options)
+
+
+def identity(choice: Choice) -> Identity:
+    """Name and licence of a chosen backbone: as its card `d2m.json` has them, else as they are known.
+
+    Raises
+    ------
+    MissingWeightsError
+        The card can't be read.
+    """
+    card = choice.folder / CARD
+    if card.is_file():
+        try:
+            told = json.loads(card.read_text(encoding="utf-8"))
+            return Identity(choice.name, str(told["licence"]), bool(told.get("speaks_tempo", False)))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MissingWeightsError(
+                f"{card}: is not a card of a model ({error!r}). It should hold "
+                '{"licence": "MIT", "speaks_tempo": false}; mend it or take it away.'
+            ) from error
+    if choice.family == "embedded":
+        return Identity(choice.name, "MIT", speaks_tempo=True)
+    known = LICENCES.get(choice.name.partition(":")[2])
+    return Identity(choice.name, known or f"not known, see {choice.folder}")
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def pick_device(device: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,16 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from d2m_cli.backbones.base import Condition, Sampling, files_digest
+from d2m_cli.backbones.base import (
+    Condition,
+    Draw,
+    Identity,
+    Sampling,
+    files_digest,
+    number_format,
+    tempo_embedding,
+    words_embedding,
+)
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
     audio_from_picture,
@@ -32,7 +41,7 @@ from d2m_cli.backbones.spectrogram import (
 )
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
 from d2m_cli.inversion.placement import placed, spread, with_all_axes
-from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave, tokenize
+from d2m_cli.inversion.prompt import tokenize
 from d2m_cli.rhythm.sequence import Tempo
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -83,23 +92,6 @@ def _own_layer(place: int) -> Any:
     return pick
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What a backbone calls itself.
-
-    Attributes
-    ----------
-    name, licence
-        As in the protocol.
-    speaks_tempo
-        Whether its captions gave tempo and first beat in words.
-    """
-
-    name: str
-    licence: str
-    speaks_tempo: bool = False
-
-
 class RiffusionBackbone:
     """A frozen latent diffusion model on spectrogram pictures; see :class:`d2m_cli.backbones.base.Backbone`.
 
@@ -111,9 +103,13 @@ class RiffusionBackbone:
         Name and licence.
     device
         "cpu" or "cuda".
+    precision
+        "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
     """
 
-    def __init__(self, folder: Path, identity: Identity, device: str = "cpu") -> None:
+    heeds = ("steps", "guidance")
+
+    def __init__(self, folder: Path, identity: Identity, device: str = "cpu", precision: str = "auto") -> None:
         missing = [part for part in PARTS if not (folder / part).is_dir()]
         if missing:
             raise MissingWeightsError(
@@ -122,8 +118,7 @@ class RiffusionBackbone:
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
         self.folder = folder
         self.device = torch.device(device)
-        # Half precision pays on a GPU only; the CPU computes in the type it is fast in.
-        dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        dtype = number_format(self.device.type, precision)
         options: dict[str, Any] = {"local_files_only": True, "torch_dtype": dtype}
         self.unet: Any = _load(UNet2DConditionModel, folder / "unet", **options)
         self.vae: Any = _load(AutoencoderKL, folder / "vae", **options)
@@ -192,19 +187,11 @@ class RiffusionBackbone:
 
     def words_vector(self, text: str) -> Tensor:
         """Mean input embedding of a text's tokens; see the protocol."""
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self.text_encoder.get_input_embeddings().weight[ids].float().mean(0)  # type: ignore[no-any-return]
+        return words_embedding(self.tokenizer, self.text_encoder.get_input_embeddings().weight, text)
 
     def tempo_vector(self, tempo: Tempo) -> Tensor:
-        """A tempo as one word; see the protocol.
-
-        The embedded model's captions had, in part, one word for tempo and first beat together, whose embedding was the
-        sum of those of the two numbers.
-        """
-        if not self.speaks_tempo:
-            return self.words_vector(f"{tempo.bpm:.0f} bpm")
-        tempo = in_caption_octave(tempo)
-        return self.words_vector(f"{tempo.bpm:.0f}") + self.words_vector(first_beat_words(tempo))
+        """A tempo as one word; see the protocol."""
+        return tempo_embedding(self.words_vector, tempo, self.speaks_tempo)
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Run the frozen CLIP text transformer with pseudo-words in place of "@" and "*"; see the protocol.
@@ -285,9 +272,9 @@ class RiffusionBackbone:
         condition: Condition,
         negative: Condition,
         seeds: Sequence[int],
-        context: Tensor | None = None,
+        context: Draw | None = None,
         sampling: Sampling | None = None,
-    ) -> Tensor:
+    ) -> Draw:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
         sampling = sampling or Sampling()
         solver: Any = DPMSolverMultistepScheduler
@@ -313,16 +300,16 @@ class RiffusionBackbone:
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
         picture = unfold(decoded.float(), self.spectrogram).cpu()
         audio = [audio_from_picture(p[None], self.spectrogram, seed=s) for p, s in zip(picture, seeds, strict=True)]
-        return torch.stack(audio)
+        return Draw(torch.stack(audio), self.sample_rate)
 
-    def _known(self, context: Tensor | None) -> tuple[Tensor, int]:
+    def _known(self, context: Draw | None) -> tuple[Tensor, int]:
         """Latents that the window must begin with, and how many columns of them are trusted."""
         if context is None:
             return torch.zeros(0), 0
-        width = int(context.shape[-1] / self.sample_rate / self.quantum_seconds + 1e-6)
+        width = int(context.audio.shape[-1] / self.sample_rate / self.quantum_seconds + 1e-6)
         # The autoencoder looks past its column: the last one has seen the silence behind the context.
         width = max(0, width - 1)
-        return self.targets(context).float()[..., :width], width
+        return self.targets(context.audio).float()[..., :width], width
 
 
 def _alike(negative: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:

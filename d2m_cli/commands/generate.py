@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,15 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Precision(StrEnum):
+    """Number format of the backbone's weights."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
 class RhythmBy(StrEnum):
     """How the dance's rhythm reaches the backbone."""
 
@@ -30,7 +40,11 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
+_SAMPLING = "How music is drawn"
+
+
 def generate(
+    context: typer.Context,
     videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", show_default=False)],
     genre: Annotated[
         str | None,
@@ -58,7 +72,13 @@ def generate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")] = Path(
         "d2m_out"
     ),
-    backbone: Annotated[str, typer.Option(help="auto, FAMILY, or FAMILY:FOLDER_OR_HUB_ID.")] = "auto",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
+            "FAMILY:FOLDER_OR_HUB_ID."
+        ),
+    ] = "auto",
     encoders: Annotated[
         Path | None,
         typer.Option(help="encoders.safetensors to use in place of the backbone's own.", show_default=False),
@@ -66,14 +86,51 @@ def generate(
     rhythm: Annotated[
         RhythmBy, typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.")
     ] = RhythmBy.encoder,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    guidance: Annotated[float, typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.")] = 3.0,
+    guidance: Annotated[
+        float,
+        typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.", rich_help_panel=_SAMPLING),
+    ] = 3.0,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Denoising steps (embedded, riffusion).", rich_help_panel=_SAMPLING)
+    ] = 20,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Above 1 bolder, below 1 safer, 0 always the likeliest (musicgen, audiocraft).",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = 1.0,
+    top_k: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Draw from so many of the likeliest tokens; 0 for all (musicgen, audiocraft).",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = 250,
+    top_p: Annotated[
+        float,
+        typer.Option(
+            help="Draw from the likeliest tokens that make up this probability (musicgen, audiocraft).",
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = 1.0,
     candidates: Annotated[
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
     seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
     dancers: Annotated[str, typer.Option(help="Whom to follow: largest, all, or how many at most.")] = "largest",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    precision: Annotated[
+        Precision, typer.Option(help="Number format of the backbone: auto is fp16 on a GPU, fp32 elsewhere.")
+    ] = Precision.auto,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile musicgen's decoder: a slow start, then faster windows. For batches on a GPU."
+        ),
+    ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")
@@ -84,6 +141,7 @@ def generate(
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from functools import cache
 
+    from d2m_cli.backbones.base import Sampling
     from d2m_cli.backbones.registry import choose
     from d2m_cli.batch.discover import find_videos
     from d2m_cli.batch.runner import ItemResult, Job, Report, run_batch
@@ -95,8 +153,8 @@ def generate(
         prompt=prompt,
         negative_prompt=negative_prompt,
         rhythm=rhythm.value,
-        steps=steps,
-        guidance=guidance,
+        sampling=Sampling(steps, guidance, temperature, top_k, top_p),
+        precision=precision.value,
         candidates=candidates,
         seed=seed,
         dancers=_dancers(dancers),
@@ -115,7 +173,9 @@ def generate(
     @cache
     def models() -> Models:
         # Only once there is something to do: a batch that is done already answers at once.
-        loaded = load_models(choice, chosen_encoders, device.value, options)
+        loaded = load_models(choice, chosen_encoders, device.value, options, compiled=compiled)
+        for option in _without_effect(context, loaded.backbone.heeds):
+            print(f"d2m: {option} has no effect with --backbone {choice.name}", file=sys.stderr)
         print(f"d2m: {loaded.description}; licence of the music's weights: {loaded.backbone.licence}", file=sys.stderr)
         return loaded
 
@@ -136,6 +196,17 @@ def generate(
         label="generate",
     )
     raise typer.Exit(summary.exit_code)
+
+
+def _without_effect(context: typer.Context, heeds: Sequence[str]) -> list[str]:
+    """Options of sampling that the user gave and the backbone does not go by."""
+    from dataclasses import fields
+
+    from d2m_cli.backbones.base import Sampling
+
+    sources = {one.name: context.get_parameter_source(one.name) for one in fields(Sampling)}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    return [f"--{name.replace('_', '-')}" for name in given if name not in heeds]
 
 
 def _dancers(text: str) -> str | int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from d2m_cli import __version__
+from d2m_cli.backbones.base import Draw, Sampling
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import ItemResult, Job, Report
@@ -68,8 +67,10 @@ class GenerateOptions:
         What to steer away from.
     rhythm
         "encoder": "*" is the vector that the trained encoder makes of the dance; "words": tempo in plain words.
-    steps, guidance
-        Of the sampler.
+    sampling
+        How music is drawn from the backbone.
+    precision
+        In what number format the backbone computes.
     seed
         The user's; see `window_seed`.
     candidates
@@ -86,8 +87,8 @@ class GenerateOptions:
     prompt: str | None = None
     negative_prompt: str = ""
     rhythm: Literal["encoder", "words"] = "encoder"
-    steps: int = 20
-    guidance: float = 3.0
+    sampling: Sampling = field(default_factory=Sampling)
+    precision: str = "auto"
     seed: int = 0
     candidates: int = 3
     overlap_seconds: float = 1.28
@@ -98,12 +99,8 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         if self.genre is not None and self.genre not in GENRE_CODES:
             raise UsageError(f"unknown genre code {self.genre!r}; choose one of {', '.join(GENRE_CODES)}")
-        if self.steps < 1:
-            raise UsageError(f"--steps must be at least 1, not {self.steps}")
         if self.candidates < 1:
             raise UsageError(f"--candidates must be at least 1, not {self.candidates}")
-        if not 0.0 <= self.guidance < math.inf:
-            raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
         if self.genre is not None and self.genre_audio is not None:
             raise UsageError("'@' stands for a genre or for a sound example: give --genre or --genre-audio, not both")
         if self.genre_audio is not None and self.clap is None:
@@ -202,7 +199,9 @@ class Take:
     seed: int
 
 
-def load_models(choice: Choice, encoders: Path | None, device: str, options: GenerateOptions) -> Models:
+def load_models(
+    choice: Choice, encoders: Path | None, device: str, options: GenerateOptions, *, compiled: bool = False
+) -> Models:
     """Load what a run needs.
 
     Parameters
@@ -215,6 +214,8 @@ def load_models(choice: Choice, encoders: Path | None, device: str, options: Gen
         "auto", "cpu" or "cuda".
     options
         What music to make.
+    compiled
+        Compile the backbone's decoder first.
 
     Raises
     ------
@@ -226,7 +227,7 @@ def load_models(choice: Choice, encoders: Path | None, device: str, options: Gen
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
     quiet_libraries()
-    backbone = open_backbone(choice, device)
+    backbone = open_backbone(choice, device, options.precision, compiled)
     loaded = None
     if encoders is not None:
         loaded = Encoders.load(encoders)
@@ -392,28 +393,26 @@ def compose(
     """
     import torch
 
-    from d2m_cli.backbones.base import Sampling
-
     backbone = models.backbone
     windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds)
-    sampling = Sampling(options.steps, options.guidance)
     takes: list[Take] = []
-    audio: list[NDArray[np.float32]] = []
+    draws: list[Draw] = []
     with torch.inference_mode():
         negative = backbone.embed([options.negative_prompt], {})
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
             prompt = window_prompt(rhythm, window, models, options).text
             condition = backbone.embed([prompt], pseudo_words(prompt, rhythm, window, models, options))
-            context = _context(audio, windows, window, backbone.sample_rate)
+            before = window.start - windows[window.index - 1].start
+            context = draws[-1].end(before) if draws else None
             # One call a candidate: results then do not hang on how many there are.
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            made = [backbone.generate(condition, negative, [seed], context, sampling)[0].numpy() for seed in seeds]
-            best = choose_take(made, backbone.sample_rate, rhythm, window)
-            audio.append(made[best])
+            made = [backbone.generate(condition, negative, [seed], context, options.sampling) for seed in seeds]
+            best = choose_take([draw.audio[0].numpy() for draw in made], backbone.sample_rate, rhythm, window)
+            draws.append(made[best])
             takes.append(Take(window, prompt, seeds[best]))
     report("joining windows", 1.0)
-    samples = stitch(audio, windows, backbone.sample_rate, duration)
+    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, backbone.sample_rate, duration)
     bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
     return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
 
@@ -470,19 +469,6 @@ def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo
     if tempo is None:
         return None
     return (in_caption_octave(tempo) if in_octave else tempo).seen_from(start)
-
-
-def _context(
-    audio: Sequence[NDArray[np.float32]], windows: Sequence[Window], window: Window, rate: int
-) -> Tensor | None:
-    """The end of the last window from where this one begins: (1, channels, n); None for the first."""
-    import torch
-
-    if window.index == 0:
-        return None
-    offset = round((window.start - windows[window.index - 1].start) * rate)
-    tail = np.ascontiguousarray(audio[window.index - 1][:, offset:])
-    return torch.from_numpy(tail)[None] if tail.shape[1] else None
 
 
 def write_artefacts(job: Job, music: Music) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def first_beat_words(tempo: Tempo) -> str:
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, int], max_length: int
+    tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, int], max_length: int, *, pad: bool = True
 ) -> tuple[list[int], dict[str, list[int]]]:
     """Turn a prompt into padded token numbers in which every placeholder takes tokens of its own at known places.
 
@@ -128,11 +128,13 @@ def tokenize(
         For each placeholder how many tokens in a row it takes.
     max_length
         How many tokens the text encoder reads.
+    pad
+        Fill up to `max_length` with padding tokens.
 
     Returns
     -------
     ids
-        ``max_length`` numbers with start, end and padding tokens as the tokenizer sets them.
+        Numbers with start and end tokens as the tokenizer sets them, and padding where it is asked for.
     places
         For each placeholder the indices at which it begins.
 
@@ -164,6 +166,8 @@ def tokenize(
     ids = ids[:room]
     places = {word: [at + len(start) for at in where] for word, where in places.items()}
     ids = [*start, *ids, tokenizer.eos_token_id]
+    if not pad:
+        return ids, places
     padding: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return ids + [padding] * (max_length - len(ids)), places
 

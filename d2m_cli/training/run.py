@@ -292,7 +292,7 @@ def sampler(backbone: Backbone, windows: Windows, count: int, out: Path) -> Any:
                 words = encoders.pseudo_words(sequences.float(), genres)
                 prompt = training_prompt(genre="@" in words)
                 condition, negative = backbone.embed([prompt], words), backbone.embed([""], {})
-                audio = backbone.generate(condition, negative, [int(number)])[0].numpy()
+                audio = backbone.generate(condition, negative, [int(number)]).audio[0].numpy()
             name = f"{segment.clip.name.replace('/', '_')}-{segment.start:.2f}.wav"
             save_wav(out / "samples" / f"epoch-{epoch:03}" / name, audio, backbone.sample_rate)
 

@@ -37,7 +37,7 @@ def encoders(backbone: Backbone) -> Encoders:
 
 def play(backbone: Backbone, prompt: str, words: dict[str, torch.Tensor] | None = None, seed: int = 0) -> np.ndarray:
     condition, negative = backbone.embed([prompt], words or {}), backbone.embed([""], {})
-    return backbone.generate(condition, negative, [seed], None, Sampling())[0].numpy()
+    return backbone.generate(condition, negative, [seed], None, Sampling()).audio[0].numpy()
 
 
 def pulses(bpm: float, first: float, left_out: Sequence[int] = ()) -> torch.Tensor:

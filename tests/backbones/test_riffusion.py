@@ -9,8 +9,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from d2m_cli.backbones.base import Condition, Sampling, parameters_digest
-from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone, split_condition
+from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest
+from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
 from d2m_cli.weights_path import weights_dir
 
@@ -76,9 +76,9 @@ def test_loss_is_eq_2_worked_by_hand(backbone: RiffusionBackbone) -> None:
 
 def test_one_seed_gives_the_same_bytes_and_another_does_not(backbone: RiffusionBackbone) -> None:
     condition, negative = backbone.embed(["funky guitar"], {}), backbone.embed([""], {})
-    first = backbone.generate(condition, negative, [5], None, FEW)
-    again = backbone.generate(condition, negative, [5], None, FEW)
-    other = backbone.generate(condition, negative, [6], None, FEW)
+    first = backbone.generate(condition, negative, [5], None, FEW).audio
+    again = backbone.generate(condition, negative, [5], None, FEW).audio
+    other = backbone.generate(condition, negative, [6], None, FEW).audio
     assert first.shape == (1, 1, 5120)
     assert first.dtype == torch.float32
     assert first.numpy().tobytes() == again.numpy().tobytes()
@@ -89,7 +89,7 @@ def test_condition_changes_the_audio(backbone: RiffusionBackbone) -> None:
     negative = backbone.embed([""], {})
     vectors = torch.randn(2, backbone.text_width) * 3
     made = [
-        backbone.generate(backbone.embed(["a * music"], {"*": vectors[i : i + 1]}), negative, [5], None, FEW)
+        backbone.generate(backbone.embed(["a * music"], {"*": vectors[i : i + 1]}), negative, [5], None, FEW).audio
         for i in range(2)
     ]
     assert not torch.allclose(made[0], made[1])
@@ -98,11 +98,11 @@ def test_condition_changes_the_audio(backbone: RiffusionBackbone) -> None:
 def test_context_is_kept_at_the_windows_start(backbone: RiffusionBackbone) -> None:
     assert backbone.quantum_seconds == pytest.approx(0.08)
     condition, negative = backbone.embed(["a"], {}), backbone.embed([""], {})
-    context = torch.randn(1, 1, round(0.32 * 8000)) * 0.1
+    context = Draw(torch.randn(1, 1, round(0.32 * 8000)) * 0.1, 8000)
     known, width = backbone._known(context)
     assert width == 3
     assert known.shape[-1] == 3
-    assert backbone.generate(condition, negative, [1], context, FEW).shape == (1, 1, 5120)
+    assert backbone.generate(condition, negative, [1], context, FEW).audio.shape == (1, 1, 5120)
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_the_same_text_in_all_layers_is_the_text(backbone: RiffusionBackbone) ->
     losses = [backbone.loss(targets, c, torch.Generator().manual_seed(1)) for c in (plain, same)]
     assert torch.equal(losses[0], losses[1])
     negative = backbone.embed([""], {})
-    audio = [backbone.generate(c, negative, [5, 6], None, FEW) for c in (plain, same)]
+    audio = [backbone.generate(c, negative, [5, 6], None, FEW).audio for c in (plain, same)]
     assert torch.equal(audio[0], audio[1])
 
 
@@ -265,13 +265,13 @@ def test_gradient_checkpointing_changes_nothing(tiny_riffusion: Path) -> None:
 def test_a_negative_prompt_without_layers_steers_a_condition_with_them(backbone: RiffusionBackbone) -> None:
     condition = backbone.embed(["a * music", "* guitar"], {"*": layered(backbone, 2)})
     negative = backbone.embed(["guitar"], {})
-    made = backbone.generate(condition, negative, [5, 6], None, FEW)
+    made = backbone.generate(condition, negative, [5, 6], None, FEW).audio
     wide = Condition(negative.states[:, None].expand(2, 4, -1, -1))
-    assert torch.equal(made, backbone.generate(condition, wide, [5, 6], None, FEW))
+    assert torch.equal(made, backbone.generate(condition, wide, [5, 6], None, FEW).audio)
     plain = backbone.embed(["a music"], {})
     assert torch.equal(
-        backbone.generate(plain, Condition(wide.states[:1]), [5], None, FEW),
-        backbone.generate(plain, negative, [5], None, FEW),
+        backbone.generate(plain, Condition(wide.states[:1]), [5], None, FEW).audio,
+        backbone.generate(plain, negative, [5], None, FEW).audio,
     )
 
 

@@ -59,9 +59,9 @@ def test_each_window_continues_the_last_one() -> None:
     compose(rhythm(12.0, [1.0, 4.5]), 12.0, used, GenerateOptions(candidates=1), "aa", quiet)
     backbone = used.backbone
     assert backbone.contexts[0] is None
-    assert [context.shape for context in backbone.contexts[1:]] == [(1, 1, round(1.28 * RATE))] * 2
+    assert [context.audio.shape for context in backbone.contexts[1:]] == [(1, 1, round(1.28 * RATE))] * 2
     # The click at 4.5 s lies 0.66 s after the start of the second window, within its context.
-    assert backbone.contexts[1][0, 0, round(0.66 * RATE) + 10] > 0.4
+    assert backbone.contexts[1].audio[0, 0, round(0.66 * RATE) + 10] > 0.4
 
 
 def test_seeds_and_bytes_hang_on_content_and_seed_alone() -> None:
@@ -200,7 +200,7 @@ def test_settings_know_a_sound_example_by_its_content(tmp_path: Path) -> None:
 
 def test_options_reach_the_sampler() -> None:
     used = models(encoders=FakeEncoders())
-    options = GenerateOptions(candidates=1, steps=7, guidance=1.5, negative_prompt="noise")
+    options = GenerateOptions(candidates=1, sampling=Sampling(7, 1.5), negative_prompt="noise")
     compose(rhythm(4.0, [1.0]), 4.0, used, options, "aa", quiet)
     assert used.backbone.sampling == [Sampling(7, 1.5)]
     assert used.backbone.prompts[0] == "noise"
@@ -275,9 +275,9 @@ def test_options_are_checked() -> None:
     with pytest.raises(UsageError, match="BR, HO"):
         GenerateOptions(genre="XX")
     with pytest.raises(UsageError, match="--steps"):
-        GenerateOptions(steps=0)
+        Sampling(steps=0)
     with pytest.raises(UsageError, match="--guidance"):
-        GenerateOptions(guidance=float("nan"))
+        Sampling(guidance=float("nan"))
     with pytest.raises(UsageError, match="--genre or --genre-audio, not both"):
         GenerateOptions("LO", genre_audio=Path("a.wav"), clap=Path("clap"))
     with pytest.raises(UsageError, match="its folder with --clap"):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from d2m_cli.backbones.base import Condition
+from d2m_cli.backbones.base import Condition, Draw
 from d2m_cli.rhythm.sequence import RhythmGrid
 from d2m_cli.training.dataset import Clip, Segment
 from d2m_cli.training.features import Windows
@@ -27,7 +27,7 @@ class SmallBackbone:
 
     name, licence, description = "small", "CC0", "small on cpu"
     sample_rate, window_seconds, quantum_seconds, text_width = 8000, 5.12, 0.08, WIDTH
-    condition_layers = 1
+    condition_layers, heeds = 1, ()
     speaks_tempo = False
     fingerprint, targets_settings = "5" * 64, "none"
 
@@ -70,7 +70,7 @@ class SmallBackbone:
         return (self.network(condition.states[:, 0].float()) - targets - noise).square().mean(1)
 
     def generate(self, condition, negative, seeds, context=None, sampling=None):
-        return torch.full((len(seeds), 1, round(5.12 * 8000)), 0.25)
+        return Draw(torch.full((len(seeds), 1, round(5.12 * 8000)), 0.25), 8000)
 
 
 def windows(count: int, seed: int, songs: int = 6) -> Windows:

@@ -19,8 +19,8 @@ from make_music import CONFIG
 from render import Player
 from scipy.signal import butter, sosfilt
 
-from d2m_cli.backbones.base import Sampling
-from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
+from d2m_cli.backbones.base import Identity, Sampling
+from d2m_cli.backbones.riffusion import RiffusionBackbone
 from d2m_cli.evaluation.embedding import embed_clips
 from d2m_cli.evaluation.frechet import fad, fad_infinity, kad
 from d2m_cli.evaluation.genre import GENRES, Recording, genre_scores, hear_genre
@@ -53,7 +53,7 @@ def generated(count: int) -> list[tuple[str, Clip]]:
     for index in range(count):
         code = GENRES[index % len(GENRES)]
         prompt = f"a {GENRE_CODES[code]} music with {int(rng.integers(76, 141))} bpm as the rhythm"
-        sound = backbone.generate(backbone.embed([prompt], {}), negative, [index], None, Sampling())[0, 0].numpy()
+        sound = backbone.generate(backbone.embed([prompt], {}), negative, [index], None, Sampling()).audio[0, 0].numpy()
         clips.append((code, (f"generated {index}", sound, backbone.sample_rate)))
     return clips
 

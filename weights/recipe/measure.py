@@ -22,8 +22,8 @@ from make_music import CONFIG
 from torch import nn
 from train_vae import crop, load_music
 
-from d2m_cli.backbones.base import Sampling
-from d2m_cli.backbones.riffusion import Identity, RiffusionBackbone
+from d2m_cli.backbones.base import Identity, Sampling
+from d2m_cli.backbones.riffusion import RiffusionBackbone
 from d2m_cli.backbones.spectrogram import picture_from_audio
 
 FIVE = ("piano", "guitar", "violin", "trumpet", "synth")
@@ -124,7 +124,7 @@ def main() -> None:
             f"{mood} {lead} music at {bpm} bpm and first beat at {first:.2f} seconds on count {COUNTS[rng.integers(4)]}"
         )
         clock = time.time()
-        audio = backbone.generate(backbone.embed([prompt], {}), negative, [index], None, sampling)[0, 0].numpy()
+        audio = backbone.generate(backbone.embed([prompt], {}), negative, [index], None, sampling).audio[0, 0].numpy()
         clock = time.time() - clock
         tempo, beats = track(audio)
         grid = np.arange(first, 5.12, 60 / bpm)

@@ -1,0 +1,283 @@
+"""What all language models of codec tokens share: text with pseudo-words, Eq. 3, windows drawn frame by frame.
+
+A family fills in how its library encodes, decodes and foretells tokens; see `d2m_cli.backbones.musicgen` and
+`d2m_cli.backbones.audiocraft`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from d2m_cli.backbones.base import (
+    WINDOW_SECONDS,
+    Condition,
+    Draw,
+    Identity,
+    Sampling,
+    tempo_embedding,
+    words_embedding,
+)
+from d2m_cli.backbones.codebooks import Step, codebook_loss, delayed, inside, write_frames
+from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
+from d2m_cli.inversion.placement import placed, spread, with_all_axes
+from d2m_cli.inversion.prompt import tokenize
+from d2m_cli.rhythm.sequence import Tempo
+
+LONGEST_PROMPT = 512
+"""Tokens of T5's training; MusicGen's prompts are far shorter."""
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """How a model writes tokens.
+
+    Attributes
+    ----------
+    sample_rate
+        Hz of the audio.
+    channels
+        1, or 2 for stereo.
+    frame_rate
+        Frames a second.
+    delays
+        Steps by which each codebook is delayed; as many as there are codebooks.
+    cardinality
+        Tokens of a codebook. The number behind the last stands for "nothing here", and before the first frame.
+    """
+
+    sample_rate: int
+    channels: int
+    frame_rate: float
+    delays: tuple[int, ...]
+    cardinality: int
+
+
+class CodecLanguageBackbone(ABC):
+    """A frozen language model of codec tokens; see :class:`d2m_cli.backbones.base.Backbone`.
+
+    Parameters
+    ----------
+    identity
+        Name, licence and what its captions spoke of.
+    layout
+        How it writes tokens.
+    text_encoder
+        T5's encoder, of transformers.
+    tokenizer
+        Its tokenizer.
+    device
+        Where it computes.
+    layers
+        At how many places the network reads the text.
+    """
+
+    window_seconds = WINDOW_SECONDS
+    heeds = ("guidance", "temperature", "top_k", "top_p")
+
+    def __init__(
+        self, identity: Identity, layout: TokenLayout, text_encoder: Any, tokenizer: Any, device: str, layers: int
+    ) -> None:
+        self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
+        self.layout = layout
+        self.device = torch.device(device)
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.condition_layers = layers
+        self.sample_rate = layout.sample_rate
+        self.text_width = int(text_encoder.config.d_model)
+        self.frames = round(self.window_seconds * layout.frame_rate)
+        if abs(self.frames / layout.frame_rate - self.window_seconds) > 1e-6:
+            raise MissingWeightsError(
+                f"{self.name}: its codec makes {layout.frame_rate} frames a second, of which {self.window_seconds} s "
+                "hold no whole number. Use another model."
+            )
+        self.quantum_seconds = 1.0 / layout.frame_rate
+        self._tokenized = lru_cache(maxsize=4096)(self._tokenize)
+
+    # What a family fills in.
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """One line that says which weights run on which device."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """sha256 over the weights files."""
+
+    @property
+    @abstractmethod
+    def targets_settings(self) -> str:
+        """Settings of the codec; see the protocol."""
+
+    @abstractmethod
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The frozen networks, by name."""
+
+    @abstractmethod
+    def ready_for_training(self, precision: str) -> None:
+        """Make backward passes fast; see the protocol."""
+
+    @abstractmethod
+    def _project(self, states: Tensor) -> Tensor:
+        """States of the text encoder, (..., text_width), as the language model reads them."""
+
+    @abstractmethod
+    def _encode(self, audio: Tensor) -> Tensor:
+        """(batch, channels, samples) audio on the device -> (batch, codebooks, frames) tokens."""
+
+    @abstractmethod
+    def _decode(self, codes: Tensor) -> Tensor:
+        """(batch, codebooks, frames) tokens -> (batch, channels, samples) audio."""
+
+    @abstractmethod
+    def _logits(self, tokens: Tensor, condition: Condition) -> Tensor:
+        """(batch, codebooks, steps) tokens -> (batch, codebooks, steps, cardinality) of what follows each step."""
+
+    @abstractmethod
+    def _stepping(self, condition: Condition, steps: int) -> Step:
+        """A reader that keeps what it has read, for at most so many steps."""
+
+    # Text.
+
+    def words_vector(self, text: str) -> Tensor:
+        """Mean input embedding of a text's tokens; see the protocol."""
+        return words_embedding(self.tokenizer, self.text_encoder.get_input_embeddings().weight, text)
+
+    def tempo_vector(self, tempo: Tempo) -> Tensor:
+        """A tempo as one word; see the protocol."""
+        return tempo_embedding(self.words_vector, tempo, self.speaks_tempo)
+
+    def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
+        """Run the frozen T5 with pseudo-words in place of "@" and "*"; see the protocol.
+
+        The empty prompt gives states of zeros and an empty mask: that is what these models were trained to read where
+        there is no text, and what guidance steers away from.
+
+        Raises
+        ------
+        EncoderMismatchError
+            Vectors for another number of layers than the network has places that read the text.
+        UsageError
+            A placeholder lies behind what the text transformer reads.
+        """
+        words = {word: with_all_axes(vectors) for word, vectors in pseudo_words.items()}
+        counts = tuple((word, vectors.shape[2]) for word, vectors in words.items())
+        tokenized = [self._tokenized(prompt, counts) for prompt in prompts]
+        placement = spread(words, [dict(places) for _, places in tokenized])
+        if placement.layers not in (1, self.condition_layers):
+            raise EncoderMismatchError(
+                f"pseudo-words for {placement.layers} layers, but {self.name} reads the text at "
+                f"{self.condition_layers} places. Train encoders for it with `d2m train`."
+            )
+        longest = max(len(ids) for ids, _ in tokenized)
+        padding = self.tokenizer.pad_token_id
+        tokens = torch.tensor([list(ids) + [padding] * (longest - len(ids)) for ids, _ in tokenized])
+        read = torch.tensor([[at < len(ids) for at in range(longest)] for ids, _ in tokenized])
+        spoken = torch.tensor([bool(prompt.strip()) for prompt in prompts])
+        read, spoken = read.to(self.device), spoken.to(self.device)
+        rows = tokens.to(self.device).repeat_interleave(placement.layers, 0)
+        with placed(self.text_encoder, placement):
+            states = self.text_encoder(rows, attention_mask=read.repeat_interleave(placement.layers, 0).long())
+        projected = self._project(states.last_hidden_state)
+        mask = read & spoken[:, None]
+        projected = projected * mask.repeat_interleave(placement.layers, 0)[..., None].to(projected.dtype)
+        if placement.layers > 1:
+            projected = projected.reshape(-1, placement.layers, *projected.shape[1:])
+        return Condition(projected, mask)
+
+    def _tokenize(
+        self, prompt: str, counts: tuple[tuple[str, int], ...]
+    ) -> tuple[tuple[int, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
+        length = min(int(self.tokenizer.model_max_length), LONGEST_PROMPT)
+        ids, places = tokenize(self.tokenizer, prompt, dict(counts), length, pad=False)
+        return tuple(ids), tuple((word, tuple(where)) for word, where in places.items())
+
+    # Music.
+
+    @torch.no_grad()
+    def targets(self, audio: Tensor) -> Tensor:
+        """Tokens of one window each: (batch, channels, samples) -> (batch, codebooks, frames) int16."""
+        wanted = round(self.window_seconds * self.sample_rate)
+        audio = nn.functional.pad(audio.float(), (0, max(0, wanted - audio.shape[-1])))[..., :wanted]
+        # Every codebook of a published model has 2048 tokens: sixteen bits hold them in a quarter of the memory.
+        return self._codes_of(audio).to(torch.int16)
+
+    def _codes_of(self, audio: Tensor) -> Tensor:
+        heard = audio.shape[1]
+        if heard != self.layout.channels:
+            audio = audio.mean(1, keepdim=True).expand(-1, self.layout.channels, -1)
+        return self._encode(audio.to(self.device))
+
+    def loss(
+        self, targets: Tensor, condition: Condition, generator: object | None = None, focus: float = 0.0
+    ) -> Tensor:
+        """Eq. 3 for every window of a batch: (batch,); see the protocol. Nothing is drawn at random."""
+        filler = self.layout.cardinality
+        tokens = delayed(targets.to(self.device).long(), self.layout.delays, filler)
+        before = torch.cat([torch.full_like(tokens[..., :1], filler), tokens[..., :-1]], -1)
+        where = inside(targets.shape[-1], self.layout.delays)
+        return codebook_loss(self._logits(before, condition), tokens, where)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Draw | None = None,
+        sampling: Sampling | None = None,
+    ) -> Draw:
+        """Draw one window a condition, frame by frame; see the protocol.
+
+        A context goes in as the tokens that it was decoded from; one without tokens is encoded.
+        """
+        sampling = sampling or Sampling()
+        known = self._known(context, len(seeds))
+        both = condition if sampling.guidance == 1 else side_by_side(condition, negative)
+        step = self._stepping(both, self.frames + max(self.layout.delays))
+        codes = write_frames(
+            step, known, self.frames, self.layout.delays, self.layout.cardinality, list(seeds), sampling
+        )
+        audio = self._decode(codes).float().cpu()
+        length = round(self.window_seconds * self.sample_rate)
+        return Draw(audio[..., :length], self.sample_rate, codes.cpu(), self.layout.frame_rate)
+
+    def _known(self, context: Draw | None, batch: int) -> Tensor:
+        if context is None:
+            return torch.zeros(batch, len(self.layout.delays), 0, dtype=torch.int64, device=self.device)
+        codes = context.codes if context.codes is not None else self._codes_of(context.audio.float())
+        return codes.to(self.device).long()[..., : self.frames]
+
+
+def side_by_side(condition: Condition, negative: Condition) -> Condition:
+    """What to make, then as many rows of what to steer away from; one negative serves all rows.
+
+    States are filled with zeros that the mask hides, where one side has more tokens than the other.
+    """
+    states, against = condition.states, negative.states
+    if against.ndim < states.ndim:
+        against = against[:, None]
+    elif states.ndim < against.ndim:
+        states = states[:, None]
+    layers = max(states.shape[1], against.shape[1]) if states.ndim == 4 else None
+    rows = len(states)
+    parts, masks = [], []
+    longest = max(states.shape[-2], against.shape[-2])
+    for one, mask in ((states, condition.mask), (against, negative.mask)):
+        if mask is None:
+            mask = torch.ones(len(one), one.shape[-2], dtype=torch.bool, device=one.device)
+        more = longest - one.shape[-2]
+        one, mask = nn.functional.pad(one, (0, 0, 0, more)), nn.functional.pad(mask, (0, more))
+        if layers is not None:
+            one = one.expand(-1, layers, -1, -1)
+        parts.append(one.expand(rows, *one.shape[1:]))
+        masks.append(mask.expand(rows, -1))
+    return Condition(torch.cat(parts), torch.cat(masks))
