@@ -10,6 +10,7 @@
     │   └── NoPersonError             nobody to follow in the picture
     ├── OutputError          exit 1   the result can't be written (full disk, read-only folder)
     ├── TrainingError        exit 1   a training can't go on
+    ├── DownloadError        exit 1   weights can't be fetched, or came damaged
     └── UsageError           exit 2   the command can't start as asked
         ├── MissingExtraError         an optional dependency is not installed
         ├── MissingWeightsError       a model is not on this machine
@@ -53,6 +54,10 @@ class OutputError(D2MError):
 
 class TrainingError(D2MError):
     """A training can't go on: its loss is not a number any more."""
+
+
+class DownloadError(D2MError):
+    """Weights can't be fetched, or what came is not what is published."""
 
 
 class UsageError(D2MError):

@@ -39,7 +39,8 @@ class FakeBackbone:
         self.contexts.append(context)
         self.sampling.append(sampling)
         length = round(5.12 * RATE)
-        noise = np.random.default_rng(seeds[0]).standard_normal((1, 1, length)).astype(np.float32) * 0.01
+        rows = [np.random.default_rng(seed).standard_normal((1, length)).astype(np.float32) for seed in seeds]
+        noise = np.stack(rows) * np.float32(0.01)
         for step in np.flatnonzero(condition.states[0, 0].numpy() > 0.5):
             at = round(step / 50 * RATE)
             noise[..., at : at + 40] += 0.5

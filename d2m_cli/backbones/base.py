@@ -103,6 +103,11 @@ class Condition:
     def __repr__(self) -> str:
         return f"Condition{tuple(self.states.shape)}"
 
+    def repeated(self, count: int) -> Condition:
+        """One row as a batch of so many."""
+        mask = self.mask.expand(count, -1) if self.mask is not None else None
+        return Condition(self.states.expand(count, *self.states.shape[1:]), mask)
+
 
 @dataclass(frozen=True, repr=False)
 class Draw:
@@ -134,6 +139,16 @@ class Draw:
         audio = self.audio[..., round(start * self.sample_rate) :]
         codes = self.codes[..., round(start * self.code_rate) :] if self.codes is not None else None
         return Draw(audio, self.sample_rate, codes, self.code_rate) if audio.shape[-1] else None
+
+    def row(self, number: int) -> Draw:
+        """One piece of a batch, as a batch of one."""
+        codes = self.codes[number, None] if self.codes is not None else None
+        return Draw(self.audio[number, None], self.sample_rate, codes, self.code_rate)
+
+    def repeated(self, count: int) -> Draw:
+        """One row as a batch of so many."""
+        codes = self.codes.expand(count, -1, -1) if self.codes is not None else None
+        return Draw(self.audio.expand(count, -1, -1), self.sample_rate, codes, self.code_rate)
 
 
 class Backbone(Protocol):

@@ -254,7 +254,7 @@ class CodecLanguageBackbone(ABC):
         if context is None:
             return torch.zeros(batch, len(self.layout.delays), 0, dtype=torch.int64, device=self.device)
         codes = context.codes if context.codes is not None else self._codes_of(context.audio.float())
-        return codes.to(self.device).long()[..., : self.frames]
+        return codes.to(self.device).long()[..., : self.frames].expand(batch, -1, -1)
 
 
 def side_by_side(condition: Condition, negative: Condition) -> Condition:

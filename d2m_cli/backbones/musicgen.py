@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -19,6 +23,7 @@ from transformers import (
     MusicgenForConditionalGeneration,
     StaticCache,
 )
+from transformers.utils import logging as transformers_logging
 
 from d2m_cli.backbones.base import Condition, Identity, number_format
 from d2m_cli.backbones.codebooks import Step
@@ -27,6 +32,7 @@ from d2m_cli.errors import MissingWeightsError
 from d2m_cli.weights_path import file_sha256
 
 ATTENTION = {"decoder": "sdpa", "text_encoder": "eager", "audio_encoder": "eager"}
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 TEXT_BLOCK = 16
 """Tokens to whose multiples the text is filled up for the compiled decoder."""
 
@@ -138,10 +144,6 @@ class MusicgenBackbone(CodecLanguageBackbone):
         batch, channels, _ = audio.shape
         # Each channel is heard alone, by a codec of one channel.
         codes = self.codec.encode(audio.flatten(0, 1)[:, None]).audio_codes
-        if len(codes) != 1:
-            raise MissingWeightsError(
-                f"{self.folder}: its codec cuts audio into pieces, and MusicGen's does not. Use another model."
-            )
         # Left and right take turns: (batch * channels, books, frames) -> (batch, books * channels, frames).
         alone: Tensor = codes[0]
         return alone.reshape(batch, channels, *alone.shape[1:]).transpose(1, 2).flatten(1, 2)
@@ -208,7 +210,10 @@ class MusicgenBackbone(CodecLanguageBackbone):
         """(batch, 1, 1, tokens) to add to cross-attention: padding is not heard."""
         if condition.mask is None:
             return None
-        return _additive(~condition.mask, self.decoder.dtype)[:, None, None]
+        # Where there is no text at all the states are zeros, and so is what is heard of them; hiding every one of them
+        # would divide zero by zero where a mask is rounded to minus infinity.
+        hidden = ~condition.mask & condition.mask.any(1, keepdim=True)
+        return _additive(hidden, self.decoder.dtype)[:, None, None]
 
 
 class _Reader(nn.Module):
@@ -300,10 +305,22 @@ def weights_files(folder: Path) -> list[Path]:
     )
 
 
-def _load(folder: Path) -> Any:
-    weights_files(folder)
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """It warns of each MusicGen that its filler is no token, which is how MusicGen is made."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
     try:
-        config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def _load(folder: Path) -> Any:
+    files = ", ".join(str(path) for path in weights_files(folder))
+    try:
+        with _quiet_transformers():
+            config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise MissingWeightsError(
             f"{folder}: its config.json can't be read ({error}). Fetch the model again."
@@ -313,15 +330,34 @@ def _load(folder: Path) -> Any:
             f"{folder}: holds a model of type {config.model_type!r}, not 'musicgen'. d2m takes musicgen-small, "
             "-medium, -large and their stereo kin; the melody models read a tune besides the text and are another type."
         )
-    try:
-        return MusicgenForConditionalGeneration.from_pretrained(
-            folder, local_files_only=True, attn_implementation=ATTENTION, dtype=torch.float32
+    codec = config.audio_encoder
+    if codec.model_type != "encodec" or codec.normalize or codec.chunk_length_s is not None:
+        raise MissingWeightsError(
+            f"{folder}: its codec is no EnCodec, or one that levels audio or cuts it into pieces, and MusicGen's does "
+            "not. Use another model."
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise MissingWeightsError(f"{folder}: can't be loaded ({error}). Fetch the model again.") from error
+    kind: Any = MusicgenForConditionalGeneration
+    try:
+        with _quiet_transformers():
+            model, told = kind.from_pretrained(
+                folder, local_files_only=True, attn_implementation=ATTENTION, dtype=torch.float32,
+                output_loading_info=True,
+            )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
+        raise MissingWeightsError(f"{files}: can't be loaded ({error}). Fetch the model again.") from error
+    # transformers fills gaps with random numbers. Positions are computed, though some releases stored them.
+    absent = sorted(name for name in told["missing_keys"] if "embed_positions" not in name)
+    if absent:
+        raise MissingWeightsError(
+            f"{files}: {len(absent)} of the model's tensors are missing, {absent[0]!r} for one. Fetch the model again."
+        )
+    return model
 
 
 def _tokenizer(folder: Path) -> Any:
+    # Without its files transformers makes one that knows no words.
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise MissingWeightsError(f"{folder}: holds no {' and no '.join(TOKENIZER_FILES)}. Fetch the model again.")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.base import Identity
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
+from d2m_cli.hub.store import model_folder
 from d2m_cli.weights_path import weights_dir
 
 if TYPE_CHECKING:
@@ -27,10 +29,7 @@ ENTRY_POINTS = "d2m.backbones"
 CARD = "d2m.json"
 """Beside a model's weights: what d2m should know of a model that was trained for it."""
 
-_MUSICGEN = {
-    **{size: f"facebook/musicgen-{size}" for size in ("small", "medium", "large")},
-    **{f"stereo-{size}": f"facebook/musicgen-stereo-{size}" for size in ("small", "medium", "large")},
-}
+_MUSICGEN = {size: f"facebook/musicgen-{size}" for size in MUSICGEN_SIZES}
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Family:
         Whether its class takes ``compiled``.
     find
         "module:function" that turns what follows the colon into a folder, or None for the common way: a folder, or a
-        model in the Hugging Face cache.
+        model that `d2m weights pull` fetched.
     """
 
     backbone: str
@@ -74,10 +73,6 @@ FAMILIES: dict[str, Family] = {
 }
 
 NO_COMMERCIAL_USE = "CC-BY-NC-4.0 (no commercial use)"
-LICENCES = {
-    "riffusion/riffusion-model-v1": "CreativeML OpenRAIL-M",
-    **dict.fromkeys(_MUSICGEN.values(), NO_COMMERCIAL_USE),
-}
 
 
 @dataclass(frozen=True)
@@ -169,20 +164,11 @@ def _found(name: str, family: Family, origin: str) -> Path:
     if family.find is not None:
         find: Callable[[str], Path] = _named(family.find)
         return find(origin)
-    return Path(origin) if Path(origin).is_dir() else _cached(name, origin)
-
-
-def _cached(family: str, hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise MissingWeightsError(
-            f"{family}: neither a folder {hub_id!r} nor that model in the Hugging Face cache of this machine. "
-            f"Fetch it with `huggingface-cli download {hub_id}`, or give a folder: --backbone {family}:FOLDER"
-        ) from error
+    if Path(origin).is_dir():
+        return Path(origin)
+    if name not in LAYOUTS:
+        raise MissingWeightsError(f"--backbone {name}:{origin}: there is no such folder")
+    return model_folder(name, origin)
 
 
 def open_backbone(choice: Choice, device: str = "auto", precision: str = "auto", compiled: bool = False) -> Backbone:
@@ -235,8 +221,26 @@ def identity(choice: Choice) -> Identity:
             ) from error
     if choice.family == "embedded":
         return Identity(choice.name, "MIT", speaks_tempo=True)
-    known = LICENCES.get(choice.name.partition(":")[2])
+    known = _published_licence(choice.name.partition(":")[2]) or _readme_licence(choice.folder)
+    if known and known.lower() == "cc-by-nc-4.0":
+        known = NO_COMMERCIAL_USE
     return Identity(choice.name, known or f"not known, see {choice.folder}")
+
+
+def _published_licence(origin: str) -> str | None:
+    return next((entry.licence for entry in CATALOGUE.values() if entry.origin == origin), None)
+
+
+def _readme_licence(folder: Path) -> str | None:
+    """What the README.md of a hub model says in its head; None where there is none, or none that can be read."""
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
+
+    try:
+        told = (metadata_load(folder / "README.md") or {}).get("license")
+    except (OSError, ValueError, YAMLError):
+        return None
+    return str(told) if told else None
 
 
 def _named(place: str) -> Any:

@@ -59,7 +59,8 @@ def evaluate(
     embedding: Annotated[
         list[str] | None,
         typer.Option(
-            help="For FAD and KAD: listener (embedded), vggish:FILE, clap:FOLDER, or none; can be repeated.",
+            help="For FAD and KAD: listener (embedded), vggish or clap (see 'd2m weights pull'), vggish:FILE, "
+            "clap:FOLDER, or none; can be repeated.",
             rich_help_panel=_LISTENERS,
             show_default="listener",
         ),
@@ -67,7 +68,8 @@ def evaluate(
     classifier: Annotated[
         list[str] | None,
         typer.Option(
-            help="For genre: listener (embedded), sincresnet:FILE, or none; can be repeated.",
+            help="For genre: listener (embedded), sincresnet (see 'd2m weights pull'), sincresnet:FILE, or none; can "
+            "be repeated.",
             rich_help_panel=_LISTENERS,
             show_default="listener",
         ),
@@ -75,7 +77,7 @@ def evaluate(
     clap: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a CLAP model: how well the music follows its prompts.",
+            help="clap (see 'd2m weights pull') or the folder of a CLAP model: how well the music follows its prompts.",
             rich_help_panel=_LISTENERS,
             show_default=False,
         ),

@@ -62,7 +62,10 @@ def generate(
         ),
     ] = None,
     clap: Annotated[
-        Path | None, typer.Option(help="Folder of the CLAP model that listens to --genre-audio.", show_default=False)
+        Path | None, typer.Option(
+            help="The CLAP model that listens to --genre-audio: 'clap' (see 'd2m weights list') or a folder.",
+            show_default=False,
+        )
     ] = None,
     prompt: Annotated[
         str | None,
@@ -146,6 +149,7 @@ def generate(
     from d2m_cli.batch.discover import find_videos
     from d2m_cli.batch.runner import ItemResult, Job, Report, run_batch
     from d2m_cli.generation.pipeline import GenerateOptions, generate_for_video, load_models, weights_stamp
+    from d2m_cli.hub.store import named_path
     from d2m_cli.inversion.genres import genre_code
 
     options = GenerateOptions(
@@ -159,7 +163,7 @@ def generate(
         seed=seed,
         dancers=_dancers(dancers),
         genre_audio=_existing("--genre-audio", genre_audio, folder=False),
-        clap=_existing("--clap", clap, folder=True),
+        clap=_existing("--clap", named_path(clap) if clap is not None else None, folder=True),
     )
     if options.prompt and "@" in options.prompt and "*" not in options.prompt:
         print("d2m: the prompt holds '@' but no '*': the music will not follow the dance", file=sys.stderr)

@@ -16,7 +16,7 @@ def pose(
         "poses"
     ),
     model: Annotated[
-        str, typer.Option(help="movenet, or hrnet:PATH.onnx (see 'd2m weights export-hrnet').")
+        str, typer.Option(help="movenet; hrnet-w32 or hrnet-w48 (see 'd2m weights pull'); or hrnet:PATH.onnx.")
     ] = "movenet",
     detector: Annotated[
         str, typer.Option(help="multipose, or the path of an RTMDet or NanoDet .onnx file.")

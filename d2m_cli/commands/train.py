@@ -82,7 +82,13 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("d2m_train"),
-    backbone: Annotated[str, typer.Option(help="auto, FAMILY, or FAMILY:FOLDER_OR_HUB_ID.")] = "auto",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
+            "FAMILY:FOLDER_OR_HUB_ID."
+        ),
+    ] = "auto",
     preset: Annotated[
         Preset, typer.Option(help="Set of choices to begin with; every option below changes one of them.")
     ] = Preset.recommended,
@@ -115,7 +121,9 @@ def train(
     rhythm_mode: Annotated[RhythmMode | None, _choice("How peaks are found: stable, paper, published.", _DATA)] = None,
     rhythm_encoder: Annotated[RhythmEncoder | None, _choice("Network of '*'.", _ENCODERS)] = None,
     genre_encoder: Annotated[GenreEncoder | None, _choice("Network of '@'.", _ENCODERS)] = None,
-    clap: Annotated[Path | None, _choice("Folder of a CLAP model, for --genre-encoder clap.", _ENCODERS)] = None,
+    clap: Annotated[
+        Path | None, _choice("For --genre-encoder clap: 'clap' (see 'd2m weights list') or a folder.", _ENCODERS)
+    ] = None,
     hidden: Annotated[int | None, _choice("Inner width of '*' networks mlp and sequence.", _ENCODERS)] = None,
     rhythm_vectors: Annotated[int | None, _choice("Vectors of '*'.", _ENCODERS)] = None,
     genre_vectors: Annotated[int | None, _choice("Vectors of '@'.", _ENCODERS)] = None,

@@ -1,4 +1,4 @@
-"""``d2m weights``: networks brought into the form that d2m uses."""
+"""``d2m weights``: networks that don't ship with d2m: fetched, checked, and brought into the form that d2m uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,99 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Make networks that d2m can use.", no_args_is_help=True)
+app = typer.Typer(
+    help="Weights by name: which there are, where they lie, fetching and checking them; and networks of your own "
+    "brought into the form that d2m uses. Only 'pull' touches the network.",
+    no_args_is_help=True,
+)
+
+_NAMES = "Names as 'd2m weights list' shows them, or FAMILY:HUB_ID for a backbone of your own on the hub."
+
+
+@app.command("list")
+def list_weights(
+    json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of a table.")] = False,
+) -> None:
+    """List all weights that d2m knows: what for, licence, size, checksum, origin, and whether they are here."""
+    import json
+    import os
+    import sys
+
+    from rich.console import Console
+
+    from d2m_cli.hub.inventory import inventory
+    from d2m_cli.report.weights_table import WIDE, weights_lines, weights_table
+
+    rows = inventory()
+    if json_out:
+        print(json.dumps({"weights": [row.to_json() for row in rows]}, indent=2))
+        return
+    # Off a terminal rich takes 80 columns, which would fold long lines.
+    out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240)
+    if out.width >= WIDE:
+        out.print(weights_table(rows))
+        return
+    for line in weights_lines(rows):
+        print(line)
+
+
+@app.command("pull")
+def pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help=_NAMES, show_default=False)],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be fetched; asks the hub for its list of files.")
+    ] = False,
+) -> None:
+    """Fetch weights, check them, and print where they lie. The same command goes on where it was broken off."""
+    import sys
+
+    from d2m_cli.hub import catalogue
+    from d2m_cli.hub.pull import plan, pull_all
+    from d2m_cli.training.progress import Progress
+
+    if dry_run:
+        for name in names:
+            for line in plan(catalogue.find(name)):
+                print(line)
+        return
+    done = pull_all(names, Progress())
+    for one in done:
+        if one.error is None:
+            print(one.path)
+        else:
+            print(f"d2m: error: {one.error}", file=sys.stderr)
+    raise typer.Exit(max((one.error.exit_code for one in done if one.error is not None), default=0))
+
+
+@app.command("verify")
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help=f"{_NAMES} All that is here if not said.")
+    ] = None,
+) -> None:
+    """Read weights and compare their checksums: what was fetched, and what ships with d2m."""
+    import sys
+
+    from d2m_cli.hub.store import check_all
+
+    wrong = False
+    for checked in check_all(names or ()):
+        for problem in checked.problems:
+            wrong = True
+            print(f"d2m: error: {checked.name}: {problem}", file=sys.stderr)
+        if not checked.problems:
+            print(f"{checked.name}: {checked.files} files, {checked.size / 1e6:.1f} MB, whole")
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command("path")
+def path(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name as 'd2m weights list' shows it.")],
+) -> None:
+    """Print where weights lie: a file, or the folder of a model."""
+    from d2m_cli.hub.store import locate
+
+    print(locate(name))
 
 
 @app.command("export-hrnet")

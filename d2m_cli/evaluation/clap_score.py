@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.evaluation.embedding import Samples, mono_at, too_short
+from d2m_cli.hub.store import locate
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.inversion.genre_encoder import CLAP_WIDTH
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
@@ -29,7 +30,7 @@ FRAME_SECONDS = 10.0
 SHORTEST_SECONDS = 1.0
 """Under which a sound, or what is left at its end, gives no frame."""
 
-_ADVICE = "Fetch a model with `huggingface-cli download laion/clap-htsat-unfused --local-dir FOLDER` and give FOLDER."
+_ADVICE = "Fetch laion/clap-htsat-unfused with 'd2m weights pull clap', or give the folder of a model."
 
 
 class Clap:
@@ -50,16 +51,19 @@ class Clap:
 
     @classmethod
     def load(cls, folder: Path | None) -> Clap:
-        """Load a model as transformers saves one.
+        """Load a model.
+
+        Parameters
+        ----------
+        folder
+            As transformers saves one, or "clap" or None for the one that ``d2m weights pull clap`` fetched.
 
         Raises
         ------
         MissingWeightsError
             There is no such model in the folder.
         """
-        if folder is None:
-            raise MissingWeightsError(f"CLAP does not ship with d2m. {_ADVICE}")
-        return cls(ClapAudio(folder))
+        return cls(ClapAudio(locate("clap") if folder is None else folder))
 
     def embed(self, samples: Samples, rate: int) -> NDArray[np.float32]:
         """One embedding of length 1 for every 10 s, the last of which may be shorter.

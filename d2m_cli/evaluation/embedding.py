@@ -131,7 +131,8 @@ def load_embedder(name: str, weights: Path | None = None) -> Embedder:
     name
         One of `EMBEDDERS`.
     weights
-        For "vggish" the file of published weights, for "clap" the folder of a model; "listener" ships with d2m.
+        For "vggish" the file of published weights, for "clap" the folder of a model, or None for those that
+        ``d2m weights pull`` fetched; "listener" ships with d2m.
 
     Raises
     ------

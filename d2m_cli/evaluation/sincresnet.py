@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.evaluation.embedding import Samples, mono_at, too_short
 from d2m_cli.evaluation.state_dict import UNREADABLE, read_state_dict
+from d2m_cli.hub.store import locate, named_path
 
 RATE = 16000
 """Hz."""
@@ -33,8 +34,9 @@ FULL_SCALE = 32768.0
 BATCH = 4
 
 _ADVICE = (
-    "Fetch MS-SincResNet.tar as https://github.com/PeiChunChang/MS-SincResNet says and give that file, or choose the "
-    "classifier 'listener', which ships with d2m."
+    "Fetch them with 'd2m weights pull sincresnet', or MS-SincResNet.tar by hand from "
+    "https://github.com/PeiChunChang/MS-SincResNet and give that file, or choose the classifier 'listener', which "
+    "ships with d2m."
 )
 
 
@@ -173,8 +175,18 @@ class MsSincResNet:
         return "ms-sincresnet" if self.hearing == "windows" else f"ms-sincresnet, heard as {self.hearing}"
 
     @classmethod
-    def load(cls, weights: Path, classes: tuple[str, ...] = GTZAN, hearing: str = "windows") -> MsSincResNet:
-        """Load published weights, a ``torch.save`` of ``{"state_dict": ...}`` or of the state dict alone.
+    def load(
+        cls, weights: Path | None = None, classes: tuple[str, ...] = GTZAN, hearing: str = "windows"
+    ) -> MsSincResNet:
+        """Load published weights.
+
+        Parameters
+        ----------
+        weights
+            A ``torch.save`` of ``{"state_dict": ...}`` or of the state dict alone; None for the one that
+            ``d2m weights pull sincresnet`` fetched.
+        classes, hearing
+            As of the class.
 
         Raises
         ------
@@ -183,7 +195,7 @@ class MsSincResNet:
         UsageError
             Its classes are not as many as `classes`.
         """
-        path = Path(weights)
+        path = locate("sincresnet") if weights is None else named_path(weights)
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file. {_ADVICE}")
         try:

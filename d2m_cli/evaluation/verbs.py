@@ -47,11 +47,12 @@ def make_judges(
     reference, dances
         Folder of the true music, or of the dances where there is none.
     embeddings
-        Of "listener", "vggish:FILE", "clap:FOLDER" and "none".
+        Of "listener", "vggish", "vggish:FILE", "clap", "clap:FOLDER" and "none"; without a path those that
+        ``d2m weights pull`` fetched.
     classifiers
-        Of "listener", "sincresnet:FILE" and "none".
+        Of "listener", "sincresnet", "sincresnet:FILE" and "none".
     clap
-        Folder of a CLAP model for prompts, or None.
+        Folder of a CLAP model for prompts, "clap" for the one that ``d2m weights pull clap`` fetched, or None.
     device
         For poses.
 
@@ -99,11 +100,9 @@ def _classifiers(names: Sequence[str], embedders: Sequence[Embedder]) -> tuple[C
         elif name == "sincresnet":
             from d2m_cli.evaluation.sincresnet import MsSincResNet
 
-            if path is None:
-                raise UsageError("--classifier sincresnet: name the file of its weights, as in sincresnet:FILE")
             made.append(MsSincResNet.load(path))
         elif name != "none":
-            raise UsageError(f"--classifier {text}: say listener, sincresnet:FILE or none")
+            raise UsageError(f"--classifier {text}: say listener, sincresnet, sincresnet:FILE or none")
     return _named_apart(made, "--classifier")
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.evaluation.embedding import Samples, mono_at, too_short
 from d2m_cli.evaluation.state_dict import UNREADABLE, read_state_dict
+from d2m_cli.hub.store import locate_if_here, named_path
 
 RATE = 16000
 """Hz."""
@@ -36,8 +37,9 @@ FILE_NAME = "vggish-10086976.pth"
 BATCH = 64
 
 _ADVICE = (
-    f"Fetch https://github.com/harritaylor/torchvggish/releases/download/v0.1/{FILE_NAME} (275 MB) and give that file "
-    "as the weights of vggish, or put it into torch's folder for checkpoints, {folder}."
+    "Fetch them with 'd2m weights pull vggish', or by hand from "
+    f"https://github.com/harritaylor/torchvggish/releases/download/v0.1/{FILE_NAME} (275 MB) and give that file as the "
+    "weights of vggish, or put it into torch's folder for checkpoints, {folder}."
 )
 
 
@@ -90,8 +92,9 @@ class Vggish:
         Parameters
         ----------
         weights
-            A state dict of torchvggish, .pth or .safetensors, alone or inside a larger one; None for the file of the
-            published name in torch's folder for checkpoints, where torch.hub leaves it.
+            A state dict of torchvggish, .pth or .safetensors, alone or inside a larger one; None for the one that
+            ``d2m weights pull vggish`` fetched, else the file of the published name in torch's folder for checkpoints,
+            where torch.hub leaves it.
 
         Raises
         ------
@@ -99,7 +102,7 @@ class Vggish:
             There is no such file, or it holds something else.
         """
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        path = folder / FILE_NAME if weights is None else Path(weights)
+        path = (locate_if_here("vggish") or folder / FILE_NAME) if weights is None else named_path(weights)
         advice = _ADVICE.format(folder=folder)
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file. {advice}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from d2m_cli import __version__
-from d2m_cli.backbones.base import Draw, Sampling
+from d2m_cli.backbones.base import Condition, Draw, Sampling
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import ItemResult, Job, Report
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT = "d2m-music"
 FORMAT_VERSION = 1
+TOGETHER = 4
+"""Takes of a window that a backbone makes at once."""
 
 _VERSIONED = (
     "torch",
@@ -405,16 +407,33 @@ def compose(
             condition = backbone.embed([prompt], pseudo_words(prompt, rhythm, window, models, options))
             before = window.start - windows[window.index - 1].start
             context = draws[-1].end(before) if draws else None
-            # One call a candidate: results then do not hang on how many there are.
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            made = [backbone.generate(condition, negative, [seed], context, options.sampling) for seed in seeds]
-            best = choose_take([draw.audio[0].numpy() for draw in made], backbone.sample_rate, rhythm, window)
+            made = _takes(backbone, condition, negative, seeds, context, options.sampling)
+            best = choose_take([take.audio[0].numpy() for take in made], backbone.sample_rate, rhythm, window)
             draws.append(made[best])
             takes.append(Take(window, prompt, seeds[best]))
     report("joining windows", 1.0)
     samples = stitch([draw.audio[0].numpy() for draw in draws], windows, backbone.sample_rate, duration)
     bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
     return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
+
+
+def _takes(
+    backbone: Backbone,
+    condition: Condition,
+    negative: Condition,
+    seeds: Sequence[int],
+    context: Draw | None,
+    sampling: Sampling,
+) -> list[Draw]:
+    """One take a seed, a few in one call: what a call costs is mostly shared."""
+    takes: list[Draw] = []
+    for at in range(0, len(seeds), TOGETHER):
+        some = seeds[at : at + TOGETHER]
+        known = context.repeated(len(some)) if context is not None else None
+        made = backbone.generate(condition.repeated(len(some)), negative, some, known, sampling)
+        takes += [made.row(number) for number in range(len(some))]
+    return takes
 
 
 def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:

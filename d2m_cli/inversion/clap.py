@@ -14,12 +14,13 @@ from torch import Tensor
 
 from d2m_cli.backbones.base import files_digest
 from d2m_cli.errors import AudioError, MissingWeightsError, UsageError
+from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.genre_encoder import CLAP_WIDTH
 from d2m_cli.media.audio import resample
 
 _ADVICE = (
-    "Fetch a model with `huggingface-cli download laion/clap-htsat-unfused --local-dir FOLDER` and give that folder "
-    "with --clap FOLDER."
+    "Fetch laion/clap-htsat-unfused with 'd2m weights pull clap' and say --clap clap, or give the folder of a model: "
+    "--clap FOLDER."
 )
 
 
@@ -29,7 +30,8 @@ class ClapAudio:
     Parameters
     ----------
     folder
-        A model as transformers saves one: ``config.json``, ``preprocessor_config.json`` and the weights.
+        A model as transformers saves one: ``config.json``, ``preprocessor_config.json`` and the weights; or "clap" for
+        the one that ``d2m weights pull clap`` fetched.
     device
         "cpu" or "cuda".
 
@@ -44,7 +46,7 @@ class ClapAudio:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         from transformers import ClapFeatureExtractor, ClapModel
 
-        self.folder = Path(folder)
+        self.folder = named_path(folder)
         if not self.folder.is_dir():
             raise MissingWeightsError(f"{folder}: no such folder. {_ADVICE}")
         extractor: Any = ClapFeatureExtractor

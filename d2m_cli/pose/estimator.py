@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError, UsageError
+from d2m_cli.hub.catalogue import HRNETS
+from d2m_cli.hub.store import named_path
 from d2m_cli.media.video import FrameChunk, VideoReader
 from d2m_cli.pose.camera import CameraEstimator
 from d2m_cli.pose.detector import load_detector, without_doubles
@@ -84,7 +86,7 @@ class PoseOptions:
     Attributes
     ----------
     model
-        "movenet" (embedded) or "hrnet:PATH" with an .onnx file.
+        "movenet" (embedded), an HRNet of `d2m_cli.hub.catalogue`, or "hrnet:PATH" with an .onnx file.
     detector
         "multipose" (embedded), or the path of an RTMDet or NanoDet .onnx file.
     dancers
@@ -124,8 +126,10 @@ class PoseOptions:
     max_frames_in_memory: int = 384
 
     def __post_init__(self) -> None:
-        if self.model != "movenet" and not self.model.startswith("hrnet:"):
-            raise UsageError(f"there is no pose model {self.model!r}; use movenet or hrnet:PATH.onnx")
+        if self.model not in ("movenet", *HRNETS) and not self.model.startswith("hrnet:"):
+            raise UsageError(
+                f"there is no pose model {self.model!r}; use movenet, {', '.join(HRNETS)} or hrnet:PATH.onnx"
+            )
         if self.dancers not in ("largest", "all") and not (isinstance(self.dancers, int) and self.dancers > 0):
             raise UsageError(f"dancers: {self.dancers!r} is neither largest, all nor a number from 1")
         if self.device not in DEVICES:
@@ -356,7 +360,7 @@ class _CameraPass:
 def _load_network(options: PoseOptions) -> PoseNetwork:
     if options.model == "movenet":
         return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch, options.threads))
-    path = Path(options.model.removeprefix("hrnet:"))
+    path = named_path(options.model.removeprefix("hrnet:"))
     model = OnnxModel(path, options.device, options.batch, options.threads)
     return HRNet(model, path.stem, options.flip_test, options.decoding)
 

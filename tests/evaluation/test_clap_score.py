@@ -88,7 +88,7 @@ def test_as_an_embedder_by_name(folder: Path) -> None:
 
 
 def test_a_model_that_is_not_there_or_can_not_read(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match="does not ship with d2m"):
+    with pytest.raises(MissingWeightsError, match="Fetch it with 'd2m weights pull clap'"):
         Clap.load(None)
     with pytest.raises(MissingWeightsError, match="no such folder"):
         Clap.load(tmp_path / "absent")

@@ -71,6 +71,8 @@ def test_what_a_family_cannot_do_is_said(drums: Path, tmp_path: Path) -> None:
         choose("drums")
     with pytest.raises(UsageError, match=r"unknown backbone 'harp'.*drums"):
         choose("harp")
+    with pytest.raises(MissingWeightsError, match="--backbone drums:someone/drums: there is no such folder"):
+        choose("drums:someone/drums")
     with pytest.raises(MissingWeightsError, match=r"drums\.safetensors: no such file"):
         open_backbone(choose(f"drums:{tmp_path}"), "cpu")
     (drums / "d2m.json").write_text('{"speaks_tempo": true}')

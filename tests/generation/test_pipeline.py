@@ -171,7 +171,7 @@ def test_the_sound_example_is_heard_by_the_model_of_the_training(tiny_clap: Path
     assert hear(clap_encoders("x"), GenerateOptions()) == (None, "")
     with pytest.raises(EncoderMismatchError, match="trained with another CLAP model"):
         hear(clap_encoders("x"), options)
-    with pytest.raises(MissingWeightsError, match="laion"):
+    with pytest.raises(MissingWeightsError, match="d2m weights pull clap"):
         hear(clap_encoders(""), replace(options, clap=tmp_path))
     example.write_bytes(b"no sound")
     with pytest.raises(UsageError, match=r"--genre-audio .*example\.wav"):

@@ -1,0 +1,109 @@
+"""Backbones by name: what is found where, and under which licence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity
+from d2m_cli.errors import MissingWeightsError
+from d2m_cli.hub import catalogue
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No encoders and no hub models but those a test puts there."""
+    monkeypatch.setenv("D2M_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+def in_the_cache(home: Path, spec: str) -> Path:
+    """What is left of a model that was fetched: a revision, and a snapshot with all that its family needs."""
+    model = catalogue.find(spec).source
+    folder = home / "hub" / f"models--{model.repo.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("a" * 40)
+    snapshot = folder / "snapshots" / ("a" * 40)
+    for one_of in model.needs:
+        (snapshot / one_of[0]).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / one_of[0]).write_text("{}")
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    ("spec", "hub_id"),
+    [
+        ("musicgen", "facebook/musicgen-small"),
+        ("musicgen:large", "facebook/musicgen-large"),
+        ("musicgen:stereo-medium", "facebook/musicgen-stereo-medium"),
+        ("musicgen:someone/her-own", "someone/her-own"),
+        ("riffusion", "riffusion/riffusion-model-v1"),
+    ],
+)
+def test_short_names_and_hub_ids(empty_home: Path, spec: str, hub_id: str) -> None:
+    with pytest.raises(MissingWeightsError, match=r"Fetch it with 'd2m weights pull .*', or give a folder") as told:
+        choose(spec)
+    assert hub_id in str(told.value)
+    snapshot = in_the_cache(empty_home, spec)
+    choice = choose(spec)
+    assert choice.folder == snapshot
+    assert choice.name == f"{spec.partition(':')[0]}:{hub_id}"
+
+
+def test_encoders_are_looked_for_from_the_nearest_place_on(empty_home: Path) -> None:
+    snapshot = in_the_cache(empty_home, "musicgen:medium")
+    places = [
+        empty_home / "home" / "encoders" / "musicgen",
+        empty_home / "home" / "encoders" / "musicgen" / "musicgen-medium",
+        snapshot,
+    ]
+    assert choose("musicgen:medium").encoders is None
+    for folder in places:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "encoders.safetensors").write_bytes(b"e")
+        assert choose("musicgen:medium").encoders == folder / "encoders.safetensors"
+
+
+def test_auto_takes_riffusion_with_encoders_and_never_weights_that_forbid_commerce(empty_home: Path) -> None:
+    for name in ("musicgen-small", "riffusion"):
+        (in_the_cache(empty_home, name) / "encoders.safetensors").write_bytes(b"e")
+    assert choose("auto").family == "riffusion"
+    (choose("riffusion").folder / "encoders.safetensors").unlink()
+    assert choose("auto").family == "embedded"
+
+
+def test_auto_without_any_model_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise AssertionError("something reached for the network")
+
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    assert choose("auto").family == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence"),
+    [
+        ("---\nlicense: cc-by-nc-4.0\ntags: [music]\n---\n# A model\n", NO_COMMERCIAL_USE),
+        ("---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ("---\nlicense: [\n---\n", None),
+        ("no head at all", None),
+        (None, None),
+    ],
+)
+def test_a_folder_has_the_licence_that_its_readme_tells(
+    tmp_path: Path, readme: str | None, licence: str | None
+) -> None:
+    if readme is not None:
+        (tmp_path / "README.md").write_text(readme)
+    told = identity(Choice("musicgen", tmp_path, f"musicgen:{tmp_path}", None))
+    assert told.licence == (licence or f"not known, see {tmp_path}")
+
+
+def test_published_models_have_their_own() -> None:
+    nowhere = Path("nowhere")
+    for name in ("musicgen:facebook/musicgen-small", "audiocraft:facebook/musicgen-large"):
+        assert identity(Choice(name.partition(":")[0], nowhere, name, None)).licence == NO_COMMERCIAL_USE
+    name = "riffusion:riffusion/riffusion-model-v1"
+    assert identity(Choice("riffusion", nowhere, name, None)).licence == "CreativeML OpenRAIL-M"

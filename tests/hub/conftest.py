@@ -1,0 +1,59 @@
+"""A home and a cache of their own for every test, and no way out but to the loopback server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.training.progress import Progress
+from tests.hub.loopback import Loopback, serve
+
+
+class Told(Progress):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``$D2M_HOME``, with an empty cache of the hub beside it."""
+    from huggingface_hub import close_session, constants
+
+    monkeypatch.setenv("D2M_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    """A loopback server that is also the hub; nothing waits between two tries."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with serve() as loopback:
+        monkeypatch.setattr(constants, "ENDPOINT", loopback.url)
+        template = loopback.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield loopback

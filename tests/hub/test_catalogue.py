@@ -1,0 +1,94 @@
+"""What the catalogue says of itself: names, layouts, checksums, and the command for every backbone."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.errors import UsageError
+from d2m_cli.hub.catalogue import CATALOGUE, HRNETS, Download, HubModel, fetch_command, find
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("riffusion", "riffusion"),
+        ("riffusion:riffusion/riffusion-model-v1", "riffusion"),
+        ("musicgen", "musicgen-small"),
+        ("musicgen:", "musicgen-small"),
+        ("musicgen:large", "musicgen-large"),
+        ("musicgen:facebook/musicgen-medium", "musicgen-medium"),
+        ("musicgen:stereo-large", "musicgen-stereo-large"),
+        ("audiocraft", "musicgen-small-audiocraft"),
+        ("audiocraft:medium", "musicgen-medium-audiocraft"),
+        ("audiocraft:facebook/musicgen-large", "musicgen-large-audiocraft"),
+        ("vggish", "vggish"),
+        ("hrnet-w48-384", "hrnet-w48-384"),
+        ("musicgen:someone/their-model", "musicgen:someone/their-model"),
+        ("audiocraft:stereo-small", "audiocraft:facebook/musicgen-stereo-small"),
+    ],
+)
+def test_what_a_backbone_is_called(text: str, name: str) -> None:
+    assert find(text).name == name
+    assert fetch_command(text) == f"d2m weights pull {name}"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "embedded", "auto", "theremin", "riffusion:./no/folder", "musicgen:a b/c", "clap:x"]
+)
+def test_what_has_no_weights(text: str) -> None:
+    with pytest.raises(UsageError, match="d2m weights list"):
+        find(text)
+
+
+def test_strangers_on_the_hub_have_the_layout_of_their_family() -> None:
+    stranger = find("musicgen:someone/their-model")
+    assert isinstance(stranger.source, HubModel)
+    assert stranger.source.repo == "someone/their-model"
+    assert ("model.safetensors", "pytorch_model.bin") in stranger.source.needs
+    assert stranger.licence == "not known to d2m"
+    assert stranger.slug == "musicgen--someone--their-model"
+    stereo = find("audiocraft:facebook/musicgen-stereo-small")
+    assert stereo.licence == "CC-BY-NC-4.0"
+    assert stereo.with_weights == ("t5-base", "encodec-32khz")
+    assert find("audiocraft:small").with_weights == ("t5-base",)
+
+
+def test_every_entry_says_where_from_and_under_which_licence() -> None:
+    assert len({entry.slug for entry in CATALOGUE.values()}) == len(CATALOGUE)
+    for name, entry in CATALOGUE.items():
+        assert (entry.name, entry.slug) == (name, name)
+        assert all((entry.purpose, entry.origin, entry.licence)), name
+        assert all(other in CATALOGUE for other in entry.with_weights)
+        if entry.origin.startswith("facebook/"):
+            assert (entry.licence, entry.terms) == ("CC-BY-NC-4.0", "no commercial use of the weights.")
+    assert CATALOGUE["sincresnet"].licence == "none stated"
+    assert CATALOGUE["riffusion"].licence == "CreativeML OpenRAIL-M"
+
+
+def test_checksums_are_those_in_the_published_names() -> None:
+    """mmpose and torch.hub put the first eight digits of the sha256 into the file's name."""
+    for entry in CATALOGUE.values():
+        if not isinstance(entry.source, Download):
+            continue
+        assert entry.source.url.startswith("https://")
+        told = re.search(r"-([0-9a-f]{8})[._]", entry.source.file_name)
+        if told is None:
+            assert entry.source.sha256 is None
+            assert entry.source.opens is not None
+        else:
+            assert (entry.source.sha256 or "").startswith(told[1])
+            assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.source.sha256 or "")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mmpose") is None, reason="mmpose is not installed")
+def test_mmpose_has_the_configurations() -> None:
+    import mmpose
+
+    folder = Path(mmpose.__file__).parent / ".mim/configs/body_2d_keypoint/topdown_heatmap/coco"
+    assert len(HRNETS) == 4
+    for name in HRNETS:
+        assert (folder / f"{CATALOGUE[name].mmpose_config}.py").is_file()

@@ -1,0 +1,259 @@
+"""What lies here: files, receipts, damage, and that looking never asks the network."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.errors import DownloadError, MissingExtraError, MissingWeightsError, OutputError
+from d2m_cli.hub import catalogue, store
+from d2m_cli.hub.catalogue import CATALOGUE, Download, Weights, find
+from d2m_cli.hub.inventory import inventory
+from d2m_cli.hub.pull import pull, pull_all
+from d2m_cli.weights_path import weights_dir
+from tests.hub.conftest import Told
+from tests.hub.loopback import Loopback, sha256
+
+CONTENT = b"weights" * 5000
+PATH = "/files/thing-1.pth"
+
+
+@pytest.fixture
+def thing(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Weights:
+    """An entry of the catalogue whose file the loopback server has."""
+    server.files[PATH] = CONTENT
+    entry = Weights("thing", "tests", Download(server.url + PATH, sha256(CONTENT)[:8]), "MIT", "do as you like.")
+    monkeypatch.setitem(CATALOGUE, "thing", entry)
+    return entry
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_from_nothing_to_here(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
+    with pytest.raises(MissingWeightsError) as caught:
+        store.locate("thing")
+    assert str(caught.value) == "thing: is not on this machine. Fetch it with 'd2m weights pull thing'"
+    assert store.locate_if_here("thing") is None
+    path = pull(thing, told)
+    assert path == home / "weights" / "thing" / "thing-1.pth" == store.locate("thing")
+    assert path.read_bytes() == CONTENT
+    assert told.lines[0] == f"thing: {thing.origin}, licence: MIT; do as you like."
+    checked = store.check(thing)
+    assert (checked.files, checked.size, checked.problems) == (1, len(CONTENT), ())
+    pull(thing, told)
+    assert len(server.gets(PATH)) == 1
+
+
+def test_damage_is_told_and_mended(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
+    path = pull(thing, told)
+    path.write_bytes(CONTENT[:-1] + b"?")
+    assert store.locate("thing") == path, "sizes alone can't tell"
+    (problem,) = store.check(thing).problems
+    assert problem.startswith(f"{path}: is damaged, its sha256 is {sha256(CONTENT[:-1] + b'?')} and not ")
+    assert problem.endswith("; say 'd2m weights pull thing' to fetch it again")
+    assert pull(thing, told).read_bytes() == CONTENT
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(MissingWeightsError, match=r"thing: is damaged: .*thing-1\.pth has 34999 bytes, not 35000"):
+        store.locate("thing")
+    pull(thing, told)
+    path.unlink()
+    with pytest.raises(MissingWeightsError, match="is not on this machine"):
+        store.locate("thing")
+    assert pull(thing, told).read_bytes() == CONTENT
+    assert store.check(thing).problems == ()
+
+
+def test_weights_that_are_no_longer_the_published_ones(
+    server: Loopback, home: Path, thing: Weights, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull(thing, told)
+    newer = b"newer" * 5000
+    source = Download(thing.source.url, sha256(newer))  # type: ignore[union-attr]
+    monkeypatch.setitem(CATALOGUE, "thing", Weights("thing", "tests", source, "MIT"))
+    server.files[PATH] = newer
+    assert "is not the published file" in store.check(find("thing")).problems[0]
+    assert pull(find("thing"), told).read_bytes() == newer
+
+
+def test_a_broken_receipt_is_named(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
+    pull(thing, told)
+    for content in ("{", "[]", '{"name": "thing"}', '{"files": [{"path": 1}]}'):
+        store.receipt_path(thing).write_text(content)
+        with pytest.raises(MissingWeightsError, match=r"thing\.json: can't be read .*take it away"):
+            store.locate("thing")
+    row = next(row for row in inventory() if row.name == "thing")
+    assert (row.state, row.path) == ("damaged", None)
+
+
+def test_two_at_once_fetch_once(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
+    server.todo[PATH] = ["hang"]
+    first, second = Told(), Told()
+    paths: list[Path] = []
+    threads = [threading.Thread(target=lambda told=told: paths.append(pull(thing, told))) for told in (first, second)]
+    threads[0].start()
+    assert server.hanging.wait(30)
+    threads[1].start()
+    while "another process is fetching it" not in second.text:
+        assert threads[1].is_alive()
+    server.stopped.set()
+    for thread in threads:
+        thread.join(30)
+    assert paths == [store.locate("thing")] * 2
+    # One connection that broke off, and one for the rest.
+    assert len(server.gets(PATH)) == 2
+    assert "is here and whole" in second.text
+
+
+def test_what_could_not_be_fetched_is_not_here(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
+    server.always[PATH] = "wrong"
+    (done,) = pull_all(["thing"], told)
+    assert isinstance(done.error, DownloadError)
+    with pytest.raises(MissingWeightsError, match="is not on this machine"):
+        store.locate("thing")
+    assert not store.receipt_path(thing).exists()
+
+
+def test_a_home_that_can_not_be_written(thing: Weights, home: Path, told: Told) -> None:
+    home.write_text("a file where the folder should be")
+    with pytest.raises(OutputError, match=r"set D2M_HOME to a folder elsewhere"):
+        pull(thing, told)
+    assert store.look(thing).state == "absent"
+
+
+def test_looking_never_asks_the_network(home: Path, nowhere: None) -> None:
+    for name in [*CATALOGUE, "musicgen:someone/tiny", "riffusion", "audiocraft:small"]:
+        assert store.look(find(name)).state == "absent"
+        with pytest.raises(MissingWeightsError, match=r"Fetch it with 'd2m weights pull \S+'"):
+            store.locate(name)
+    assert {row.state for row in inventory()} == {"ships", "absent"}
+    assert all(not checked.problems for checked in store.check_all())
+    assert not home.exists()
+
+
+def test_auto_never_asks_the_network(home: Path, nowhere: None) -> None:
+    from d2m_cli.backbones.registry import choose
+
+    assert choose("auto").folder.is_relative_to(weights_dir())
+
+
+def test_what_ships_is_whole_and_can_be_named(home: Path, told: Told) -> None:
+    ships = store.shipped()
+    assert {"movenet-thunder", "embedded-unet", "listener"} <= set(ships)
+    assert store.locate("movenet-thunder") == ships["movenet-thunder"].path
+    (done,) = pull_all(["listener"], told)
+    assert done.path == ships["listener"].path
+    assert told.lines == ["listener: ships with d2m"]
+
+
+def test_damage_to_what_ships(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    one = {"name": "net", "purpose": "p", "origin": "o", "licence": "MIT", "file": "net.onnx", "sha256": sha256(b"net")}
+    (folder / "manifest.json").write_text(json.dumps({"weights": [one]}))
+    monkeypatch.setattr(store, "weights_dir", lambda: folder)
+    (checked,) = store.check_all(["net"])
+    assert checked.problems == (f"{folder / 'net.onnx'}: is missing; install d2m again",)
+    with pytest.raises(MissingWeightsError, match="install it again"):
+        store.locate("net")
+    (folder / "net.onnx").write_bytes(b"nut")
+    (checked,) = store.check_all(["net"])
+    assert (
+        f"is damaged, its sha256 is {sha256(b'nut')} and not {sha256(b'net')}; install d2m again" in checked.problems[0]
+    )
+    (folder / "net.onnx").write_bytes(b"net")
+    assert store.check_all()[0].problems == ()
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(MissingWeightsError, match=r"manifest\.json: can't be read"):
+        store.shipped()
+
+
+def test_names_in_place_of_paths(server: Loopback, home: Path, thing: Weights, told: Told, tmp_path: Path) -> None:
+    assert store.named_path(tmp_path / "own.pth") == tmp_path / "own.pth"
+    with pytest.raises(MissingWeightsError, match="d2m weights pull thing"):
+        store.named_path(Path("thing"))
+    path = pull(thing, told)
+    assert store.named_path(Path("thing")) == path
+
+
+class Exports:
+    """In place of mmpose, which can't be had everywhere: writes a file, or fails."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def __call__(self, config: Path, checkpoint: Path, out: Path, *, overwrite: bool) -> object:
+        from d2m_cli.pose.export import Exported
+
+        assert checkpoint.read_bytes() == CONTENT
+        self.calls.append((config.name, out.name))
+        out.write_bytes(b"onnx")
+        return Exported(out, 192, 256, 1e-7)
+
+
+@pytest.fixture
+def hrnet(thing: Weights, monkeypatch: pytest.MonkeyPatch) -> Weights:
+    entry = Weights("hrnet-thing", "poses", thing.source, "Apache-2.0", mmpose_config="td-hm_hrnet-thing")
+    monkeypatch.setitem(CATALOGUE, "hrnet-thing", entry)
+    return entry
+
+
+def test_hrnet_is_fetched_and_exported_in_one_step(
+    server: Loopback, home: Path, hrnet: Weights, told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from types import SimpleNamespace
+
+    exports = Exports()
+    monkeypatch.setattr("d2m_cli.pose.export.export_top_down", exports)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path / "mmpose")])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    path = pull(hrnet, told)
+    assert exports.calls == [("td-hm_hrnet-thing.py", "hrnet-thing.onnx")]
+    assert path == home / "weights" / "hrnet-thing" / "hrnet-thing.onnx" == store.locate("hrnet-thing")
+    assert store.check(hrnet).files == 2
+    path.write_bytes(b"0nnx")
+    assert "hrnet-thing.onnx: is damaged" in store.check(hrnet).problems[0]
+    assert pull(hrnet, told).read_bytes() == b"onnx"
+
+
+def test_hrnet_without_mmpose_is_kept_until_it_is_there(
+    server: Loopback, home: Path, hrnet: Weights, told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        MissingExtraError, match=r"thing-1\.pth, but mmpose.*pip install 'd2m\[mmpose\]'.*pull hrnet-thing"
+    ):
+        pull(hrnet, told)
+    assert store.look(hrnet).state == "not exported"
+    with pytest.raises(MissingWeightsError, match=r"not turned into ONNX.*pip install.*'d2m weights pull hrnet-thing'"):
+        store.locate("hrnet-thing")
+    server.seen.clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(submodule_search_locations=["x"]))
+    monkeypatch.setattr("d2m_cli.pose.export.export_top_down", Exports())
+    assert pull(hrnet, told).read_bytes() == b"onnx"
+    assert server.seen == []
+
+
+def test_the_catalogue_is_found_by_its_slug(home: Path) -> None:
+    home.joinpath("weights").mkdir(parents=True)
+    stranger = catalogue.find("musicgen:someone/tiny")
+    store.receipt_path(stranger).write_text(
+        json.dumps({"name": stranger.name, "origin": "someone/tiny", "licence": "", "revision": "", "folder": "",
+                    "result": ".", "files": []})
+    )  # fmt: skip
+    assert store.known_entries()[-1] == stranger
+    (home / "weights" / "other.json").write_text('{"name": "theremin"}')
+    with pytest.raises(MissingWeightsError, match=r"other\.json: is no receipt of d2m"):
+        store.known_entries()
