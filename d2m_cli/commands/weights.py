@@ -50,7 +50,7 @@ def pull(
         bool, typer.Option("--dry-run", help="Only say what would be fetched; asks the hub for its list of files.")
     ] = False,
 ) -> None:
-    """Fetch weights, check them, and print where they lie. The same command goes on where it was broken off."""
+    """Fetch weights, check them, and print where they lie. Files that came whole before a break are kept."""
     import sys
 
     from d2m_cli.hub import catalogue
