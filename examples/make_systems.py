@@ -1,13 +1,15 @@
 """Music of several systems for the example dances, for ``d2m eval`` to compare.
 
 ``python examples/make_systems.py OUT`` writes ``OUT/star`` (the encoders' "*"), ``OUT/words`` (the true tempo in words
-and nothing of the beat) and ``OUT/metronome`` (clicks at the true tempo from a random phase on), one .wav a dance.
+and nothing of the beat), ``OUT/spoken`` (the tempo and first beat that were read off the dance, in words) and
+``OUT/metronome`` (clicks at the true tempo from a random phase on), one .wav a dance.
 Then::
 
     d2m eval OUT/star --name star --system words=OUT/words --system metronome=OUT/metronome \\
         --system true=examples/music --reference examples/music --clips examples/clips.csv
 
-``--candidates 1`` makes one take a window, so that nothing but the prompt follows the dance.
+``--backbone`` takes another backbone; without encoders for it there is no ``star``. ``--candidates 1`` makes one take a
+window, so that nothing but the prompt follows the dance.
 """
 
 from __future__ import annotations
@@ -46,9 +48,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--candidates", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backbone", default="embedded")
+    parser.add_argument("--encoders", type=Path)
     arguments = parser.parse_args()
-    choice = choose("embedded")
-    models = load_models(choice, choice.encoders, "auto", GenerateOptions())
+    choice = choose(arguments.backbone)
+    models = load_models(choice, arguments.encoders or choice.encoders, "auto", GenerateOptions())
     plain = Models(models.poses, models.backbone, None)
     rng = np.random.default_rng(arguments.seed)
     for truth_path in sorted((EXAMPLES / "videos").glob("*.truth.json")):
@@ -60,9 +64,11 @@ def main() -> None:
         poses = models.poses.estimate(video)
         rhythm, genre = extract_rhythm(poses, RhythmOptions()), genre_code(truth["genre"])
         words = f"a @ music with {truth['bpm']:.0f} bpm as the rhythm"
-        wanted = {"star": (models, None), "words": (plain, words)}
-        for system, (networks, prompt) in wanted.items():
-            options = GenerateOptions(genre, prompt, candidates=arguments.candidates, seed=arguments.seed)
+        wanted = {"words": (plain, words, "encoder"), "spoken": (plain, None, "words")}
+        if models.encoders is not None:
+            wanted["star"] = (models, None, "encoder")
+        for system, (networks, prompt, by) in wanted.items():
+            options = GenerateOptions(genre, prompt, rhythm=by, candidates=arguments.candidates, seed=arguments.seed)
             music, _ = compose(rhythm, poses.duration, networks, options, content_digest(video), lambda *_: None)
             save_wav(arguments.out / system / f"{name}.wav", music.samples, music.sample_rate)
         ticks = clicks(truth["bpm"], float(rng.random()), poses.duration)
