@@ -68,8 +68,8 @@ def codebook_loss(logits: Tensor, tokens: Tensor, where: Tensor) -> Tensor:
 
     Returns
     -------
-    (batch,) nats. The mean over a batch is what transformers' loss gives, and audiocraft's where all steps are kept: its
-    solver leaves the last, partly filled ones out (6 of 1024 tokens).
+    (batch,) nats. The mean over a batch is what transformers' loss gives, and audiocraft's where all steps are kept:
+    its solver leaves the last, partly filled ones out (6 of 1024 tokens).
     """
     index = tokens.long().clamp(max=logits.shape[-1] - 1)
     lost = logits.float().logsumexp(-1) - logits.float().gather(-1, index[..., None])[..., 0]

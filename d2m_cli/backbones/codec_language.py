@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,9 +24,8 @@ from d2m_cli.backbones.base import (
     words_embedding,
 )
 from d2m_cli.backbones.codebooks import Step, codebook_loss, delayed, inside, write_frames
-from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
-from d2m_cli.inversion.placement import placed, spread, with_all_axes
-from d2m_cli.inversion.prompt import tokenize
+from d2m_cli.errors import MissingWeightsError
+from d2m_cli.inversion.reading import PromptReader
 from d2m_cli.rhythm.sequence import Tempo
 
 LONGEST_PROMPT = 512
@@ -98,7 +96,8 @@ class CodecLanguageBackbone(ABC):
                 "hold no whole number. Use another model."
             )
         self.quantum_seconds = 1.0 / layout.frame_rate
-        self._tokenized = lru_cache(maxsize=4096)(self._tokenize)
+        length = min(int(tokenizer.model_max_length), LONGEST_PROMPT)
+        self._read_text = PromptReader(text_encoder, tokenizer, length, layers, self.name, pad=False)
 
     # What a family fills in.
 
@@ -168,37 +167,13 @@ class CodecLanguageBackbone(ABC):
         UsageError
             A placeholder lies behind what the text transformer reads.
         """
-        words = {word: with_all_axes(vectors) for word, vectors in pseudo_words.items()}
-        counts = tuple((word, vectors.shape[2]) for word, vectors in words.items())
-        tokenized = [self._tokenized(prompt, counts) for prompt in prompts]
-        placement = spread(words, [dict(places) for _, places in tokenized])
-        if placement.layers not in (1, self.condition_layers):
-            raise EncoderMismatchError(
-                f"pseudo-words for {placement.layers} layers, but {self.name} reads the text at "
-                f"{self.condition_layers} places. Train encoders for it with `d2m train`."
-            )
-        longest = max(len(ids) for ids, _ in tokenized)
-        padding = self.tokenizer.pad_token_id
-        tokens = torch.tensor([list(ids) + [padding] * (longest - len(ids)) for ids, _ in tokenized])
-        read = torch.tensor([[at < len(ids) for at in range(longest)] for ids, _ in tokenized])
-        spoken = torch.tensor([bool(prompt.strip()) for prompt in prompts])
-        read, spoken = read.to(self.device), spoken.to(self.device)
-        rows = tokens.to(self.device).repeat_interleave(placement.layers, 0)
-        with placed(self.text_encoder, placement):
-            states = self.text_encoder(rows, attention_mask=read.repeat_interleave(placement.layers, 0).long())
-        projected = self._project(states.last_hidden_state)
-        mask = read & spoken[:, None]
-        projected = projected * mask.repeat_interleave(placement.layers, 0)[..., None].to(projected.dtype)
-        if placement.layers > 1:
-            projected = projected.reshape(-1, placement.layers, *projected.shape[1:])
-        return Condition(projected, mask)
-
-    def _tokenize(
-        self, prompt: str, counts: tuple[tuple[str, int], ...]
-    ) -> tuple[tuple[int, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
-        length = min(int(self.tokenizer.model_max_length), LONGEST_PROMPT)
-        ids, places = tokenize(self.tokenizer, prompt, dict(counts), length, pad=False)
-        return tuple(ids), tuple((word, tuple(where)) for word, where in places.items())
+        text = self._read_text(prompts, pseudo_words)
+        spoken = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=self.device)
+        mask = text.read & spoken[:, None]
+        states = self._project(text.by_layers())
+        shown = mask[:, None] if states.ndim == 4 else mask
+        states = states * shown[..., None].to(states.dtype)
+        return Condition(states, mask)
 
     # Music.
 

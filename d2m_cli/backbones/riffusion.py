@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,8 @@ from d2m_cli.backbones.spectrogram import (
     position_channels,
     unfold,
 )
-from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
-from d2m_cli.inversion.placement import placed, spread, with_all_axes
-from d2m_cli.inversion.prompt import tokenize
+from d2m_cli.errors import MissingWeightsError
+from d2m_cli.inversion.reading import PromptReader
 from d2m_cli.rhythm.sequence import Tempo
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -127,7 +126,9 @@ class RiffusionBackbone:
         for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
         self.condition_layers = split_condition(self.unet)
-        self._tokenized = lru_cache(maxsize=4096)(self._tokenize)
+        length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
+        layers = self.condition_layers
+        self._read_text = PromptReader(self.text_encoder, self.tokenizer, length, layers, self.name, pad=True)
         scheduler: Any = _load(DDPMScheduler, folder / "scheduler", local_files_only=True)
         if scheduler.config.prediction_type not in PREDICTIONS:
             raise MissingWeightsError(
@@ -203,26 +204,8 @@ class RiffusionBackbone:
         UsageError
             A placeholder lies behind what the text transformer reads.
         """
-        words = {word: with_all_axes(vectors) for word, vectors in pseudo_words.items()}
-        counts = tuple((word, vectors.shape[2]) for word, vectors in words.items())
-        tokenized = [self._tokenized(prompt, counts) for prompt in prompts]
-        placement = spread(words, [dict(places) for _, places in tokenized])
-        if placement.layers not in (1, self.condition_layers):
-            raise EncoderMismatchError(
-                f"pseudo-words for {placement.layers} layers, but {self.name} reads the text at "
-                f"{self.condition_layers} places. Train encoders for it with `d2m train`."
-            )
-        tokens = torch.tensor([ids for ids, _ in tokenized], device=self.device)
-        with placed(self.text_encoder, placement):
-            states = self.text_encoder(tokens.repeat_interleave(placement.layers, 0)).last_hidden_state
-        return Condition(states.unflatten(0, (-1, placement.layers)) if placement.layers > 1 else states)
-
-    def _tokenize(
-        self, prompt: str, counts: tuple[tuple[str, int], ...]
-    ) -> tuple[tuple[int, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
-        length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
-        ids, places = tokenize(self.tokenizer, prompt, dict(counts), length)
-        return tuple(ids), tuple((word, tuple(where)) for word, where in places.items())
+        text = self._read_text(prompts, pseudo_words)
+        return Condition(text.by_layers())
 
     @torch.no_grad()
     def targets(self, audio: Tensor) -> Tensor:

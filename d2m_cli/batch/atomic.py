@@ -67,7 +67,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield part
         # A writer that replaces the file may leave it readable for its owner alone, as safetensors does.
         os.chmod(part, mode)
-        _flush(part)
+        flush(part)
         os.replace(part, target)
     except OSError as error:
         # Only troubles with the file we write are ours to explain; a body may also read other files.
@@ -110,7 +110,8 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Make a file's content durable."""
     handle = os.open(path, os.O_RDWR)
     try:
         os.fsync(handle)

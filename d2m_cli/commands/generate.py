@@ -40,6 +40,10 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
+BACKBONE: Any = typer.Option(
+    help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
+    "FAMILY:FOLDER_OR_HUB_ID."
+)
 _SAMPLING = "How music is drawn"
 
 
@@ -62,10 +66,11 @@ def generate(
         ),
     ] = None,
     clap: Annotated[
-        Path | None, typer.Option(
+        Path | None,
+        typer.Option(
             help="The CLAP model that listens to --genre-audio: 'clap' (see 'd2m weights list') or a folder.",
             show_default=False,
-        )
+        ),
     ] = None,
     prompt: Annotated[
         str | None,
@@ -75,13 +80,7 @@ def generate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")] = Path(
         "d2m_out"
     ),
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
-            "FAMILY:FOLDER_OR_HUB_ID."
-        ),
-    ] = "auto",
+    backbone: Annotated[str, BACKBONE] = "auto",
     encoders: Annotated[
         Path | None,
         typer.Option(help="encoders.safetensors to use in place of the backbone's own.", show_default=False),

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from d2m_cli.commands.generate import Device
+from d2m_cli.commands.generate import BACKBONE, Device
 from d2m_cli.errors import UsageError
 
 _DATA, _ENCODERS, _TRAINING = "What to learn on", "Encoders", "Training"
@@ -82,13 +82,7 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("d2m_train"),
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
-            "FAMILY:FOLDER_OR_HUB_ID."
-        ),
-    ] = "auto",
+    backbone: Annotated[str, BACKBONE] = "auto",
     preset: Annotated[
         Preset, typer.Option(help="Set of choices to begin with; every option below changes one of them.")
     ] = Preset.recommended,

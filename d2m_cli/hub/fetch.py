@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from d2m_cli.batch.atomic import flush
 from d2m_cli.errors import D2MError, DownloadError
 from d2m_cli.hub.catalogue import Download
 from d2m_cli.hub.disk import check_room, telling_disk_errors
@@ -66,7 +67,7 @@ def download(source: Download, target: Path, progress: Progress) -> str:
                     "damaged or another file, and was not kept. Fetch it again later, or on another network"
                 )
             _open(source, part)
-            _flush(part)
+            flush(part)
             os.replace(part, target)
         finally:
             shutil.rmtree(waiting, ignore_errors=True)
@@ -110,11 +111,3 @@ def _receive(url: str, folder: Path, name: str) -> Path:
     except requests.RequestException as error:
         words = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         raise DownloadError(f"{url}: the connection failed, {TRIES} times ({words}). Try again later") from error
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -135,10 +135,13 @@ def test_texts_are_tokenised_once(tiny_riffusion: Path) -> None:
     backbone = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT"))
     for _ in range(3):
         backbone.embed(["a * music", "a * guitar"], {"*": torch.randn(2, 24)})
-    assert (backbone._tokenized.cache_info().misses, backbone._tokenized.cache_info().hits) == (2, 4)
+    assert (backbone._read_text._tokenized.cache_info().misses, backbone._read_text._tokenized.cache_info().hits) == (
+        2,
+        4,
+    )
     # With two vectors the same text has other tokens.
     assert backbone.embed(["a * music"], {"*": torch.randn(1, 2, 24)}).states.shape == (1, 20, 24)
-    assert backbone._tokenized.cache_info().misses == 3
+    assert backbone._read_text._tokenized.cache_info().misses == 3
 
 
 def layered(backbone: RiffusionBackbone, batch: int, seed: int = 0) -> torch.Tensor:
