@@ -300,7 +300,7 @@ def number_format(device: str, precision: str) -> torch.dtype:
 
     if precision == "auto":
         # Half precision pays on a GPU only; a CPU computes in the type that all of them are fast in.
-        return torch.float16 if device == "cuda" else torch.float32
+        return torch.float16 if device.startswith("cuda") else torch.float32
     formats = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision not in formats:
         raise UsageError(f"unknown precision {precision!r}: say auto, {', '.join(formats)}")

@@ -167,10 +167,12 @@ class CodecLanguageBackbone(ABC):
         UsageError
             A placeholder lies behind what the text transformer reads.
         """
-        text = self._read_text(prompts, pseudo_words)
+        # Training reads under autocast, and generation does not: both should read the same, and T5 overflows in fp16.
+        with torch.autocast(self.device.type, enabled=False):
+            text = self._read_text(prompts, pseudo_words)
+            states = self._project(text.by_layers())
         spoken = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=self.device)
         mask = text.read & spoken[:, None]
-        states = self._project(text.by_layers())
         shown = mask[:, None] if states.ndim == 4 else mask
         states = states * shown[..., None].to(states.dtype)
         return Condition(states, mask)
@@ -201,7 +203,6 @@ class CodecLanguageBackbone(ABC):
         where = inside(targets.shape[-1], self.layout.delays)
         return codebook_loss(self._logits(before, condition), tokens, where)
 
-    @torch.no_grad()
     def generate(
         self,
         condition: Condition,
@@ -215,13 +216,15 @@ class CodecLanguageBackbone(ABC):
         A context goes in as the tokens that it was decoded from; one without tokens is encoded.
         """
         sampling = sampling or Sampling()
-        known = self._known(context, len(seeds))
         both = condition if sampling.guidance == 1 else side_by_side(condition, negative)
-        step = self._stepping(both, self.frames + max(self.layout.delays))
-        codes = write_frames(
-            step, known, self.frames, self.layout.delays, self.layout.cardinality, list(seeds), sampling
-        )
-        audio = self._decode(codes).float().cpu()
+        # A cache that is kept for the next window must not be made of tensors that only inference mode may change.
+        with torch.inference_mode(False), torch.no_grad():
+            known = self._known(context, len(seeds))
+            step = self._stepping(both, self.frames + max(self.layout.delays))
+            codes = write_frames(
+                step, known, self.frames, self.layout.delays, self.layout.cardinality, list(seeds), sampling
+            )
+            audio = self._decode(codes).float().cpu()
         length = round(self.window_seconds * self.sample_rate)
         return Draw(audio[..., :length], self.sample_rate, codes.cpu(), self.layout.frame_rate)
 

@@ -33,8 +33,10 @@ from d2m_cli.weights_path import file_sha256
 
 ATTENTION = {"decoder": "sdpa", "text_encoder": "eager", "audio_encoder": "eager"}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
-TEXT_BLOCK = 16
-"""Tokens to whose multiples the text is filled up for the compiled decoder."""
+TEXT_BLOCK = 64
+"""Tokens to whose multiples the text is filled up for the compiled decoder: each length compiles anew."""
+KEY_BLOCK = 8
+"""Steps to whose multiples its cache is rounded up: attention would fill up other lengths each time."""
 
 
 class MusicgenBackbone(CodecLanguageBackbone):
@@ -129,6 +131,9 @@ class MusicgenBackbone(CodecLanguageBackbone):
 
     def ready_for_training(self, precision: str) -> None:
         """Choose number format and attention for backward passes; see the protocol."""
+        # They hold what was read in the number format of before.
+        self._caches.clear()
+        self._compiled_reader = None
         if self.device.type == "cpu":
             # The backward pass of the fused kernel takes most of a step on a CPU.
             self.decoder.set_attn_implementation("eager")
@@ -164,6 +169,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
     def _stepping(self, condition: Condition, steps: int) -> Step:
         if self.compiled:
             condition = _padded(condition, TEXT_BLOCK)
+            steps += -steps % KEY_BLOCK
         cache = self._static_cache(condition, steps) if self.compiled else EncoderDecoderCache(*_dynamic_caches())
         heard = self._heard(condition)
         read = 0
@@ -278,7 +284,10 @@ def _padded(condition: Condition, block: int) -> Condition:
     mask = condition.mask
     if mask is None:
         mask = torch.ones(len(condition.states), tokens, dtype=torch.bool, device=condition.states.device)
-    return Condition(nn.functional.pad(condition.states, (0, 0, 0, more)), nn.functional.pad(mask, (0, more)))
+    # Padding by nothing would hand on tensors of inference mode, of which no graph can be recorded.
+    return Condition(
+        nn.functional.pad(condition.states, (0, 0, 0, more)).clone(), nn.functional.pad(mask, (0, more)).clone()
+    )
 
 
 def _hop(config: Any) -> int:

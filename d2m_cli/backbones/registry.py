@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -249,11 +250,11 @@ def _named(place: str) -> Any:
 
 
 def pick_device(device: str) -> str:
-    """Resolve "auto", and check that "cuda" is there."""
+    """Resolve "auto", and check that "cuda", or "cuda:1" of several, is there."""
     import torch
 
-    if device not in ("auto", "cpu", "cuda"):
+    if device not in ("auto", "cpu", "cuda") and not re.fullmatch(r"cuda:\d+", device):
         raise UsageError(f"unknown device {device!r}: say auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
+    if device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("--device cuda: no CUDA device is visible to PyTorch. Use --device cpu, or check the driver.")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -120,7 +120,8 @@ class RiffusionBackbone:
         dtype = number_format(self.device.type, precision)
         options: dict[str, Any] = {"local_files_only": True, "torch_dtype": dtype}
         self.unet: Any = _load(UNet2DConditionModel, folder / "unet", **options)
-        self.vae: Any = _load(AutoencoderKL, folder / "vae", **options)
+        # A picture that overflows would be silence or noise; the autoencoder works once a window.
+        self.vae: Any = _load(AutoencoderKL, folder / "vae", local_files_only=True, torch_dtype=torch.float32)
         self.text_encoder: Any = _load(CLIPTextModel, folder / "text_encoder", local_files_only=True, dtype=dtype)
         self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
         for module in self.modules().values():
@@ -163,8 +164,8 @@ class RiffusionBackbone:
             self.unet.set_attn_processor(AttnProcessor())
         else:
             dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-            for module in self.modules().values():
-                module.to(dtype)
+            self.unet.to(dtype)
+            self.text_encoder.to(dtype)
             self.__dict__.pop("_places", None)
         self.description = f"{self.name} on {self.device} ({str(self.unet.dtype).removeprefix('torch.')})"
 
@@ -281,9 +282,9 @@ class RiffusionBackbone:
         if width:
             latents[..., :width] = known
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
-        picture = unfold(decoded.float(), self.spectrogram).cpu()
+        picture = unfold(decoded.float(), self.spectrogram)
         audio = [audio_from_picture(p[None], self.spectrogram, seed=s) for p, s in zip(picture, seeds, strict=True)]
-        return Draw(torch.stack(audio), self.sample_rate)
+        return Draw(torch.stack(audio).cpu(), self.sample_rate)
 
     def _known(self, context: Draw | None) -> tuple[Tensor, int]:
         """Latents that the window must begin with, and how many columns of them are trusted."""

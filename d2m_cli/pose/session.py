@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,9 @@ def _open(path: Path, device: str, threads: int) -> Any:
     wants_gpu = device == "cuda" or (device == "auto" and gpu_is_visible())
     if wants_gpu and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
+            # It tells what it can't load on stdout, which belongs to results.
+            with contextlib.redirect_stdout(sys.stderr):
+                onnxruntime.preload_dlls()
         # The heuristic choice of convolutions does not depend on timing, so two runs pick the same ones.
         providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
     options = onnxruntime.SessionOptions()

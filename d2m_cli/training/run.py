@@ -109,7 +109,10 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     if main and not request.overwrite:
         refuse_others(request.out)
     accelerator.wait_for_everyone()
-    backbone = open_backbone(request.choice, str(accelerator.device))
+    # On a GPU frozen weights are held in what the training computes in; on a CPU autocast is faster with fp32 ones.
+    on_gpu = accelerator.device.type == "cuda"
+    precision = request.options.precision if on_gpu else "auto"
+    backbone = open_backbone(request.choice, str(accelerator.device), precision)
     progress.say(f"d2m train: {backbone.description}; licence of its weights: {backbone.licence}")
     features = _features(request, backbone)
     if abs(backbone.window_seconds - features.grid.seconds) > WINDOW_TOLERANCE:
