@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,11 @@ class Told(Progress):
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+
+def hearing_interrupts() -> None:
+    """For ``preexec_fn``: a shell lets what runs in its background ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from d2m_cli.errors import DownloadError, MissingWeightsError, OutputError
 from d2m_cli.hub.catalogue import Download
 from d2m_cli.hub.fetch import TRIES, download
-from tests.hub.conftest import Told
+from tests.hub.conftest import Told, hearing_interrupts
 from tests.hub.loopback import Loopback, sha256
 
 CONTENT = bytes(range(256)) * 1200
@@ -170,7 +170,7 @@ download(Download(url, digest), Path(target), Progress())
 
 def start(source: Download, target: Path, limit: int = 0) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-c", SCRIPT, source.url, source.sha256 or "", str(target), str(limit)]
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=hearing_interrupts)
 
 
 def test_a_write_that_fails_leaves_no_target(source: Download, target: Path) -> None:

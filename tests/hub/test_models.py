@@ -16,7 +16,7 @@ from d2m_cli.hub import catalogue, models, store
 from d2m_cli.hub.catalogue import HubModel, find
 from d2m_cli.hub.models import git_blob_sha1, pick
 from d2m_cli.hub.pull import plan, pull, pull_all
-from tests.hub.conftest import Told
+from tests.hub.conftest import Told, hearing_interrupts
 from tests.hub.loopback import COMMIT, Loopback, git_sum, sha256
 
 REPO = "someone/tiny"
@@ -357,6 +357,7 @@ def test_killed_half_way_and_pulled_again(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hearing_interrupts,
     )
     assert hub.hanging.wait(60)
     deadline = time.monotonic() + 60

@@ -7,6 +7,7 @@ the rhythm that ``d2m rhythm`` reads off the dance. Songs are taken in turn by g
 from __future__ import annotations
 
 import argparse
+import json
 from itertools import zip_longest
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def main() -> None:
                 poses = estimator.estimate(clip.dance)
             else:
                 poses = load_poses(clip.dance)
-            save_rhythm(arguments.out / f"{name}.rhythm.json", cut(extract_rhythm(poses, options), SECONDS), options)
+            path = arguments.out / f"{name}.rhythm.json"
+            save_rhythm(path, cut(extract_rhythm(poses, options), SECONDS), options)
+            # Spaces would take a quarter of the room that these have.
+            path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")) + "\n")
             samples, rate = load_audio(clip.audio)
             first = round(clip.audio_start * rate)
             part = samples[0, first : first + round(SECONDS * rate)]
