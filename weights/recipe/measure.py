@@ -1,6 +1,8 @@
 """Measure the embedded backbone on captions that no training piece had: tempo, phase, lead instrument, level, time.
 
-``python measure.py MODEL --music MUSIC [--prompts 40]``. Beats are tracked by librosa's ``beat_track`` (tempo prior
+``python measure.py MODEL --music MUSIC [--prompts 40]``. MODEL is a folder in Stable Diffusion's layout or in MusicGen's;
+for the latter, ``--audio`` is the rendered sound of MUSIC, and ``--rebuild`` measures it after the codec, in place of
+generated music: what the tokens allow. Beats are tracked by librosa's ``beat_track`` (tempo prior
 110 bpm); the lead is named by a small network trained here on rendered music alone. Chance is a metronome of the
 prompted tempo at a random phase.
 """
@@ -20,9 +22,10 @@ from arrange import MOODS
 from captions import COUNTS
 from make_music import CONFIG
 from torch import nn
-from train_vae import crop, load_music
+from train_vae import crop, first_beat, load_music
 
 from d2m_cli.backbones.base import Identity, Sampling
+from d2m_cli.backbones.musicgen import MusicgenBackbone
 from d2m_cli.backbones.riffusion import RiffusionBackbone
 from d2m_cli.backbones.spectrogram import picture_from_audio
 
@@ -51,8 +54,11 @@ def lead_network() -> nn.Module:
     )
 
 
-def train_lead_classifier(music: Path, minutes: float, roundtrip) -> nn.Module:
-    """Trained on rendered windows, half of them passed through the autoencoder so that its blur is no novelty."""
+def train_lead_classifier(music: Path, minutes: float, roundtrip, blurred=None) -> nn.Module:
+    """Trained on rendered windows, half of them passed through the autoencoder so that its blur is no novelty.
+
+    ``blurred``, from `blurred_by_codec`, holds windows that were passed through a codec, in place of ``roundtrip``.
+    """
     parts, records = load_music(music)
     records = [record for record in records if record["lead"] in FIVE]
     held, rng = records[-150:], np.random.default_rng(0)
@@ -61,6 +67,10 @@ def train_lead_classifier(music: Path, minutes: float, roundtrip) -> nn.Module:
     start = time.time()
 
     def batch(chosen: list[dict], blur: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        if blur and blurred is not None:
+            first = len(blurred[0]) - len(held)
+            index = slice(first, None) if chosen is held else torch.from_numpy(rng.integers(0, first, len(chosen)))
+            return blurred[0][index][:, None] - 0.6, blurred[1][index]
         pictures = np.stack([crop(parts, record, int(rng.integers(0, 1600)), 512) for record in chosen])
         x = torch.from_numpy(pictures).float() / 255
         return (roundtrip(x) if blur else x)[:, None] - 0.6, torch.tensor(
@@ -84,6 +94,31 @@ def train_lead_classifier(music: Path, minutes: float, roundtrip) -> nn.Module:
     return network
 
 
+def blurred_by_codec(backbone: MusicgenBackbone, audio: Path, music: Path, count: int):
+    """As `roundtrip` for pictures, but of sound, which is drawn here once: (pictures, labels), the last 150 held out."""
+    pictures, labels = [], []
+    for sound, _, _, lead in rebuilt(backbone, audio, music, count):
+        pictures.append(picture_from_audio(torch.from_numpy(sound)[None], CONFIG)[0, :, :512])
+        labels.append(FIVE.index(lead))
+    return torch.stack(pictures), torch.tensor(labels)
+
+
+def rebuilt(backbone: MusicgenBackbone, audio: Path, music: Path, count: int):
+    """Windows of rendered pieces after the codec, with what is known of them, as (samples, bpm, first beat, lead)."""
+    rng = np.random.default_rng(77)
+    for path in sorted(audio.glob("part-*.npy")):
+        pieces = np.load(path, mmap_mode="r")
+        records = [json.loads(line) for line in (music / f"{path.stem}.jsonl").read_text().splitlines()]
+        for piece, record in zip(pieces, records, strict=True):
+            if record["lead"] in FIVE and count:
+                count -= 1
+                start = int(rng.integers(0, 800)) / 50
+                window = piece[round(start * 24000) :][:122880].astype(np.float32) / 32768
+                with torch.no_grad():
+                    sound = backbone._decode(backbone.targets(torch.from_numpy(window)[None, None]).long())[0, 0]
+                yield sound.numpy(), record["bpm"], first_beat(record["bpm"], start)[0], record["lead"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
@@ -92,13 +127,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--top-k", type=int, default=250)
+    parser.add_argument("--audio", type=Path, help="rendered sound of the pieces whose JSON lines lie in MUSIC")
+    parser.add_argument("--rebuild", action="store_true", help="measure AUDIO after the codec")
+    parser.add_argument("--write", type=Path, help="write each window as a .wav file into this folder")
     parser.add_argument("--classifier", type=Path, default=Path("lead.pt"))
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    backbone = RiffusionBackbone(arguments.model, Identity("embedded", "MIT", True))
+    diffusion = (arguments.model / "unet").is_dir()
+    backbone = (RiffusionBackbone if diffusion else MusicgenBackbone)(
+        arguments.model, Identity("embedded", "MIT", True)
+    )
     negative = backbone.embed([""], {})
-    sampling = Sampling(arguments.steps, arguments.guidance)
+    sampling = Sampling(arguments.steps, arguments.guidance, temperature=arguments.temperature, top_k=arguments.top_k)
     rng = np.random.default_rng(77)
 
     def roundtrip(pictures: torch.Tensor) -> torch.Tensor:
@@ -113,10 +156,30 @@ def main() -> None:
         network.load_state_dict(torch.load(arguments.classifier, weights_only=True))
         network.eval()
     elif arguments.music:
-        network = train_lead_classifier(arguments.music, arguments.minutes, roundtrip)
+        blurred = None if diffusion else blurred_by_codec(backbone, arguments.audio, arguments.music, 900)
+        network = train_lead_classifier(arguments.music, arguments.minutes, roundtrip, blurred)
         torch.save(network.state_dict(), arguments.classifier)
     rows = []
-    for index in range(arguments.prompts):
+
+    def measured(audio: np.ndarray, bpm: int, first: float, lead: str, seconds: float, prompt: str = "") -> dict:
+        tempo, beats = track(audio)
+        grid = np.arange(first, 5.12, 60 / bpm)
+        chance = [
+            mir_eval.beat.f_measure(grid, np.arange(rng.random() * 60 / bpm, 5.12, 60 / bpm), 0.07) for _ in range(20)
+        ]
+        with torch.no_grad():
+            picture = picture_from_audio(torch.from_numpy(audio)[None], CONFIG)[:, None, :, :512] - 0.6
+            named = FIVE[int(network(picture).argmax())]
+        return dict(
+            prompt=prompt, tempo=tempo, tempo_right=tempo_right(tempo, bpm), f70=mir_eval.beat.f_measure(grid, beats, 0.07),
+            chance=float(np.mean(chance)), lead_right=named == lead, peak=float(np.abs(audio).max()),
+            rms=float(np.sqrt(np.mean(audio**2))), dc=float(abs(audio.mean())), seconds=seconds,
+        )  # fmt: skip
+
+    if arguments.rebuild:
+        for sound, bpm, first, lead in rebuilt(backbone, arguments.audio, arguments.music, arguments.prompts):
+            rows.append(measured(sound, bpm, first, lead, 0.0))
+    for index in range(0 if arguments.rebuild else arguments.prompts):
         bpm = int(rng.integers(76, 141))
         first = round(float(rng.random()) * 60 / bpm, 2)
         mood, lead = str(rng.choice(MOODS)), FIVE[index % 5]
@@ -126,19 +189,12 @@ def main() -> None:
         clock = time.time()
         audio = backbone.generate(backbone.embed([prompt], {}), negative, [index], None, sampling).audio[0, 0].numpy()
         clock = time.time() - clock
-        tempo, beats = track(audio)
-        grid = np.arange(first, 5.12, 60 / bpm)
-        chance = [
-            mir_eval.beat.f_measure(grid, np.arange(rng.random() * 60 / bpm, 5.12, 60 / bpm), 0.07) for _ in range(20)
-        ]
-        with torch.no_grad():
-            picture = picture_from_audio(torch.from_numpy(audio)[None], CONFIG)[:, None, :, :512] - 0.6
-            named = FIVE[int(network(picture).argmax())]
-        rows.append(
-            dict(prompt=prompt, tempo=tempo, tempo_right=tempo_right(tempo, bpm), f70=mir_eval.beat.f_measure(grid, beats, 0.07),
-                 chance=float(np.mean(chance)), lead_right=named == lead, peak=float(np.abs(audio).max()),
-                 rms=float(np.sqrt(np.mean(audio**2))), dc=float(abs(audio.mean())), seconds=clock)
-        )  # fmt: skip
+        rows.append(measured(audio, bpm, first, lead, clock, prompt))
+        if arguments.write:
+            import soundfile
+
+            arguments.write.mkdir(parents=True, exist_ok=True)
+            soundfile.write(arguments.write / f"{index:02d}.wav", audio, CONFIG.sample_rate)
     summary = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0] if key != "prompt"}
     summary |= {
         "max_peak": max(row["peak"] for row in rows),
