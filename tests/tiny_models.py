@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
@@ -59,15 +64,21 @@ def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
     return folder
 
 
-def save_tiny_musicgen(folder: Path, channels: int = 1, layers: int = 3) -> Path:
+def save_tiny_musicgen(
+    folder: Path,
+    channels: int = 1,
+    layers: int = 3,
+    text_width: int = 24,
+    sounds: Tensor | None = None,
+    captions: Sequence[str] = (),
+) -> Path:
     """Fill a folder with an untrained MusicGen in transformers' layout: 4 codebooks (a channel) of 32 tokens at 50 Hz.
 
-    Its codec's codebooks hold random vectors: new ones of transformers are all zero, which would make all tokens alike.
+    With `sounds`, (n, 1, samples) at 8 kHz, its codec is trained to rebuild them, and with their `captions` its decoder
+    to write them.
     """
     import torch
     from transformers import (
-        EncodecConfig,
-        EncodecModel,
         MusicgenConfig,
         MusicgenDecoderConfig,
         MusicgenForCausalLM,
@@ -78,17 +89,14 @@ def save_tiny_musicgen(folder: Path, channels: int = 1, layers: int = 3) -> Path
 
     torch.manual_seed(0)
     tokenizer = tiny_t5_tokenizer()
-    codec = EncodecModel(
-        EncodecConfig(
-            sampling_rate=8000, upsampling_ratios=[5, 4, 4, 2], num_filters=4, hidden_size=16, codebook_size=32,
-            codebook_dim=16, num_lstm_layers=1, target_bandwidths=[1.0], audio_channels=1, use_causal_conv=False,
-        )
-    )  # fmt: skip
-    for layer in codec.quantizer.layers:
-        layer.codebook.embed.normal_()
+    codec = tiny_codec()
+    if sounds is not None:
+        teach_codec(codec, sounds)
+    # The other weights do not hang on the codec's.
+    torch.manual_seed(1)
     text = T5EncoderModel(
-        T5Config(vocab_size=len(tokenizer), d_model=24, d_kv=8, d_ff=48, num_layers=2, num_heads=3, pad_token_id=0,
-                 eos_token_id=1)
+        T5Config(vocab_size=len(tokenizer), d_model=text_width, d_kv=8, d_ff=48, num_layers=2, num_heads=3,
+                 pad_token_id=0, eos_token_id=1)
     )  # fmt: skip
     decoder = MusicgenForCausalLM(
         MusicgenDecoderConfig(
@@ -103,7 +111,9 @@ def save_tiny_musicgen(folder: Path, channels: int = 1, layers: int = 3) -> Path
     # New weights are so small that all tokens are equally likely; larger ones make choices that a test can compare.
     for name, value in model.decoder.named_parameters():
         if value.ndim == 2:
-            value.data.normal_(std=0.3 if "lm_heads" in name or "embed" in name else 0.2)
+            value.data.normal_(std=0.1 if captions else 0.3 if "lm_heads" in name or "embed" in name else 0.2)
+    if sounds is not None and captions:
+        teach_decoder(model, tokenizer, sounds, captions)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -118,3 +128,102 @@ def tiny_t5_tokenizer():
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
     pieces += [("\u2581" + word, -3.0) for word in words] + [(letter, -6.0) for letter in letters]
     return T5Tokenizer(vocab=pieces, extra_ids=0)
+
+
+def teach_decoder(model: Any, tokenizer: Any, sounds: Tensor, captions: Sequence[str], steps: int = 150) -> None:
+    """Train decoder and projection of a model of one channel to write sounds from their captions, by its own loss."""
+    import torch
+
+    filler, random = model.config.decoder.pad_token_id, torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        codes = model.audio_encoder.encode(sounds).audio_codes[0]
+    _, books, frames = codes.shape
+    labels = codes.new_full((len(codes), frames + books - 1, books), filler)
+    for book in range(books):
+        labels[:, book : book + frames, book] = codes[:, book]
+    text = tokenizer(list(captions), padding=True, return_tensors="pt")
+    learning = [*model.decoder.parameters(), *model.enc_to_dec_proj.parameters()]
+    optimizer = torch.optim.Adam(learning, 1e-2, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: min(1.0, (at + 1) / 10, 2 * (1 - at / steps)))
+    model.eval()
+    for _ in range(steps):
+        rows = torch.randint(len(codes), (4,), generator=random)
+        given = {name: value[rows] for name, value in text.items()}
+        # Without some of the tokens before, the caption has to say what comes.
+        before = torch.nn.functional.pad(labels[rows][:, :-1], (0, 0, 1, 0), value=filler).transpose(1, 2)
+        before = before.masked_fill(torch.rand(before.shape, generator=random) < 0.3, filler)
+        optimizer.zero_grad()
+        model(**given, decoder_input_ids=before.flatten(0, 1), labels=labels[rows]).loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        optimizer.step()
+        schedule.step()
+
+
+def tiny_codec() -> Any:
+    """An untrained EnCodec whose tokens tell one noise from another: 4 codebooks of 32 tokens, 50 frames a second."""
+    import torch
+    from transformers import EncodecConfig, EncodecModel
+
+    codec = EncodecModel(
+        EncodecConfig(
+            sampling_rate=8000, upsampling_ratios=[16, 10], num_filters=10, num_residual_layers=0, num_lstm_layers=1,
+            hidden_size=16, codebook_dim=16, codebook_size=32, target_bandwidths=[1.0], audio_channels=1,
+            use_causal_conv=False,
+        )
+    )  # fmt: skip
+    fit_codebooks(codec, 0.1 * torch.randn(4, 1, 8000))
+    return codec
+
+
+def teach_codec(codec: Any, sounds: Tensor, steps: int = 300) -> None:
+    """Train a codec to rebuild sounds of (n, 1, samples): first as it is, then through its codebooks.
+
+    The rounding to codebook vectors lets gradients through; EnCodec's own training has a discriminator besides.
+    """
+    import torch
+
+    random, length, rounded = torch.Generator().manual_seed(0), 2560, 2 * steps // 3
+    power = sounds.square().mean((1, 2), keepdim=True)
+    optimizer = torch.optim.Adam(codec.parameters(), 6e-3, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: min(1.0, (at + 1) / 20, 2 * (1 - at / steps)))
+    for step in range(steps):
+        rows = torch.randint(len(sounds), (4,), generator=random)
+        start = int(torch.randint(sounds.shape[-1] - length, (), generator=random))
+        audio = sounds[rows, :, start : start + length]
+        if step == rounded:
+            fit_codebooks(codec, sounds)
+        states = codec.encoder(audio)
+        away = torch.zeros(())
+        if step >= rounded:
+            with torch.no_grad():
+                near = codec.quantizer.decode(codec.quantizer.encode(states))
+            away = (states - near).square().mean()
+            states = states + (near - states).detach()
+        lost = ((codec.decoder(states)[..., :length] - audio).square() / power[rows]).mean()
+        optimizer.zero_grad()
+        (lost + 0.1 * away).backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+
+def fit_codebooks(codec: Any, sounds: Tensor) -> None:
+    """Set each codebook to the centres of what those before it leave over (k-means)."""
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        left = codec.encoder(sounds).transpose(1, 2).flatten(0, 1)
+        for layer in codec.quantizer.layers:
+            centres = left[:1]
+            for _ in range(layer.codebook.codebook_size - 1):
+                # Begin with points that lie far from those chosen before.
+                distance = torch.cdist(left, centres).amin(1).square() + 1e-9
+                centres = torch.cat([centres, left[torch.multinomial(distance, 1, generator=random)]])
+            for _ in range(5):
+                nearest = torch.cdist(left, centres).argmin(1)
+                counts = torch.bincount(nearest, minlength=len(centres))[:, None]
+                sums = torch.zeros_like(centres).index_add_(0, nearest, left)
+                centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+            layer.codebook.embed.copy_(centres)
+            left = left - centres[torch.cdist(left, centres).argmin(1)]

@@ -100,7 +100,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
             )
         self._reader = _Reader(self.decoder, self.frames + max(self.layout.delays))
         self._compiled_reader: Any = None
-        self._caches: dict[tuple[int, int, int, bool], Any] = {}
+        self._caches: dict[tuple[int, int, int], Any] = {}
 
     @property
     def description(self) -> str:
@@ -190,8 +190,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
 
     def _static_cache(self, condition: Condition, steps: int) -> Any:
         """One cache for each shape, used again and again: a recorded graph knows it by its place in memory."""
-        # What is made in inference mode can't be written outside of it.
-        shape = (len(condition.states), condition.states.shape[-2], steps, torch.is_inference_mode_enabled())
+        shape = (len(condition.states), condition.states.shape[-2], steps)
         if shape not in self._caches:
             config = self.decoder.config
             self._caches[shape] = EncoderDecoderCache(
