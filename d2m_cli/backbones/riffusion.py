@@ -44,6 +44,7 @@ from d2m_cli.inversion.reading import PromptReader
 from d2m_cli.rhythm.sequence import Tempo
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 PREDICTIONS = ("epsilon", "v_prediction")
 
 
@@ -51,8 +52,27 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
     """diffusers' classes carry no types for their constructors."""
     try:
         return kind.from_pretrained(folder, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    # diffusers raises NotImplementedError where a tensor is missing.
+    except (OSError, ValueError, SafetensorError, NotImplementedError) as error:
         raise MissingWeightsError(f"{folder}: can't be loaded ({error}). Fetch the model again.") from error
+
+
+def _load_network(kind: Any, folder: Path, **options: Any) -> Any:
+    model, told = _load(kind, folder, local_files_only=True, output_loading_info=True, **options)
+    # Both libraries fill gaps with random numbers.
+    if told["missing_keys"]:
+        absent = sorted(told["missing_keys"])
+        raise MissingWeightsError(
+            f"{folder}: {len(absent)} of its tensors are missing, {absent[0]!r} for one. Fetch the model again."
+        )
+    return model
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    # Without its files transformers makes one that knows no words.
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise MissingWeightsError(f"{folder}: holds no {' and no '.join(TOKENIZER_FILES)}. Fetch the model again.")
+    return _load(CLIPTokenizer, folder, local_files_only=True)
 
 
 def split_condition(unet: Any) -> int:
@@ -118,12 +138,11 @@ class RiffusionBackbone:
         self.folder = folder
         self.device = torch.device(device)
         dtype = number_format(self.device.type, precision)
-        options: dict[str, Any] = {"local_files_only": True, "torch_dtype": dtype}
-        self.unet: Any = _load(UNet2DConditionModel, folder / "unet", **options)
+        self.unet: Any = _load_network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
         # A picture that overflows would be silence or noise; the autoencoder works once a window.
-        self.vae: Any = _load(AutoencoderKL, folder / "vae", local_files_only=True, torch_dtype=torch.float32)
-        self.text_encoder: Any = _load(CLIPTextModel, folder / "text_encoder", local_files_only=True, dtype=dtype)
-        self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
+        self.vae: Any = _load_network(AutoencoderKL, folder / "vae", torch_dtype=torch.float32)
+        self.text_encoder: Any = _load_network(CLIPTextModel, folder / "text_encoder", dtype=dtype)
+        self.tokenizer: Any = _load_tokenizer(folder / "tokenizer")
         for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
         self.condition_layers = split_condition(self.unet)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+from safetensors.torch import load_file, save_file
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
@@ -334,4 +335,28 @@ def test_focus_draws_noisy_steps_more_often(backbone: RiffusionBackbone) -> None
 def test_a_model_that_predicts_something_else_is_refused(tiny_riffusion: Path, tmp_path: Path) -> None:
     folder = predicting(tiny_riffusion, tmp_path / "m", "sample")
     with pytest.raises(MissingWeightsError, match="predicts 'sample'"):
+        RiffusionBackbone(folder, Identity("riffusion:tiny", "MIT"))
+
+
+def without_a_tensor(path: Path) -> None:
+    tensors = load_file(path)
+    tensors.pop(sorted(tensors)[-1])
+    save_file(tensors, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"])
+def test_weights_with_a_hole_are_refused(tiny_riffusion: Path, tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_riffusion, folder)
+    without_a_tensor(folder / f"{part}.safetensors")
+    with pytest.raises(MissingWeightsError, match=rf"{part.split('/')[0]}: .*Fetch the model again"):
+        RiffusionBackbone(folder, Identity("riffusion:tiny", "MIT"))
+
+
+def test_a_missing_tokenizer_is_not_made_up(tiny_riffusion: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_riffusion, folder)
+    for path in (folder / "tokenizer").iterdir():
+        path.unlink()
+    with pytest.raises(MissingWeightsError, match=r"tokenizer: holds no tokenizer\.json and no vocab\.json"):
         RiffusionBackbone(folder, Identity("riffusion:tiny", "MIT"))
