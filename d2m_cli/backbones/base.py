@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from d2m_cli.errors import UsageError
+from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave
 from d2m_cli.weights_path import file_sha256
 
@@ -341,6 +341,21 @@ def tempo_embedding(word: Callable[[str], Tensor], tempo: Tempo, speaks_tempo: b
         return word(f"{tempo.bpm:.0f} bpm")
     tempo = in_caption_octave(tempo)
     return word(f"{tempo.bpm:.0f}") + word(first_beat_words(tempo))
+
+
+def refuse_gaps(where: object, missing: Collection[str]) -> None:
+    """Raise MissingWeightsError where a library found tensors missing: it fills them with random numbers."""
+    if missing:
+        raise MissingWeightsError(
+            f"{where}: {len(missing)} of the model's tensors are missing, {min(missing)!r} for one. Fetch the model "
+            "again."
+        )
+
+
+def require_tokenizer(folder: Path, names: Sequence[str]) -> None:
+    """Raise MissingWeightsError unless one of a tokenizer's files is there: without, transformers knows no words."""
+    if not any((folder / name).is_file() for name in names):
+        raise MissingWeightsError(f"{folder}: holds no {' and no '.join(names)}. Fetch the model again.")
 
 
 def files_digest(folder: Path, parts: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from d2m_cli.backbones.base import Condition, Identity, number_format
+from d2m_cli.backbones.base import Condition, Identity, number_format, refuse_gaps, require_tokenizer
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.errors import MissingWeightsError
@@ -170,7 +170,11 @@ class MusicgenBackbone(CodecLanguageBackbone):
         if self.compiled:
             condition = _padded(condition, TEXT_BLOCK)
             steps += -steps % KEY_BLOCK
-        cache = self._static_cache(condition, steps) if self.compiled else EncoderDecoderCache(*_dynamic_caches())
+        cache = (
+            self._static_cache(condition, steps)
+            if self.compiled
+            else EncoderDecoderCache(DynamicCache(), DynamicCache())
+        )
         heard = self._heard(condition)
         read = 0
 
@@ -272,10 +276,6 @@ def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, torch.finfo(dtype).min)
 
 
-def _dynamic_caches() -> tuple[Any, Any]:
-    return DynamicCache(), DynamicCache()
-
-
 def _padded(condition: Condition, block: int) -> Condition:
     """Text states filled up to a multiple of some tokens, which the mask hides: few lengths make few graphs."""
     tokens = condition.states.shape[-2]
@@ -354,19 +354,13 @@ def _load(folder: Path) -> Any:
             )  # fmt: skip
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
         raise MissingWeightsError(f"{files}: can't be loaded ({error}). Fetch the model again.") from error
-    # transformers fills gaps with random numbers. Positions are computed, though some releases stored them.
-    absent = sorted(name for name in told["missing_keys"] if "embed_positions" not in name)
-    if absent:
-        raise MissingWeightsError(
-            f"{files}: {len(absent)} of the model's tensors are missing, {absent[0]!r} for one. Fetch the model again."
-        )
+    # Positions are computed, though some releases stored them.
+    refuse_gaps(files, [name for name in told["missing_keys"] if "embed_positions" not in name])
     return model
 
 
 def _tokenizer(folder: Path) -> Any:
-    # Without its files transformers makes one that knows no words.
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise MissingWeightsError(f"{folder}: holds no {' and no '.join(TOKENIZER_FILES)}. Fetch the model again.")
+    require_tokenizer(folder, TOKENIZER_FILES)
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

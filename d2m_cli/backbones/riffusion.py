@@ -28,6 +28,8 @@ from d2m_cli.backbones.base import (
     Sampling,
     files_digest,
     number_format,
+    refuse_gaps,
+    require_tokenizer,
     tempo_embedding,
     words_embedding,
 )
@@ -59,20 +61,8 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
 
 def _load_network(kind: Any, folder: Path, **options: Any) -> Any:
     model, told = _load(kind, folder, local_files_only=True, output_loading_info=True, **options)
-    # Both libraries fill gaps with random numbers.
-    if told["missing_keys"]:
-        absent = sorted(told["missing_keys"])
-        raise MissingWeightsError(
-            f"{folder}: {len(absent)} of its tensors are missing, {absent[0]!r} for one. Fetch the model again."
-        )
+    refuse_gaps(folder, told["missing_keys"])
     return model
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    # Without its files transformers makes one that knows no words.
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise MissingWeightsError(f"{folder}: holds no {' and no '.join(TOKENIZER_FILES)}. Fetch the model again.")
-    return _load(CLIPTokenizer, folder, local_files_only=True)
 
 
 def split_condition(unet: Any) -> int:
@@ -142,7 +132,8 @@ class RiffusionBackbone:
         # A picture that overflows would be silence or noise; the autoencoder works once a window.
         self.vae: Any = _load_network(AutoencoderKL, folder / "vae", torch_dtype=torch.float32)
         self.text_encoder: Any = _load_network(CLIPTextModel, folder / "text_encoder", dtype=dtype)
-        self.tokenizer: Any = _load_tokenizer(folder / "tokenizer")
+        require_tokenizer(folder / "tokenizer", TOKENIZER_FILES)
+        self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
         for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
         self.condition_layers = split_condition(self.unet)
@@ -182,7 +173,7 @@ class RiffusionBackbone:
             # The backward pass of the fused kernel takes most of a step on a CPU; the plain one is twice as fast.
             self.unet.set_attn_processor(AttnProcessor())
         else:
-            dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+            dtype = number_format(self.device.type, precision)
             self.unet.to(dtype)
             self.text_encoder.to(dtype)
             self.__dict__.pop("_places", None)
