@@ -1,8 +1,9 @@
-"""Opening media files: local ones alone, of formats that hold their own content, and in words what is wrong with others."""
+"""Opening media files: local ones alone, of formats that hold their own content; and what is wrong with others."""
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,24 @@ from typing import Any
 from d2m_cli.errors import InputError, VideoError
 
 FORMATS = (
-    "3g2", "3gp", "aac", "ac3", "aiff", "amr", "ape", "apng", "asf", "au", "av1", "avi", "caf", "cavsvideo", "dirac", "dnxhd",
-    "dts", "dv", "eac3", "flac", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "ivf", "live_flv", "lxf", "m4v",
-    "matroska", "mjpeg", "mov", "mp3", "mpeg", "mpegts", "mpegvideo", "mxf", "nsv", "nut", "nuv", "obu", "ogg", "rm", "roq",
-    "smk", "tta", "vc1", "vvc", "w64", "wav", "wtv", "wv", "yuv4mpegpipe",
+    "3g2", "3gp", "aac", "ac3", "aiff", "amr", "ape", "apng", "asf", "au", "av1", "avi", "caf", "cavsvideo", "dirac",
+    "dnxhd", "dts", "dv", "eac3", "flac", "flv", "gif", "gxf", "h261", "h263", "h264", "hevc", "ivf", "live_flv", "lxf",
+    "m4v", "matroska", "mjpeg", "mov", "mp3", "mpeg", "mpegts", "mpegvideo", "mxf", "nsv", "nut", "nuv", "obu", "ogg",
+    "rm", "roq", "smk", "tta", "vc1", "vvc", "w64", "wav", "wtv", "wv", "yuv4mpegpipe",
 )  # fmt: skip
-"""Formats that are read. Those that name other files (playlists, concat, dash, sdp) and single pictures are left out."""
+"""Formats that are read. Those that name other files (playlists, concat, dash, sdp) and single pictures are not."""
 
 _PICTURES = (
     (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG", "PNG"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"), (b"8BPS", "Photoshop"),
 )  # fmt: skip
-_LISTS = ((b"ffconcat", "FFmpeg"), (b"#EXTM3U", "HLS"), (b"v=0", "SDP"), (b"[playlist]", "PLS"), (b"[Reference]", "ASX"))
+_LISTS = (
+    (b"ffconcat", "FFmpeg"),
+    (b"#EXTM3U", "HLS"),
+    (b"v=0", "SDP"),
+    (b"[playlist]", "PLS"),
+    (b"[Reference]", "ASX"),
+)
 
 
 def open_media(path: Path) -> Any:
@@ -66,6 +73,8 @@ def explained(path: Path, error: Exception) -> VideoError:
 def first_line(error: Exception) -> str:
     """The beginning of an error's text; FFmpeg's own words without the file's name, which stands before them."""
     text = str(getattr(error, "strerror", None) or error).strip()
+    # decord puts the time and the place in its own source in front.
+    text = re.sub(r"^(\[[\d:]+\] \S+ )+", "", text)
     return text.splitlines()[0][:160] if text else type(error).__name__
 
 
@@ -94,7 +103,8 @@ def _cause(path: Path) -> str | None:
 
 def _iso_cause(path: Path, size: int) -> str | None:
     """What the boxes of an ISO file (.mp4, .mov, .3gp) say; None where they are all there."""
-    names, at = [], 0
+    names: list[bytes] = []
+    at = 0
     with path.open("rb") as file:
         while at + 8 <= size and len(names) < 10_000:
             file.seek(at)

@@ -57,7 +57,7 @@ class Orientation:
 def orientation_of(frame: Any) -> Orientation:
     """Orientation that FFmpeg's display matrix asks for; `frame` is a decoded PyAV frame.
 
-    The matrix (a b / c d, 16.16 fixed point, first and second row) sends a stored point (x, y) to (a x + c y, b x + d y).
+    The matrix (rows a b and c d, 16.16 fixed point) sends a stored point (x, y) to (a x + c y, b x + d y).
     """
     matrix = _display_matrix(frame)
     if matrix is None:

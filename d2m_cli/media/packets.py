@@ -1,4 +1,4 @@
-"""From the packets of a picture track to the order and the times in which its pictures are shown. Numbers only, no files."""
+"""From the packets of a picture track to the order and the times of its pictures. Numbers only, no files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Packets:
     clock_restarts
         Whether time stamps may start anew within the file (MPEG-TS and MPEG-PS), as where recordings were joined.
     counted
-        Whether the container only counts pictures (AVI), so that they are shown one after the other as they are decoded.
+        Whether the container only counts pictures (AVI): they are shown one after the other as they are decoded.
     """
 
     pts: Ints
@@ -100,8 +100,8 @@ class Layout:
 def lay_out(packets: Packets) -> Layout:
     """Order and times of the pictures; see `Layout`.
 
-    A missing decoding time goes on from its neighbours by the frame rate. Where presentation times are missing, pictures
-    are shown as evenly as they are decoded. Where a clock starts anew, the next picture follows the last one.
+    A missing decoding time goes on from its neighbours by the frame rate. Where presentation times are missing,
+    pictures are shown as evenly as they are decoded. Where a clock starts anew, the next picture follows the last one.
     """
     notes: list[str] = []
     period = packets.period

@@ -24,11 +24,13 @@ LONGEST = 24 * 3600.0
 """Seconds a video may last."""
 LONGEST_GAP = 600.0
 """Seconds a picture may stand; more is a damaged time stamp."""
+SHORT_BY = 0.1
+"""Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
 PACKETS_A_REPORT = 2000
 
+_ANNOUNCING = ("mov", "matroska", "avi")
 _COUNTED = ("avi",)
 _CLOCK_RESTARTS = ("mpegts", "mpeg")
-_NEVER_DECORD = {"mpegts", "mpeg", "avi"}
 _FOR_DECORD = {"mov", "matroska"}
 
 Tell = Callable[[int], None]
@@ -177,10 +179,12 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
             sounds = [_start(one) for one in container.streams.audio]
             name = container.format.name.split(",")[0]
             layout = lay_out(packets)
+            announced = _announced(name, container, stream)
             if not len(layout.ticks):
                 raise VideoError(f"{path}: holds no picture that is shown")
             others = len(container.streams.video) - 1
             number = int(stream.index)
+        _check_length(path, announced, layout, packets.time_base)
         with open_media(path) as container:
             index, first = _first_picture(path, container, number, told)
             codec = container.streams[number].codec_context.name
@@ -207,7 +211,8 @@ def _picture_streams(path: Path, container: Any) -> list[Any]:
 def _check_count(path: Path, count: int, size: int) -> None:
     if count > size:
         raise VideoError(
-            f"{path}: its index lists {count} pictures, and the whole file has {size} bytes; it is damaged, copy it again"
+            f"{path}: its index lists {count} pictures, and the whole file has {size} bytes; it is damaged, copy it "
+            "again"
         )
 
 
@@ -247,6 +252,34 @@ def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tel
         clock_restarts=name in _CLOCK_RESTARTS,
         counted=name in _COUNTED,
     )
+
+
+def _announced(name: str, container: Any, stream: Any) -> Fraction | None:
+    """Seconds at which the picture track should end as its header has it; None where headers are not relied on."""
+    if name not in _ANNOUNCING:
+        return None
+    if stream.duration:
+        return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    parts = str(stream.metadata.get("DURATION", "")).split(":")
+    if len(parts) == 3:
+        try:
+            hours, minutes, seconds = (Fraction(part) for part in parts)
+            return 3600 * hours + 60 * minutes + seconds
+        except ValueError:
+            pass
+    # That of the whole file may be that of the sound.
+    return None if container.streams.audio or not container.duration else Fraction(container.duration, 1_000_000)
+
+
+def _check_length(path: Path, announced: Fraction | None, layout: Layout, base: Fraction) -> None:
+    if announced is None or not len(layout.ticks):
+        return
+    missing = float(announced - layout.end * base)
+    if missing > max(1.0, SHORT_BY * float(announced)):
+        raise VideoError(
+            f"{path}: pictures end at {float(layout.end * base):.1f} s of the announced {float(announced):.1f} s; the "
+            "file is truncated, copy or download it again"
+        )
 
 
 def _start(stream: Any) -> Fraction | None:
