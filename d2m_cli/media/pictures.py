@@ -249,5 +249,3 @@ def check_gap(timeline: Timeline, last: int, following: int) -> None:
             f"{timeline.path}: its picture {where} at {begin:.1f} s of {timeline.duration:.1f} s; the file is damaged, "
             "copy it again or cut it there"
         )
-
-
