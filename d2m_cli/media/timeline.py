@@ -196,14 +196,25 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
         raise VideoError(f"{path}: its index asks for more memory than any video needs; it is damaged") from error
 
 
+def has_film(container: Any) -> bool:
+    """Whether an open container holds a picture track that is more than a cover."""
+    return bool(_films(container))
+
+
+def _films(container: Any) -> list[Any]:
+    from av.stream import Disposition
+
+    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    return [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
+
+
 def _picture_streams(path: Path, container: Any) -> list[Any]:
     """Picture tracks in the order in which they are wanted: those marked as default first, cover pictures never."""
     from av.stream import Disposition
 
     if not container.streams.video:
         raise VideoError(f"{path}: holds no picture, only sound or other data; give a video")
-    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-    films = [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
+    films = _films(container)
     if not films:
         raise VideoError(f"{path}: holds a cover picture and no film; give a video")
     return sorted(films, key=lambda one: not one.disposition & Disposition.default)
