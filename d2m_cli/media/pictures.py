@@ -82,8 +82,7 @@ def pyav_frames(timeline: Timeline, tell: Tell) -> Iterator[tuple[int, Any]]:
                         break
                     packet.pts = packet.dts = count
                     count += 1
-                    if count % 25 == 0:
-                        tell(count)
+                    tell(count)
                 try:
                     frames = stream.codec_context.decode(packet if packet.size else None)
                 except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError):

@@ -26,7 +26,7 @@ LONGEST_GAP = 600.0
 """Seconds a picture may stand; more is a damaged time stamp."""
 SHORT_BY = 0.1
 """Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
-PACKETS_A_REPORT = 2000
+PACKETS_A_REPORT = 100
 
 _ANNOUNCING = ("mov", "matroska", "avi")
 _ENDING = ("mov", "gif")
@@ -309,8 +309,7 @@ def _first_picture(path: Path, container: Any, stream: int, tell: Tell) -> tuple
         if packet.size:
             packet.pts, packet.dts = count, count
             count += 1
-            if count % 50 == 0:
-                tell(count)
+            tell(count)
         try:
             for frame in track.codec_context.decode(packet if packet.size else None):
                 return (frame.pts if frame.pts is not None else 0), frame
