@@ -45,19 +45,24 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell) -> 
     """
     import av
 
-    if timeline.codec not in _MP4_CODECS:
-        raise CantCopyError(f"an .mp4 can't hold {timeline.codec}")
+    stream = source.streams[timeline.stream]
+    # A decoder's own name may differ from its codec's, as libdav1d's.
+    codec = stream.codec_context.codec.canonical_name
+    if codec not in _MP4_CODECS:
+        raise CantCopyError(f"an .mp4 can't hold {codec}")
     clock = clock_of(timeline)
-    kept, pts, end = _stamps(timeline, clock, tell)
+    order = timeline.order
+    if timeline.in_sequence and codec in _REORDERED:
+        order = _decoded_order(timeline, tell)
+    kept, pts, end = _stamps(timeline, order, clock)
     dts = decoding_times(pts, 1)
     # Tracks end where the last packet does, and films where the last picture does: both are the same.
     last = np.array([end - pts.max()] * len(pts))
-    stream = source.streams[timeline.stream]
     try:
         copy = target.add_stream_from_template(stream, opaque=True)
         copy.time_base = clock
         copy.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio or 0
-        if timeline.codec == "hevc":
+        if codec == "hevc":
             copy.codec_context.codec_tag = "hvc1"  # the only one of its two tags that Apple's players take
     except (av.error.FFmpegError, ValueError) as error:
         raise CantCopyError(f"an .mp4 can't hold it as it is ({first_line(error)})") from error
@@ -90,11 +95,8 @@ def _nth_packets(source: Any, stream: Any, numbers: Ints) -> Iterator[Any]:
         raise CantCopyError("it ends earlier than when it was read first")
 
 
-def _stamps(timeline: Timeline, clock: Fraction, tell: Tell) -> tuple[Ints, Ints, int]:
-    """Numbers of the packets to write, the presentation time of each, and the end; in ticks of `clock` from time zero."""
-    order = timeline.order
-    if timeline.in_sequence and timeline.codec in _REORDERED:
-        order = _decoded_order(timeline, tell)
+def _stamps(timeline: Timeline, order: Ints, clock: Fraction) -> tuple[Ints, Ints, int]:
+    """Numbers of the packets to write, when each is shown, and the end; in ticks of `clock` from time zero."""
     # What is hidden after the last shown picture serves nobody.
     kept = np.flatnonzero(order[: int(np.flatnonzero(order >= 0)[-1]) + 1] != DROPPED)
     shown = np.round(timeline.times / float(clock)).astype(np.int64)
@@ -104,7 +106,7 @@ def _stamps(timeline: Timeline, clock: Fraction, tell: Tell) -> tuple[Ints, Ints
     if hidden.any():
         pts[hidden] = _hidden_stamps(timeline, kept[hidden], clock)
         if (pts[hidden] >= shown[0]).any():
-            raise CantCopyError("an .mp4 can hide pictures at its beginning alone")
+            raise CantCopyError("it hides pictures after its first one, on which others build")
         # Only what lies before zero is hidden.
         pts[hidden] -= max(0, int(pts[hidden].max()) + 1)
     return kept, pts, end

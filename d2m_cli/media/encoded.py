@@ -15,6 +15,9 @@ from d2m_cli.media.timeline import Tell, Timeline
 _FINEST = 1_000_000
 """Ticks a second; with more, the 32 bits in which an .mp4 counts the ticks of one picture last seconds only."""
 
+_EVEN = 0.005
+"""Seconds by which the steps from picture to picture differ on clocks that round an even rate."""
+
 _BT709 = 1
 _LIMITED, _FULL = 1, 2
 
@@ -39,7 +42,7 @@ class Decoded:
 
 
 def clock_of(timeline: Timeline) -> Fraction:
-    """Seconds a tick of the clock on which the picture is written: the source's own, or 1/90000 where that is too fine."""
+    """Seconds a tick of the clock on which the picture is written: the source's own, or 1/90000 if that is too fine."""
     return timeline.time_base if timeline.time_base.denominator <= _FINEST else Fraction(1, 90_000)
 
 
@@ -48,6 +51,7 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
     import av
 
     stream = source.streams[timeline.stream]
+    stream.thread_type = "AUTO"
     order = timeline.order
     packets = failed = out = 0
     last = -1
@@ -105,6 +109,11 @@ def encoded_packets(source: Any, target: Any, timeline: Timeline, tell: Tell, no
     stream = source.streams[timeline.stream]
     made = target.add_stream("libx264", rate=Fraction(timeline.fps).limit_denominator(1001))
     made.options = {"crf": "18", "preset": "veryfast"}
+    steps = np.diff(timeline.times)
+    if len(steps) and np.ptp(steps) > _EVEN:
+        # Decoding times lag behind by some pictures where there are B-frames, and by how long is not known before the
+        # end: only in step with the pictures do they end together.
+        made.options["bf"] = "0"
     made.width, made.height = width, height
     made.codec_context.time_base = clock
     aspect = stream.sample_aspect_ratio
@@ -179,7 +188,8 @@ def _graph(width: int, height: int, pixel_format: str, filters: list[str]) -> An
     if not filters:
         return None
     graph = av.filter.Graph()
-    nodes = [graph.add_buffer(width=width, height=height, format=pixel_format, time_base=Fraction(1, 1000))]
+    stored = av.VideoFormat(pixel_format)
+    nodes = [graph.add_buffer(width=width, height=height, format=stored, time_base=Fraction(1, 1000))]
     for one in filters:
         name, _, arguments = one.partition("=")
         nodes.append(graph.add(name, arguments or None))

@@ -104,7 +104,8 @@ def write_film(
     try:
         _write(timeline, samples, sample_rate, part, titles, encode)
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
-        raise VideoError(f"{timeline.path}: its picture can't be encoded anew ({first_line(error)}); convert it") from error
+        cause = first_line(error)
+        raise VideoError(f"{timeline.path}: its picture can't be encoded anew ({cause}); convert it") from error
     return Film(False, "; ".join([f"picture encoded anew as H.264: {reason}", *notes]), timeline.duration)
 
 
@@ -114,6 +115,8 @@ def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: 
     options = {"movflags": "+faststart", "movie_timescale": "90000"}
     if not titles:
         options["fflags"] = "+bitexact"
+    # Python names a folder that went or may not be written; FFmpeg's words for it are those for a codec it refuses.
+    part.open("wb").close()
     try:
         source = open_media(timeline.path)
     except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -122,7 +125,8 @@ def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: 
         target = av.open(str(part), "w", format="mp4", options=options, metadata_errors="replace")
         try:
             if titles:
-                target.metadata.update({key: value for key, value in source.metadata.items() if key in _KEPT})
+                told = {key.lower(): value for key, value in source.metadata.items()}
+                target.metadata.update({key: told[key] for key in _KEPT if key in told})
             packets = picture(source, target)
             sound = sound_packets(target, samples, rate)
             for packet in heapq.merge(packets, sound, key=lambda packet: packet.dts * packet.time_base):

@@ -56,7 +56,8 @@ def mux(
     timeline
         That of the video where it has been read; else it is read here.
     titles
-        Whether to keep the video's title, artist, comment, date and place. Without, the file says nothing of its origin.
+        Whether to keep the video's title, artist, comment, date and place. Without, the file tells nothing of its
+        origin.
 
     Raises
     ------
