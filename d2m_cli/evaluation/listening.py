@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli import __version__
-from d2m_cli.batch.atomic import atomic_path, output_error
+from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.discover import VIDEO_SUFFIXES
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.errors import InputError, UsageError, VideoError
@@ -331,32 +331,22 @@ def _gains(sources: Mapping[str, _Source], same_loudness: bool) -> tuple[dict[st
 def _make_clip(source: _Source, gain: float, out: Path) -> tuple[float, str]:
     """Write one item; its length in seconds, and what was done to it in words (empty where nothing was)."""
     samples, rate = _load(source.sound)
-    titled = out.with_name("titled.mp4")
-    made = mux(source.picture, samples * np.float32(gain), rate, titled)
-    try:
-        _copy_without_titles(titled, out, source.picture)
-    except OSError as error:
-        raise output_error(out, error) from error
+    made = mux(source.picture, samples * np.float32(gain), rate, out, titles=False)
+    _check_played_everywhere(out, source.picture)
     return made.seconds, made.note.removeprefix("picture copied").removeprefix("; ")
 
 
-def _copy_without_titles(made: Path, out: Path, picture: Path) -> None:
-    """Copy all packets, and nothing else that a file can say about its origin."""
+def _check_played_everywhere(made: Path, picture: Path) -> None:
     import av
 
-    options = {"movflags": "+faststart", "fflags": "+bitexact"}
-    with av.open(str(made)) as source, av.open(str(out), "w", format="mp4", options=options) as target:
-        codec = source.streams.video[0].codec_context
-        if codec.pix_fmt not in _PLAYED_EVERYWHERE.get(codec.name, ()):
+    with av.open(str(made)) as film:
+        codec = film.streams.video[0].codec_context
+        name = codec.codec.canonical_name
+        if codec.pix_fmt not in _PLAYED_EVERYWHERE.get(name, ()):
             raise VideoError(
-                f"{picture}: its picture is {codec.name} ({codec.pix_fmt}), which not every browser plays; "
+                f"{picture}: its picture is {name} ({codec.pix_fmt}), which not every browser plays; "
                 "convert it to H.264 (yuv420p)"
             )
-        copies = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
-        for packet in source.demux():
-            if packet.size:
-                packet.stream = copies[packet.stream.index]
-                target.mux(packet)
 
 
 def _template() -> str:

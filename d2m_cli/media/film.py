@@ -1,0 +1,171 @@
+"""Write an .mp4 of a video's picture and other sound. FFmpeg runs in the present process, where damage may end it."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2m_cli.errors import VideoError
+from d2m_cli.media.aac import sound_packets
+from d2m_cli.media.audio import Samples
+from d2m_cli.media.container import explained, first_line, open_media
+from d2m_cli.media.copied import CantCopyError, copied_packets
+from d2m_cli.media.encoded import encoded_packets
+from d2m_cli.media.timeline import Tell, Timeline, read_timeline
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_KEPT = ("title", "artist", "comment", "creation_time", "location")
+
+_STILL = 0.001
+"""Seconds by which a picture may be moved, where the clocks are no coarser."""
+_END = 0.01
+"""Seconds by which the end may be moved."""
+
+PicturePackets = Callable[[Any, Any], Iterator[Any]]
+"""Adds a stream for the picture to the second container at once, and gives its packets from the first."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """What `write_film` wrote.
+
+    Attributes
+    ----------
+    copied
+        Whether the picture was copied bit for bit.
+    note
+        In words: copied, or encoded anew and why.
+    seconds
+        Length of the picture in seconds.
+    """
+
+    copied: bool
+    note: str
+    seconds: float
+
+
+def write_film(
+    timeline: Timeline, samples: Samples, sample_rate: int, part: Path, tell: Tell, *, titles: bool = True
+) -> Film:
+    """Write an .mp4 with the picture of a video and the given sound.
+
+    The picture is copied where an .mp4 can hold it; the copy is read back, and where it is not in step with the
+    timeline, or FFmpeg stumbles, the picture is encoded anew.
+
+    Parameters
+    ----------
+    timeline
+        Of the video.
+    samples
+        (1 or 2, n) float32, as long as the picture.
+    sample_rate
+        In Hz, one that AAC knows.
+    part
+        The file to write.
+    tell
+        Told now and then how many packets have come.
+    titles
+        Whether to keep the video's title, date and place. Without, the file says nothing of its origin.
+
+    Raises
+    ------
+    VideoError
+        The picture can't be read or decoded, or FFmpeg can't encode it.
+    OSError
+        The part can't be written: full disk, too large. It carries the part's name.
+    """
+    import av
+
+    def copy(source: Any, target: Any) -> Iterator[Any]:
+        return copied_packets(source, target, timeline, tell)
+
+    def encode(source: Any, target: Any) -> Iterator[Any]:
+        return encoded_packets(source, target, timeline, tell, notes)
+
+    notes: list[str] = []
+    try:
+        _write(timeline, samples, sample_rate, part, titles, copy)
+        out_of_step = _out_of_step(timeline, part, tell)
+        if out_of_step is None:
+            return Film(True, "picture copied", timeline.duration)
+        reason = f"a copy {out_of_step}"
+    except CantCopyError as error:
+        reason = str(error)
+    except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        reason = f"it can't be copied ({first_line(error)})"
+    try:
+        _write(timeline, samples, sample_rate, part, titles, encode)
+    except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        cause = first_line(error)
+        raise VideoError(f"{timeline.path}: its picture can't be encoded anew ({cause}); convert it") from error
+    return Film(False, "; ".join([f"picture encoded anew as H.264: {reason}", *notes]), timeline.duration)
+
+
+def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: bool, picture: PicturePackets) -> None:
+    import av
+
+    options = {"movflags": "+faststart", "movie_timescale": "90000"}
+    if not titles:
+        options["fflags"] = "+bitexact"
+    # Python names a folder that went or may not be written; FFmpeg's words for it are those for a codec it refuses.
+    part.open("wb").close()
+    try:
+        source = open_media(timeline.path)
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise explained(timeline.path, error) from error
+    with source:
+        target = av.open(str(part), "w", format="mp4", options=options, metadata_errors="replace")
+        try:
+            if titles:
+                told = {key.lower(): value for key, value in source.metadata.items()}
+                target.metadata.update({key: told[key] for key in _KEPT if key in told})
+            packets = picture(source, target)
+            sound = sound_packets(target, samples, rate)
+            for packet in heapq.merge(packets, sound, key=lambda packet: packet.dts * packet.time_base):
+                with _writing(part):
+                    target.mux(packet)
+        except BaseException:
+            with suppress(av.error.FFmpegError):
+                target.close()
+            raise
+        with _writing(part):
+            target.close()
+
+
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Tell a disk that takes no more from what FFmpeg can't do: its errors have the same numbers and types."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if error.errno in _DISK:
+            raise OSError(error.errno, os.strerror(error.errno), str(part)) from error
+        raise
+
+
+def _out_of_step(timeline: Timeline, part: Path, tell: Tell) -> str | None:
+    """How a copy that was written differs from its source; None where it doesn't."""
+    try:
+        made = read_timeline(part, tell)
+    except VideoError as error:
+        return f"can't be read back ({str(error).removeprefix(f'{part}: ')})"
+    if made.frames != timeline.frames:
+        return f"shows {made.frames} pictures in place of {timeline.frames}"
+    moved = float(np.abs(made.times - timeline.times).max())
+    if moved > max(_STILL, float(timeline.time_base)):
+        return f"shows pictures up to {moved:.3f} s away from their time"
+    if abs(made.duration - timeline.duration) > _END:
+        return f"lasts {made.duration:.3f} s in place of {timeline.duration:.3f} s"
+    if made.orientation != timeline.orientation or (made.width, made.height) != (timeline.width, timeline.height):
+        return "has another size or orientation"
+    return None
