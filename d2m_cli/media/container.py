@@ -67,7 +67,13 @@ def check_file(path: Path, kind: type[InputError] = VideoError) -> None:
 
 def explained(path: Path, error: Exception) -> VideoError:
     """The `VideoError` that says why FFmpeg can't read a file, as far as the file itself shows it."""
-    return VideoError(f"{path}: {_cause(path) or f'is not a video that can be decoded ({first_line(error)})'}")
+    return VideoError(f"{path}: {_cause(path) or f'is not a video that can be decoded ({_meant(error)})'}")
+
+
+def _meant(error: Exception) -> str:
+    """FFmpeg's reason; some of its numbers are the system's, and their words ("Operation not permitted") mislead."""
+    known = isinstance(error, OSError) and type(error).__name__ in ("InvalidDataError", "EOFError", "DecoderNotFoundError")
+    return first_line(error) if known else "its tracks can't be made out"
 
 
 def first_line(error: Exception) -> str:

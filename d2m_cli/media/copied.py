@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.media.container import first_line, open_media
-from d2m_cli.media.encoded import clock_of, decoded
+from d2m_cli.media.decoded import decoded
+from d2m_cli.media.encoded import clock_of
 from d2m_cli.media.packets import DROPPED, HIDDEN, decoding_times
 from d2m_cli.media.timeline import Tell, Timeline
 

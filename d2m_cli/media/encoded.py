@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from d2m_cli.errors import VideoError
+from d2m_cli.media.decoded import decoded
 from d2m_cli.media.timeline import Tell, Timeline
 
 _FINEST = 1_000_000
@@ -22,57 +22,9 @@ _BT709 = 1
 _LIMITED, _FULL = 1, 2
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded picture.
-
-    Attributes
-    ----------
-    number
-        Its number among the shown ones.
-    packet
-        Number of the packet it came in.
-    frame
-        PyAV's frame.
-    """
-
-    number: int
-    packet: int
-    frame: Any
-
-
 def clock_of(timeline: Timeline) -> Fraction:
     """Seconds a tick of the clock on which the picture is written: the source's own, or 1/90000 if that is too fine."""
     return timeline.time_base if timeline.time_base.denominator <= _FINEST else Fraction(1, 90_000)
-
-
-def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
-    """The shown pictures of a video in their order; one that can't be decoded is passed over."""
-    import av
-
-    stream = source.streams[timeline.stream]
-    stream.thread_type = "AUTO"
-    order = timeline.order
-    packets = failed = out = 0
-    last = -1
-    for packet in source.demux(stream):
-        if packet.size:
-            # With its number for a time stamp, a picture tells which packet it comes from.
-            packet.pts, packet.dts = packets, packets
-            packets += 1
-            tell(packets)
-        try:
-            frames = stream.codec_context.decode(packet if packet.size else None)
-        except av.error.FFmpegError:
-            failed += 1
-            continue
-        for frame in frames:
-            origin = frame.pts if frame.pts is not None else packets - 1
-            number = out + failed if timeline.in_sequence else int(order[origin]) if origin < len(order) else -1
-            out += 1
-            if last < number < timeline.frames:
-                last = number
-                yield Decoded(number, origin, frame)
 
 
 def encoded_packets(source: Any, target: Any, timeline: Timeline, tell: Tell, notes: list[str]) -> Iterator[Any]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.media.aac import AAC_FRAME, AAC_RATES
 from d2m_cli.media.audio import Samples, fit_length, resample
-from d2m_cli.media.film import write_film
-from d2m_cli.media.timeline import Timeline, read_timeline
+from d2m_cli.media.film import Film, write_film
+from d2m_cli.media.messages import pack, shared_memory
+from d2m_cli.media.process import SEPARATE, media_process
+from d2m_cli.media.timeline import Timeline
+from d2m_cli.media.video import probe
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,10 @@ def mux(
     if sample_rate not in AAC_RATES:
         samples, sample_rate = resample(samples, sample_rate, 48000), 48000
     if timeline is None:
-        timeline = read_timeline(video)
+        timeline = probe(video)
     samples, sound_note = _match_length(samples, sample_rate, timeline.duration)
     with atomic_path(out) as part:
-        film = write_film(timeline, samples, sample_rate, part, _silent, titles=titles)
+        film = _film(timeline, samples, sample_rate, part, titles)
     return MuxResult(out, film.copied, film.note + sound_note, film.seconds)
 
 
@@ -86,7 +93,38 @@ def picture_seconds(video: Path) -> float:
     VideoError
         The video can't be read.
     """
-    return read_timeline(video).duration
+    return probe(video).duration
+
+
+def _film(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: bool) -> Film:
+    """`write_film` in another process, where there is one to be had."""
+    if not SEPARATE:
+        return write_film(timeline, samples, rate, part, _silent, titles=titles)
+    channels, count = samples.shape
+    content = np.ascontiguousarray(samples, np.float32).tobytes() or bytes(4)
+    handle = shared_memory(len(content))
+    try:
+        with mmap.mmap(handle, len(content)) as memory:
+            memory[:] = content
+        values, blobs = pack(timeline)
+        request = {
+            "do": "film",
+            "timeline": values,
+            "channels": channels,
+            "count": count,
+            "rate": rate,
+            "part": os.path.abspath(part),
+            "titles": titles,
+        }
+        with media_process() as process:
+            process.request(timeline.path, request, blobs, handle)
+            answer, _ = process.answer(timeline.path)
+    finally:
+        os.close(handle)
+    if "system" in answer:
+        number, text, name = answer["system"]
+        raise OSError(number, text, name)
+    return Film(answer["copied"], answer["note"], answer["seconds"])
 
 
 def _match_length(samples: Samples, rate: int, seconds: float) -> tuple[Samples, str]:

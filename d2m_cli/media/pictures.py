@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import VideoError
 from d2m_cli.media.container import explained, first_line, open_media
+from d2m_cli.media.decoded import decoded
 from d2m_cli.media.timeline import SHORT_BY, Tell, Timeline
 
 ALIKE = 3.0
@@ -57,48 +58,19 @@ def pyav_pictures(
     VideoError
         The file can't be opened or read any more.
     """
-    last = after
-    for rank, frame in pyav_frames(timeline, tell):
-        if rank <= last:
-            continue
-        last = rank
-        width, height = timeline.orientation.size(*size)
-        stored: Picture = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
-        yield rank, timeline.orientation.apply(stored)
-
-
-def pyav_frames(timeline: Timeline, tell: Tell) -> Iterator[tuple[int, Any]]:
-    """Number and PyAV frame, as stored, of all shown pictures that can be decoded; see `pyav_pictures`."""
     import av
 
-    order, count, last, out = timeline.order, 0, -1, 0
+    width, height = timeline.orientation.size(*size)
     try:
         with open_media(timeline.path) as container:
-            stream = container.streams[timeline.stream]
-            stream.thread_type = "AUTO"
-            for packet in container.demux(stream):
-                if packet.size:
-                    if count >= len(order):
-                        break
-                    packet.pts = packet.dts = count
-                    count += 1
-                    tell(count)
-                try:
-                    frames = stream.codec_context.decode(packet if packet.size else None)
-                except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError):
-                    continue
-                for frame in frames:
-                    number = out if timeline.in_sequence else _rank(order, frame.pts)
-                    out += 1
-                    if last < number < timeline.frames:
-                        last = number
-                        yield number, frame
+            for one in decoded(container, timeline, tell):
+                if one.number > after:
+                    stored: Picture = one.frame.to_ndarray(
+                        format="rgb24", width=width, height=height, interpolation="BICUBIC"
+                    )
+                    yield one.number, timeline.orientation.apply(stored)
     except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
         raise explained(timeline.path, error) from error
-
-
-def _rank(order: NDArray[np.int64], packet: int | None) -> int:
-    return int(order[packet]) if packet is not None and 0 <= packet < len(order) else -1
 
 
 class DecordPictures:

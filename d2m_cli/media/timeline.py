@@ -188,7 +188,7 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
             if not len(layout.ticks):
                 raise VideoError(f"{path}: holds no picture that is shown")
             _check_length(path, announced, layout, packets.time_base)
-            codec = container.streams[number].codec_context.name
+            codec = container.streams[number].codec_context.codec.canonical_name
             return _timeline(path, name, codec, number, packets, layout, sounds, first, others)
     except (av.error.FFmpegError, IndexError, ValueError, OSError, OverflowError) as error:
         raise explained(path, error) from error

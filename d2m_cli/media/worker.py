@@ -156,6 +156,25 @@ def _check_decord(link: _Link, request: Message, blobs: list[bytes], handle: int
         link.send({"ready": True})
 
 
+def _film(link: _Link, request: Message, blobs: list[bytes], handle: int | None) -> None:
+    from d2m_cli.media.film import write_film
+
+    assert handle is not None, "sound comes by shared memory"
+    timeline = unpack(request["timeline"], blobs)
+    # The encoder holds pictures too.
+    _allow(2 * PICTURES * 4 * timeline.width * timeline.height)
+    shape = (request["channels"], request["count"])
+    samples = np.frombuffer(mmap.mmap(handle, 0), np.float32, shape[0] * shape[1]).reshape(shape)
+    try:
+        film = write_film(
+            timeline, samples, request["rate"], Path(request["part"]), link.beat, titles=request["titles"]
+        )
+    except OSError as error:
+        link.send({"system": [error.errno, error.strerror, error.filename]})
+    else:
+        link.send({"copied": film.copied, "note": film.note, "seconds": film.seconds})
+
+
 def _sound(link: _Link, request: Message, blobs: list[bytes], handle: int | None) -> None:
     from d2m_cli.media.sound import decode_sound
 
@@ -176,6 +195,7 @@ _OPERATIONS: dict[str, Callable[[_Link, Message, list[bytes], int | None], None]
     "timeline": _timeline,
     "check decord": _check_decord,
     "pictures": _pictures,
+    "film": _film,
     "sound": _sound,
     "sound length": _sound_length,
 }

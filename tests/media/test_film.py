@@ -13,6 +13,7 @@ import pytest
 
 from d2m_cli.errors import VideoError
 from d2m_cli.media import film
+from d2m_cli.media import mux as mux_room
 from d2m_cli.media.copied import copied_packets
 from d2m_cli.media.film import write_film
 from d2m_cli.media.mux import mux
@@ -57,6 +58,7 @@ def test_a_copy_that_fails_or_is_out_of_step_gives_way_to_an_encoded_picture(
 
         return moved()
 
+    monkeypatch.setattr(mux_room, "SEPARATE", False)
     monkeypatch.setattr(film, "copied_packets", late)
     video = make_video(tmp_path / "a.mp4", seconds=1)
     result = mux(video, clicks(44100, 1.0), 44100, tmp_path / "out.mp4")
@@ -71,6 +73,7 @@ def test_an_error_of_reading_is_never_one_of_writing(
     def refused(*arguments: Any) -> Iterator[Any]:
         raise av.error.OSError(errno.EIO, "Input/output error", "a.mp4")
 
+    monkeypatch.setattr(mux_room, "SEPARATE", False)
     monkeypatch.setattr(film, "copied_packets", refused)
     monkeypatch.setattr(film, "encoded_packets", refused)
     video = make_video(tmp_path / "a.mp4", seconds=0.4)
