@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.media.pattern import UPRIGHT, Orientation, read
+from tests.media.pattern import Orientation, read
 
 
 @dataclass(frozen=True)
