@@ -5,84 +5,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tests.media.made_video import MadeVideo, describe
-from tests.media.writing import Sound, Track, write
-
-Maker = Callable[[Path, str], MadeVideo]
-
-COUNT = 50
-SLOTS = tuple(range(COUNT))
-CLICK_EVERY = 10
-
-
-def clicks(track: Track) -> tuple[Fraction, ...]:
-    """Times of every tenth picture but the first, on the clock of the file."""
-    return tuple(track.stamps[CLICK_EVERY::CLICK_EVERY])
-
-
-def sounding(track: Track, codec: str, *, told: bool, start: Fraction | None = None) -> Sound:
-    """Sound that clicks with every tenth picture and begins and ends with the picture, or begins at `start`."""
-    start = track.stamps[0] if start is None else start
-    rate = 48000 if codec == "libopus" else 44100
-    return Sound(clicks(track), track.end, start, codec, rate, told)
-
-
-def _plain(suffix: str, track: Track, sound: str | None, told: bool, folder: Path, kind: str) -> MadeVideo:
-    heard = sounding(track, sound, told=told) if sound else None
-    path = write(folder / f"{kind}.{suffix}", track, *([heard] if heard else []))
-    return describe(path, kind, track, heard)
+from tests.media.made_times import KINDS_OF_TIMES, SLOTS, Maker, plain
+from tests.media.made_video import MadeVideo
+from tests.media.writing import Track
 
 
 def _plain_kinds() -> dict[str, Maker]:
     """Containers and codecs at 25 pictures a second, half of them with sound."""
-    # suffix, encoder, sound, whether the container tells the sound's delay, what differs
-    rows: list[tuple[str, str, str | None, bool, dict[str, object]]] = [
-        ("mp4", "libx264", "aac", True, {}),
-        ("mp4", "libx265", None, True, {}),
-        ("mp4", "mpeg4", "aac", True, {}),
-        ("mp4", "libsvtav1", None, True, {}),
-        ("mp4", "libvpx-vp9", None, True, {}),
-        ("mov", "libx264", "pcm_s16le", True, {}),
-        ("mov", "mjpeg", None, True, {}),
-        ("mov", "prores_ks", "pcm_s16le", True, {}),
-        ("mkv", "libx264", "aac", True, {}),
-        ("mkv", "libx265", "pcm_s16le", True, {}),
-        ("mkv", "mpeg2video", None, True, {}),
-        ("mkv", "ffv1", None, True, {}),
-        ("webm", "libvpx", None, True, {}),
-        ("webm", "libvpx-vp9", "libopus", True, {}),
-        ("webm", "libsvtav1", None, True, {}),
-        ("avi", "mpeg4", "pcm_s16le", False, {}),
-        ("avi", "mjpeg", None, False, {}),
-        ("avi", "libx264", None, False, {}),
-        ("ts", "libx264", "aac", False, {}),
-        ("ts", "libx265", None, False, {}),
-        ("ts", "mpeg2video", "mp2", False, {}),
-        ("m2ts", "libx264", "ac3", False, {}),
-        ("mpg", "mpeg2video", "mp2", False, {}),
-        ("mpg", "mpeg1video", None, False, {}),
-        ("flv", "libx264", "aac", False, {}),
-        ("flv", "flv", None, False, {}),
-        ("wmv", "wmv2", "wmav2", False, {}),
-        ("asf", "mpeg4", "mp2", False, {}),
-        ("3gp", "libx264", "aac", True, {}),
-        ("3gp", "h263", None, True, {"size": (176, 144)}),
-        ("gif", "gif", None, False, {}),
+    # suffix, encoder, sound, what differs
+    rows: list[tuple[str, str, str | None, dict[str, Any]]] = [
+        ("mp4", "libx264", "aac", {}),
+        ("mp4", "libx265", None, {}),
+        ("mp4", "mpeg4", "aac", {}),
+        ("mp4", "libsvtav1", None, {}),
+        ("mp4", "libvpx-vp9", None, {}),
+        ("mov", "libx264", "pcm_s16le", {}),
+        ("mov", "mjpeg", None, {}),
+        ("mov", "prores_ks", "pcm_s16le", {}),
+        ("mkv", "libx264", "aac", {}),
+        ("mkv", "libx265", "pcm_s16le", {}),
+        ("mkv", "mpeg2video", None, {}),
+        ("mkv", "ffv1", None, {}),
+        ("webm", "libvpx", None, {}),
+        ("webm", "libvpx-vp9", "libopus", {}),
+        ("webm", "libsvtav1", None, {}),
+        ("avi", "mpeg4", "pcm_s16le", {}),
+        ("avi", "mjpeg", None, {}),
+        ("avi", "libx264", None, {}),
+        ("ts", "libx264", "aac", {}),
+        ("ts", "libx265", None, {}),
+        ("ts", "mpeg2video", "mp2", {}),
+        ("m2ts", "libx264", "ac3", {}),
+        ("mpg", "mpeg2video", "mp2", {}),
+        ("mpg", "mpeg1video", None, {}),
+        ("flv", "libx264", "aac", {}),
+        ("flv", "flv", None, {}),
+        ("wmv", "wmv2", "wmav2", {}),
+        ("asf", "mpeg4", "mp2", {}),
+        ("3gp", "libx264", "aac", {}),
+        ("3gp", "h263", None, {"size": (176, 144)}),
+        ("gif", "gif", None, {}),
     ]
     return {
-        f"{suffix}-{codec.removeprefix('lib')}": partial(
-            _plain, suffix, Track(SLOTS, codec=codec, **different), sound, told
-        )
-        for suffix, codec, sound, told, different in rows
+        f"{suffix}-{codec.removeprefix('lib')}": partial(plain, suffix, Track(SLOTS, codec=codec, **different), sound)
+        for suffix, codec, sound, different in rows
     }
 
 
-KINDS: dict[str, Maker] = _plain_kinds()
+KINDS: dict[str, Maker] = {**_plain_kinds(), **KINDS_OF_TIMES}
 
 
 def make(kind: str, folder: Path) -> MadeVideo:
