@@ -32,7 +32,7 @@ _OPEN = {
     "libx265": {"x265-params": "log-level=none:pools=1:keyint=12:bframes=3:b-adapt=0:open-gop=1:scenecut=0"},
     "mpeg2video": {"bf": "2", "g": "12", "sc_threshold": "1000000000"},
 }
-_UNTOLD = frozenset({"ts", "m2ts", "mpg", "avi", "flv", "wmv", "asf"})
+_UNTOLD = frozenset({"ts", "m2ts", "mpg", "vob", "avi", "flv", "wmv", "asf"})
 
 Maker = Callable[[Path, str], MadeVideo]
 
@@ -71,7 +71,7 @@ def _rates() -> dict[str, Maker]:
         ("mkv", "libx265", "29.97", _NTSC, None),
         ("webm", "libvpx-vp9", "29.97", _NTSC, "libopus"),
         ("ts", "libx264", "29.97", _NTSC, "aac"),
-        ("mpg", "mpeg2video", "29.97", _NTSC, "mp2"),
+        ("vob", "mpeg2video", "29.97", _NTSC, "mp2"),
         ("flv", "libx264", "29.97", _NTSC, None),
         ("wmv", "wmv2", "29.97", _NTSC, None),
         ("mp4", "libx264", "60", Fraction(60), None),
@@ -118,6 +118,7 @@ def _reordered() -> dict[str, Maker]:
         ("ts", "mpeg2video", "mp2"),
         ("m2ts", "libx264", None),
         ("mpg", "mpeg2video", None),
+        ("vob", "mpeg2video", "mp2"),
         ("flv", "libx264", None),
         ("3gp", "libx264", None),
         ("avi", "mpeg4", None),
@@ -168,7 +169,7 @@ def _open() -> dict[str, Maker]:
         ("ts", "libx264"),
         ("mkv", "libx265"),
         ("ts", "libx265"),
-        ("mpg", "mpeg2video"),
+        ("vob", "mpeg2video"),
     ):
         name = f"{suffix}-open-gop-{codec.removeprefix('lib')}"
         kinds[name] = partial(plain, suffix, Track(SLOTS, codec=codec, options=_OPEN[codec]), None)
@@ -186,7 +187,7 @@ def _late() -> dict[str, Maker]:
         ("mkv", "libx264", "pcm_s16le"),
         ("webm", "libvpx-vp9", "libopus"),
         ("ts", "libx264", "aac"),
-        ("mpg", "mpeg2video", "mp2"),
+        ("vob", "mpeg2video", "mp2"),
         ("flv", "libx264", "aac"),
     ):
         options = _REORDERED.get(codec, {}) if suffix in ("mp4", "ts", "mkv") else {}
@@ -194,7 +195,7 @@ def _late() -> dict[str, Maker]:
         late = replace(track, start=half)
         kinds[f"{suffix}-late-picture"] = partial(plain, suffix, late, sound, sound_start=Fraction(0))
         kinds[f"{suffix}-late-sound"] = partial(plain, suffix, track, sound, sound_start=half)
-    for suffix, codec in (("mkv", "libx264"), ("webm", "libvpx"), ("ts", "libx264"), ("mpg", "mpeg2video")):
+    for suffix, codec in (("mkv", "libx264"), ("webm", "libvpx"), ("ts", "libx264"), ("vob", "mpeg2video")):
         track = Track(SLOTS, codec=codec, start=hour, options=_REORDERED.get(codec, {}))
         kinds[f"{suffix}-from-one-hour"] = partial(plain, suffix, track, None)
     return kinds
@@ -262,17 +263,20 @@ def _streams() -> dict[str, Maker]:
         "ts-joined": partial(_joined, "ts", "libx264", None, {}),
         "ts-joined-bframes": partial(_joined, "ts", "libx264", "aac", _REORDERED["libx264"]),
         "mpg-joined": partial(_joined, "mpg", "mpeg2video", None, {}),
+        "vob-joined-bframes": partial(_joined, "vob", "mpeg2video", "mp2", _REORDERED["mpeg2video"]),
         "ts-unstamped": partial(_unstamped, "ts", "libx264"),
         "ts-unstamped-mpeg2video": partial(_unstamped, "ts", "mpeg2video"),
-        "mpg-unstamped": partial(_unstamped, "mpg", "mpeg2video"),
+        "vob-unstamped": partial(_unstamped, "vob", "mpeg2video"),
     }
-    for suffix, codec, sound in (("ts", "libx264", "aac"), ("m2ts", "libx264", "ac3"), ("mpg", "mpeg2video", "mp2")):
+    for suffix, codec, sound in (("ts", "libx264", "aac"), ("m2ts", "libx264", "ac3"), ("vob", "mpeg2video", "mp2")):
         track = Track(SLOTS, codec=codec, options=_REORDERED[codec], start=WRAP - Fraction(4, 5))
         kinds[f"{suffix}-wrapped"] = partial(plain, suffix, track, sound)
         kinds[f"{suffix}-wrapped-silent"] = partial(plain, suffix, track, None)
     slow = Track(tuple(range(80)), Fraction(1), options={"g": "10"}, start=WRAP - 70)
     kinds["ts-wrapped-after-70-s"] = partial(plain, "ts", slow, None)
     kinds["m2ts-wrapped-after-70-s"] = partial(plain, "m2ts", slow, None)
+    quick = replace(slow, codec="mpeg2video", options={})
+    kinds["vob-wrapped-after-70-s"] = partial(plain, "vob", quick, None)
     return kinds
 
 

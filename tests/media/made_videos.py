@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.media.made_looks import KINDS_OF_LOOKS
 from tests.media.made_times import KINDS_OF_TIMES, SLOTS, Maker, plain
 from tests.media.made_video import MadeVideo
 from tests.media.writing import Track
@@ -40,8 +41,9 @@ def _plain_kinds() -> dict[str, Maker]:
         ("ts", "libx265", None, {}),
         ("ts", "mpeg2video", "mp2", {}),
         ("m2ts", "libx264", "ac3", {}),
-        ("mpg", "mpeg2video", "mp2", {}),
-        ("mpg", "mpeg1video", None, {}),
+        ("mpg", "mpeg2video", "mp2", {"options": {"g": "60"}}),
+        ("mpg", "mpeg1video", None, {"options": {"g": "60"}}),
+        ("vob", "mpeg2video", "mp2", {}),
         ("flv", "libx264", "aac", {}),
         ("flv", "flv", None, {}),
         ("wmv", "wmv2", "wmav2", {}),
@@ -56,7 +58,7 @@ def _plain_kinds() -> dict[str, Maker]:
     }
 
 
-KINDS: dict[str, Maker] = {**_plain_kinds(), **KINDS_OF_TIMES}
+KINDS: dict[str, Maker] = {**_plain_kinds(), **KINDS_OF_TIMES, **KINDS_OF_LOOKS}
 
 
 def make(kind: str, folder: Path) -> MadeVideo:

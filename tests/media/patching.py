@@ -95,16 +95,28 @@ def put_metadata_first(path: Path) -> None:
 
 
 def drop_stamps(path: Path, keep_every: int) -> None:
-    """Take the time stamps out of all picture packets (PES) of a .ts or .mpg but every n-th."""
+    """Take the time stamps out of all stamped picture packets (PES) of a .ts or .mpg but every n-th."""
     content = bytearray(path.read_bytes())
-    count = 0
+    for count, place in enumerate(_stamped(content)):
+        if count % keep_every:
+            content[place + 7] &= 0x3F
+            content[place + 9 : place + 9 + content[place + 8]] = b"\xff" * content[place + 8]
+    path.write_bytes(bytes(content))
+
+
+def picture_stamps(content: bytes) -> list[int]:
+    """Display times in 1/90000 s, as they stand in the picture packets of a .ts, .m2ts or .mpg."""
+    stamps = []
+    for place in _stamped(content):
+        high, middle, low = struct.unpack_from(">BHH", content, place + 9)
+        stamps.append((high >> 1 & 7) << 30 | middle >> 1 << 15 | low >> 1)
+    return stamps
+
+
+def _stamped(content: bytes | bytearray) -> Iterator[int]:
+    """Places of the picture packets that have a time stamp."""
     place = content.find(b"\0\0\1\xe0")
     while place >= 0:
-        flags, length = content[place + 7], content[place + 8]
-        if content[place + 6] >> 6 == 0b10 and flags & 0x80:
-            if count % keep_every:
-                content[place + 7] = flags & 0x3F
-                content[place + 9 : place + 9 + length] = b"\xff" * length
-            count += 1
+        if content[place + 6] >> 6 == 0b10 and content[place + 7] & 0x80:
+            yield place
         place = content.find(b"\0\0\1\xe0", place + 4)
-    path.write_bytes(bytes(content))

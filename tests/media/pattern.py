@@ -2,8 +2,8 @@
 
 The picture is a grid of 4 rows and 5 columns of black and white cells, 32 x 32 pixels at the usual 160 x 128. Six cells
 never change: the four corners, and the two beside the corner that is light. They tell the eight ways apart in which a
-picture can be turned and mirrored. The other 14 hold seven bits and their opposites. One light corner is yellow and the
-dark one across is blue, so that a wrong order of channels or a wrong colour matrix shows.
+picture can be turned and mirrored. The other 14 hold seven bits and their opposites. The light corner is green and the
+dark one across is magenta, neither of them at its full, so that a wrong colour matrix shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ SIZE = (160, 128)
 
 _MARKS = {(0, 0): 1, (0, 1): 1, (1, 0): 0, (0, 4): 0, (3, 0): 0, (3, 4): 0}
 _CELLS = [(row, column) for row in range(ROWS) for column in range(COLUMNS) if (row, column) not in _MARKS]
-_YELLOW, _BLUE = (255, 255, 0), (0, 0, 255)
+COLOURS = {"green": (64, 224, 64), "magenta": (192, 32, 192), "black": (0, 0, 0), "white": (255, 255, 255)}
+"""RGB of the cells that `levels` tells about."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def draw(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
     values = {**_MARKS, **dict(zip(_CELLS, bits + [1 - bit for bit in bits], strict=True))}
     for cell, value in values.items():
         grid[cell] = 255 * value
-    grid[0, 0], grid[3, 4] = _YELLOW, _BLUE
+    grid[0, 0], grid[3, 4] = COLOURS["green"], COLOURS["magenta"]
     width, height = size
     rows, columns = np.arange(height) * ROWS // height, np.arange(width) * COLUMNS // width
     return grid[rows[:, None], columns]
@@ -81,7 +82,7 @@ def read(picture: NDArray[np.uint8]) -> tuple[int, Orientation]:
         or not drawn here.
     """
     for orientation in ORIENTATIONS:
-        # Green tells light from dark, as yellow has all of it and blue none.
+        # The green channel tells light from dark in coloured cells too.
         green = _means(orientation.undo(picture))[..., 1]
         light = green > 127.5
         bits, opposites = ([int(light[cell]) for cell in cells] for cells in (_CELLS[:BITS], _CELLS[BITS:]))
@@ -95,10 +96,10 @@ def read(picture: NDArray[np.uint8]) -> tuple[int, Orientation]:
 
 
 def levels(picture: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    """Mean RGB of the yellow, blue, black and white cells of a picture that can be read."""
+    """Mean RGB of a cell of each of `COLOURS` in a picture that can be read."""
     _, orientation = read(picture)
     means = _means(orientation.undo(picture))
-    return {"yellow": means[0, 0], "blue": means[3, 4], "black": means[1, 0], "white": means[0, 1]}
+    return {"green": means[0, 0], "magenta": means[3, 4], "black": means[1, 0], "white": means[0, 1]}
 
 
 def _means(picture: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from tests.media.pattern import Orientation, read
@@ -30,11 +31,17 @@ class Seen:
     orientation: Orientation
 
 
-def see(path: Path, stream: int = 0) -> Seen:
-    """Decode all pictures of the given video stream."""
+def shown_stream(container: Any) -> Any:
+    """The video stream that players show: the one marked default, never a cover."""
+    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return next((stream for stream in films if stream.disposition & Disposition.default), films[0])
+
+
+def see(path: Path) -> Seen:
+    """Decode all pictures of the stream that players show."""
     numbers, times, orientations = [], [], set()
     with av.open(str(path)) as container:
-        for frame in container.decode(video=stream):
+        for frame in container.decode(shown_stream(container)):
             picture = displayed(frame)
             number, orientation = read(picture)
             numbers.append(number)

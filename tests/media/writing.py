@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.media.pattern import SIZE, draw
+from tests.media.program_stream import write_program_stream
 
 TICK = Fraction(1, 720_000)
 """Seconds of the clock that packets are moved on: picture periods of all usual rates are whole numbers of it."""
@@ -26,12 +27,22 @@ _FAST = {
     "libx265": {"preset": "ultrafast", "crf": "20", "x265-params": "log-level=none:pools=1:bframes=0"},
     "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "500k", "auto-alt-ref": "0"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "500k"},
-    "libsvtav1": {"preset": "8", "crf": "5", "svtav1-params": "lp=1"},
+    "libsvtav1": {"preset": "5", "crf": "5", "svtav1-params": "lp=1"},
     "prores_ks": {},
 }
 _PIX_FMTS = {"gif": "rgb8", "mjpeg": "yuvj420p", "prores_ks": "yuv422p10le"}
 
 Packets = list[Any]
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Numbers of ISO/IEC 23091-2 for matrix, primaries and transfer; 1 for limited range and 2 for full."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+    span: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class Track:
         Changes the list of packets in decoding order before it is written, times in `TICK`.
     setup
         Called with the stream before encoding begins, for what PyAV sets on streams and encoders.
+    colours
+        How colours are coded, and tagged; untagged BT.601 where None.
     """
 
     slots: tuple[int, ...]
@@ -66,6 +79,7 @@ class Track:
     numbers: tuple[int, ...] | None = None
     edit: Callable[[Packets], Packets] | None = None
     setup: Callable[[Any], None] | None = None
+    colours: Colours | None = None
 
     @property
     def stamps(self) -> list[Fraction]:
@@ -111,16 +125,27 @@ class Sound:
         return samples
 
 
-def write(path: Path, *tracks: Track | Sound, options: dict[str, str] | None = None, form: str | None = None) -> Path:
-    """Write a file with the given tracks, in their order."""
-    with av.open(str(path), "w", format=form, options=options or {}) as container:
+def write(path: Path, *tracks: Track | Sound, attachments: Sequence[tuple[str, str, bytes]] = ()) -> Path:
+    """Write a file with the given tracks, in their order, and attached files (name, type, content).
+
+    An .mpg of MPEG-2 and everything else is left to FFmpeg's muxers; a .vob is put together here.
+    """
+    by_hand = path.suffix == ".vob"
+    mpeg2 = any(track.codec == "mpeg2video" for track in tracks)
+    form = "null" if by_hand else "vob" if path.suffix == ".mpg" and mpeg2 else None
+    with av.open(os.devnull if by_hand else str(path), "w", format=form) as container:
+        for attachment in attachments:
+            container.add_attachment(*attachment)
         streams = [_add(container, track) for track in tracks]
         packets = [
             packet
             for stream, track in zip(streams, tracks, strict=True)
             for packet in (_sound(stream, track) if isinstance(track, Sound) else _pictures(stream, track))
         ]
-        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+        packets.sort(key=lambda packet: packet.dts * packet.time_base)
+        if by_hand:
+            return write_program_stream(path, packets)
+        for packet in packets:
             container.mux_one(packet)
     return path
 
@@ -135,9 +160,13 @@ def _add(container: Any, track: Track | Sound) -> Any:
     stream.pix_fmt = track.pix_fmt or _PIX_FMTS.get(track.codec, "yuv420p")
     stream.codec_context.time_base = 1 / track.rate
     stream.options = {**_FAST.get(track.codec, {}), **track.options}
-    if track.codec not in _FAST:
+    if track.codec not in _FAST and track.codec not in ("png", "huffyuv", "ffv1"):
         stream.codec_context.qscale = True
         stream.codec_context.global_quality = 2 * 118  # 2 of 31 in libavcodec's units: coarse codecs stay readable
+    if track.colours is not None:
+        context, colours = stream.codec_context, track.colours
+        context.colorspace, context.color_primaries = colours.matrix, colours.primaries
+        context.color_trc, context.color_range = colours.transfer, colours.span
     if track.setup is not None:
         track.setup(stream)
     return stream
@@ -148,7 +177,11 @@ def _pictures(stream: Any, track: Track) -> Packets:
     numbers = track.numbers or tuple(range(len(track.slots)))
     for slot, number in zip(track.slots, numbers, strict=True):
         frame = av.VideoFrame.from_ndarray(draw(number, track.size), format="rgb24")
-        frame = frame.reformat(format=stream.pix_fmt)
+        if track.colours is None:
+            frame = frame.reformat(format=stream.pix_fmt)
+        else:
+            matrix, span = track.colours.matrix, track.colours.span
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix, dst_color_range=span)
         frame.pts, frame.time_base = slot, 1 / track.rate
         packets += stream.encode(frame)
     packets += stream.encode(None)
