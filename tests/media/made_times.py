@@ -54,12 +54,12 @@ def plain(
     *,
     sound_start: Fraction | None = None,
     end_known: bool = True,
-    copied: bool | None = None,
+    copied_told: bool = True,
 ) -> MadeVideo:
     """A file that shows all pictures of its track."""
     heard = sounding(track, sound, suffix, sound_start) if sound else None
     path = write(folder / f"{kind}.{suffix}", track, *([heard] if heard else []))
-    return describe(path, kind, track, heard, end_known=end_known, copied=copied)
+    return describe(path, kind, track, heard, end_known=end_known, copied_told=copied_told)
 
 
 def _rates() -> dict[str, Maker]:
@@ -97,10 +97,12 @@ def _variable() -> dict[str, Maker]:
     for suffix, codec, end_known in rows:
         options = _REORDERED.get(codec, {})
         dropped = Track(_DROPPED, codec=codec, options=options)
-        jittered = Track(_JITTERED, Fraction(100), codec, options=options)
+        jittered = Track(_JITTERED, Fraction(100), codec, options=options, last=4)
         kinds[f"{suffix}-dropped"] = partial(plain, suffix, dropped, None, end_known=end_known)
         if suffix in ("mp4", "mkv", "webm", "gif"):
-            kinds[f"{suffix}-jittered"] = partial(plain, suffix, jittered, None, end_known=end_known)
+            # Matroska has one length for all pictures, which is none of theirs.
+            told = end_known and suffix in ("mp4", "gif")
+            kinds[f"{suffix}-jittered"] = partial(plain, suffix, jittered, None, end_known=told)
     return kinds
 
 
@@ -131,7 +133,7 @@ def _reordered() -> dict[str, Maker]:
             Track(SLOTS, codec=codec, options=_REORDERED[codec]),
             sound,
             # An .avi doesn't tell when reordered pictures are shown; whether to copy them is the program's choice.
-            copied=False if suffix == "avi" else None,
+            copied_told=suffix != "avi",
         )
         for suffix, codec, sound in rows
     }
@@ -219,7 +221,9 @@ def _edited(options: dict[str, str], parts: list[tuple[int, int]], folder: Path,
     set_edits(path, [(40 * (stop - first), 512 * first + delay) for first, stop in parts])
     numbers = tuple(number for first, stop in parts for number in range(first, stop))
     stamps = [Fraction(place, 25) for place in range(len(numbers))]
-    return describe(path, kind, track, numbers=numbers, stamps=stamps, end=Fraction(len(numbers), 25))
+    return describe(
+        path, kind, track, numbers=numbers, stamps=stamps, end=Fraction(len(numbers), 25), copied_told=False
+    )
 
 
 def _edit_lists() -> dict[str, Maker]:
@@ -247,7 +251,7 @@ def _joined(suffix: str, codec: str, sound: str | None, options: dict[str, str],
         content += write(folder / f"{kind}-{part}.{suffix}", one, *([heard] if heard else [])).read_bytes()
     path = folder / f"{kind}.{suffix}"
     path.write_bytes(content)
-    return describe(path, kind, Track(SLOTS, codec=codec))
+    return describe(path, kind, Track(SLOTS, codec=codec), copied_told=False)
 
 
 def _unstamped(suffix: str, codec: str, folder: Path, kind: str) -> MadeVideo:
@@ -255,7 +259,7 @@ def _unstamped(suffix: str, codec: str, folder: Path, kind: str) -> MadeVideo:
     track = Track(SLOTS, codec=codec)
     path = write(folder / f"{kind}.{suffix}", track)
     drop_stamps(path, keep_every=5)
-    return describe(path, kind, track)
+    return describe(path, kind, track, copied_told=False)
 
 
 def _streams() -> dict[str, Maker]:

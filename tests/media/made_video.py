@@ -76,7 +76,7 @@ def describe(
     end: Fraction | None = None,
     orientation: Orientation = UPRIGHT,
     end_known: bool = True,
-    copied: bool | None = None,
+    copied_told: bool = True,
 ) -> MadeVideo:
     """What a file of a picture track, and perhaps sound, shows.
 
@@ -88,8 +88,8 @@ def describe(
         How the displayed picture is turned.
     end_known
         Whether the file tells how long the last picture is shown.
-    copied
-        As in `MadeVideo`; told by the codec where None.
+    copied_told
+        Whether the codec alone tells whether an .mp4 can hold the picture as it is.
     """
     stamps = track.stamps if stamps is None else stamps
     numbers = numbers or track.numbers or tuple(range(len(stamps)))
@@ -106,7 +106,7 @@ def describe(
         size=(width, height),
         orientation=orientation,
         tolerance=tolerance,
-        seconds_tolerance=max(0.01, tolerance) if end_known else float(1 / track.rate) + tolerance,
+        seconds_tolerance=max(0.01, tolerance) if end_known else float(track.last / track.rate) + tolerance,
         clicks=() if sound is None else tuple(float(click - zero) for click in sound.clicks),
-        copied=track.codec in _COPIED if copied is None else copied,
+        copied=track.codec in _COPIED if copied_told else None,
     )

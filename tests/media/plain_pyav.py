@@ -78,6 +78,20 @@ def start(path: Path) -> float:
         return float(container.start_time) / 1e6
 
 
+def ends(path: Path) -> tuple[float, float]:
+    """Seconds from the start of the file to the end of the last shown picture, and to the end of the sound."""
+    with av.open(str(path)) as container:
+        zero = container.start_time / av.time_base
+        sound = container.streams.audio[0]
+        heard = float((sound.start_time + sound.duration) * sound.time_base)
+        shown = max(
+            float((packet.pts + packet.duration) * packet.time_base)
+            for packet in container.demux(shown_stream(container))
+            if packet.size and not packet.is_discard
+        )
+    return shown - zero, heard - zero
+
+
 def hear(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sound: time of every sample on the clock of the file, and its level, (n,) both."""
     times, loud = [], []

@@ -59,6 +59,8 @@ class Track:
         Encoder, its pixel format, (width, height) and options on top of the quick ones.
     start
         Seconds that all times are moved by.
+    last
+        Slots for which the last picture is shown.
     numbers
         Numbers that the pictures show; 0, 1, 2 ... where None.
     edit
@@ -76,6 +78,7 @@ class Track:
     size: tuple[int, int] = SIZE
     options: dict[str, str] = field(default_factory=dict)
     start: Fraction = Fraction(0)
+    last: int = 1
     numbers: tuple[int, ...] | None = None
     edit: Callable[[Packets], Packets] | None = None
     setup: Callable[[Any], None] | None = None
@@ -89,7 +92,7 @@ class Track:
     @property
     def end(self) -> Fraction:
         """End of the last picture in seconds, on the clock of the file."""
-        return self.stamps[-1] + 1 / self.rate
+        return self.stamps[-1] + self.last / self.rate
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def _pictures(stream: Any, track: Track) -> Packets:
         frame.pts, frame.time_base = slot, 1 / track.rate
         packets += stream.encode(frame)
     packets += stream.encode(None)
-    following = dict(zip(track.slots, [*track.slots[1:], track.slots[-1] + 1], strict=True))
+    following = dict(zip(track.slots, [*track.slots[1:], track.slots[-1] + track.last], strict=True))
     for packet in packets:
         slot = round(packet.pts * packet.time_base * track.rate)
         decoded = round(packet.dts * packet.time_base * track.rate)
