@@ -1,63 +1,28 @@
-"""Video in: what a file holds, and its frames in bounded chunks with their true time stamps.
+"""Video in: what a file holds, and its pictures in bounded chunks with their true times.
 
-Time zero is the start of the container, so that a picture track that begins after the sound keeps its distance to it.
-Two decoders do the work: decord where it is installed and takes the file, PyAV for the rest. Which one was used, and
-why the other was not, is part of what a reader tells.
+Files are read in another process (`d2m_cli.media.process`), so that none can take this one down. Which decoder was
+used, and why the other was not, is part of what a reader tells.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError, VideoError
+from d2m_cli.media.container import check_file
+from d2m_cli.media.messages import pack, shared_memory, unpack
+from d2m_cli.media.pictures import NOT_INSTALLED, in_chunks
+from d2m_cli.media.process import SEPARATE, BrokenError, media_process
+from d2m_cli.media.timeline import Timeline, read_timeline
 
 DECODERS = ("auto", "decord", "pyav")
-SHORT_BY = 0.1
-"""Share of the announced length that may be missing before a file counts as truncated."""
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a video file says about itself.
-
-    Attributes
-    ----------
-    path
-        The file.
-    width, height
-        Size of the displayed picture in pixels, rotation applied.
-    fps
-        Mean frame rate in 1/s.
-    duration
-        Length of the picture track in seconds.
-    frames
-        Number of frames; computed from `duration` and `fps` where the container does not count them.
-    rotation
-        Degrees (0, 90, 180, 270) by which the stored picture is turned clockwise for display.
-    codec
-        Name of the video codec, such as "h264".
-    has_audio
-        Whether there is sound.
-    """
-
-    path: Path
-    width: int
-    height: int
-    fps: float
-    duration: float
-    frames: int
-    rotation: int
-    codec: str
-    has_audio: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,9 +34,9 @@ class FrameChunk:
     frames
         (n, h, w, 3) uint8 RGB, as displayed, scaled to the reader's size.
     times
-        (n,) float64 seconds since the start of the container.
+        (n,) float64 seconds from time zero of the timeline.
     start
-        Number of the first frame in the video.
+        Number of the first of them among all frames that come out.
     """
 
     frames: NDArray[np.uint8]
@@ -86,23 +51,22 @@ class FrameChunk:
         return f"FrameChunk(start={self.start}, frames={self.frames.shape})"
 
 
-@dataclass(frozen=True)
-class _Header:
-    """`VideoInfo`, and what only the decoders need."""
-
-    info: VideoInfo
-    first_time: float
-
-
-def probe(path: Path) -> VideoInfo:
-    """Read what a video file holds; decodes its first frame.
+def probe(path: Path) -> Timeline:
+    """Read the timeline of a video: its packets, and its first picture.
 
     Raises
     ------
     VideoError
-        The file is missing, empty, not a video, or its first frame can't be decoded.
+        The file is missing, empty, not a video, or damaged beyond use.
     """
-    return _read_header(Path(path)).info
+    path = Path(path)
+    check_file(path)
+    if not SEPARATE:
+        return read_timeline(path)
+    with media_process() as process:
+        process.request(path, {"do": "timeline"})
+        message, blobs = process.answer(path)
+    return unpack({**message["timeline"], "path": path}, blobs)
 
 
 def fit_size(width: int, height: int, longest: int) -> tuple[int, int]:
@@ -128,16 +92,18 @@ class VideoReader:
     chunk
         Largest number of frames held at a time.
     decoder
-        "auto" (decord where it can, else PyAV), "decord" or "pyav".
+        "auto" (decord where it can be trusted, else PyAV), "decord" or "pyav".
+    timeline
+        From `probe`, where it is known already.
 
     Attributes
     ----------
     info
-        What the file says about itself.
+        The timeline.
     size
         (width, height) of the frames that come out.
     decoder
-        The decoder in use, with the reason where the first choice was passed over.
+        The decoder in use, with the reason where decord was passed over or given up on the way.
 
     Raises
     ------
@@ -147,190 +113,112 @@ class VideoReader:
         A decoder was asked for by name and is not installed.
     """
 
-    def __init__(self, path: Path, longest: int | None = None, chunk: int = 32, decoder: str = "auto") -> None:
+    def __init__(
+        self,
+        path: Path,
+        longest: int | None = None,
+        chunk: int = 32,
+        decoder: str = "auto",
+        timeline: Timeline | None = None,
+    ) -> None:
         if chunk < 1:
             raise ValueError(f"a chunk holds at least 1 frame, not {chunk}")
         if decoder not in DECODERS:
             raise UsageError(f"there is no decoder {decoder!r}; choose one of {', '.join(DECODERS)}")
         self.path = Path(path)
-        self._header = _read_header(self.path)
-        self.info = self._header.info
+        self.info = timeline or probe(self.path)
         longest = longest or max(self.info.width, self.info.height)
         self.size = fit_size(self.info.width, self.info.height, longest)
         self._chunk = chunk
-        self._decord: Any = None
-        self.decoder = self._choose(decoder)
+        self._asked = decoder
+        self._decord = False
+        self.decoder = self._choose()
 
-    def _choose(self, decoder: str) -> str:
-        """Open decord if it is wanted and takes the file; returns the name to report."""
-        if decoder == "pyav":
+    def _choose(self) -> str:
+        """Try decord if it is wanted; returns the name to report."""
+        if self._asked == "pyav":
             return "pyav"
-        if importlib.util.find_spec("decord") is None:
-            if decoder == "decord":
+        doubt = self.info.plain or self._doubt_of_decord()
+        self._decord = doubt is None
+        return "decord" if doubt is None else self._without_decord(doubt)
+
+    def _without_decord(self, doubt: str) -> str:
+        self._decord = False
+        if self._asked == "decord":
+            if doubt == NOT_INSTALLED:
                 raise UsageError("decord is not installed here; install it or use --decoder pyav")
-            return "pyav (decord is not installed)"
+            raise VideoError(f"{self.path}: decord can't be trusted with it ({doubt}); use --decoder pyav or auto")
+        return f"pyav ({doubt})"
+
+    def _doubt_of_decord(self) -> str | None:
+        if not SEPARATE:
+            return "decord is used in a process of its own alone"
+        timeline, blobs = pack(self.info)
         try:
-            self._decord = _open_decord(self.path, self.size)
-        except Exception as error:  # decord raises DECORDError, RuntimeError and others for what it can't read
-            if decoder == "decord":
-                raise VideoError(f"{self.path}: decord can't read it ({_first_line(error)}); try PyAV") from error
-            return f"pyav (decord refused {self.info.codec} in {self.path.suffix or 'this container'})"
-        return "decord"
+            with media_process() as process:
+                process.request(self.path, {"do": "check decord", "timeline": timeline, "size": self.size}, blobs)
+                return process.answer(self.path)[0].get("doubt")
+        except BrokenError:
+            return "decord crashed"
 
     def __iter__(self) -> Iterator[FrameChunk]:
-        """Yield all frames in order; can be repeated."""
-        last, count = -np.inf, 0
-        for chunk in self._decord_chunks() if self._decord is not None else self._pyav_chunks():
-            rising = _rising(chunk.times, last)
-            if not rising.any():
-                continue
-            kept = FrameChunk(chunk.frames[rising], chunk.times[rising], count)
-            count, last = count + len(kept.times), float(kept.times[-1])
-            yield kept
-        if not count:
-            raise VideoError(f"{self.path}: no frame could be decoded; is it a complete video?")
-        self._check_length(last)
+        """Yield all frames in order; can be repeated.
 
-    def _decord_chunks(self) -> Iterator[FrameChunk]:
-        total = len(self._decord)
-        # decord counts from the first frame; the container may start earlier, with sound.
-        stamps = self._decord.get_frame_timestamp(np.arange(total))[:, 0].astype(np.float64) + self._header.first_time
-        for start in range(0, total, self._chunk):
-            stop = min(start + self._chunk, total)
+        Raises
+        ------
+        VideoError
+            A part of the film is missing or can't be decoded.
+        """
+        count, after = 0, -1
+        while True:
             try:
-                frames = self._decord.get_batch(range(start, stop)).asnumpy()
-            except Exception as error:
-                raise _damaged(self.path, float(stamps[start]), error) from error
-            yield FrameChunk(frames, stamps[start:stop], start)
+                for ranks, frames in self._pictures(after):
+                    after = int(ranks[-1])
+                    yield FrameChunk(frames, self.info.times[ranks], count)
+                    count += len(ranks)
+                return
+            except _GiveUpDecordError as error:
+                self.decoder = self._without_decord(str(error))
 
-    def _pyav_chunks(self) -> Iterator[FrameChunk]:
-        import av
-
-        pictures: list[NDArray[np.uint8]] = []
-        times: list[float] = []
-        start = 0
+    def _pictures(self, after: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        if not SEPARATE:
+            for numbers, frames in in_chunks(self.info, self.size, self._chunk, after, None, lambda count: None):
+                yield numbers, np.stack(list(frames))
+            return
+        width, height = self.size
+        timeline, blobs = pack(self.info)
+        length = 2 * self._chunk * width * height * 3
+        request = {
+            "do": "pictures",
+            "timeline": timeline,
+            "size": self.size,
+            "chunk": self._chunk,
+            "after": after,
+            "decord": self._decord,
+        }
+        handle = shared_memory(length)
         try:
-            with av.open(os.path.abspath(self.path)) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                zero = _container_start(container)
-                for frame in container.decode(stream):
-                    if frame.pts is None:
-                        continue
-                    pictures.append(self._picture(frame))
-                    times.append(frame.time - zero)
-                    if len(pictures) == self._chunk:
-                        yield FrameChunk(np.stack(pictures), np.array(times), start)
-                        start += len(pictures)
-                        pictures, times = [], []
-        except (av.error.FFmpegError, IndexError, ValueError) as error:
-            raise _damaged(self.path, times[-1] if times else 0.0, error) from error
-        if pictures:
-            yield FrameChunk(np.stack(pictures), np.array(times), start)
-
-    def _picture(self, frame: Any) -> NDArray[np.uint8]:
-        """Scale and turn one PyAV frame; (h, w, 3) uint8."""
-        turns = self.info.rotation // 90
-        width, height = self.size if turns % 2 == 0 else self.size[::-1]
-        stored: NDArray[np.uint8] = frame.to_ndarray(
-            format="rgb24", width=width, height=height, interpolation="BICUBIC"
-        )
-        return np.ascontiguousarray(np.rot90(stored, -turns)) if turns else stored
-
-    def _check_length(self, last: float) -> None:
-        """Raise if the frames end well before the announced end: some containers are cut without an error."""
-        end = last + 1 / self.info.fps if self.info.fps > 0 else last
-        if self.info.duration - (end - self._header.first_time) > max(1.0, SHORT_BY * self.info.duration):
-            raise VideoError(
-                f"{self.path}: frames end at {end:.1f} s of the announced {self.info.duration:.1f} s; "
-                "the file is truncated, copy or download it again"
-            )
+            with mmap.mmap(handle, length) as memory, media_process() as process:
+                process.request(self.path, request, blobs, handle)
+                while True:
+                    answer, arrays = process.answer(self.path)
+                    if "end" in answer:
+                        return
+                    if "doubt" in answer:
+                        raise _GiveUpDecordError(answer["doubt"])
+                    ranks = np.frombuffer(arrays[0], np.int64)
+                    shape = (len(ranks), height, width, 3)
+                    offset = answer["half"] * (length // 2)
+                    frames = np.frombuffer(memory, np.uint8, int(np.prod(shape)), offset).reshape(shape).copy()
+                    process.taken()
+                    yield ranks, frames
+        except BrokenError:
+            if self._decord:
+                raise _GiveUpDecordError("decord crashed") from None
+            raise
+        finally:
+            os.close(handle)
 
 
-def _read_header(path: Path) -> _Header:
-    import av
-
-    if not path.is_file():
-        raise VideoError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty; copy or download it again")
-    try:
-        # An absolute path can't be mistaken for a protocol ("a:b.mp4") or an option.
-        with av.open(os.path.abspath(path)) as container:
-            if not container.streams.video:
-                raise VideoError(f"{path}: holds no picture, only sound or other data; give a video")
-            stream = container.streams.video[0]
-            first = next(iter(container.decode(stream)), None)
-            if first is None:
-                raise VideoError(f"{path}: holds no frame that can be decoded; is it a complete video?")
-            zero = _container_start(container)
-            return _Header(_describe(path, container, stream, first), (first.time or 0.0) - zero)
-    except PermissionError as error:
-        raise VideoError(f"{path}: may not be read; check its permissions") from error
-    except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
-        raise VideoError(
-            f"{path}: is not a video that can be decoded, or is truncated ({_first_line(error)}); "
-            "copy it again or convert it"
-        ) from error
-
-
-def _describe(path: Path, container: Any, stream: Any, first: Any) -> VideoInfo:
-    rotation = -round(float(first.rotation) / 90) * 90 % 360
-    width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-    fps = float(rate) if rate else 0.0
-    duration = _picture_seconds(container, stream)
-    frames = stream.frames or max(1, round(duration * fps))
-    if not duration and fps:
-        duration = frames / fps
-    has_audio = bool(container.streams.audio)
-    return VideoInfo(path, width, height, fps, duration, frames, rotation, stream.codec_context.name, has_audio)
-
-
-def _picture_seconds(container: Any, stream: Any) -> float:
-    """Length of the picture track: from the track, from Matroska's tag, or from the whole container."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    parts = str(stream.metadata.get("DURATION", "")).split(":")
-    if len(parts) == 3:
-        try:
-            hours, minutes, seconds = (float(part) for part in parts)
-            return 3600 * hours + 60 * minutes + seconds
-        except ValueError:
-            pass
-    return float(container.duration or 0) / 1e6
-
-
-def _container_start(container: Any) -> float:
-    return float(container.start_time or 0) / 1e6
-
-
-def _open_decord(path: Path, size: tuple[int, int]) -> Any:
-    decord = importlib.import_module("decord")
-    decord.logging.set_level(decord.logging.QUIET)
-    reader = decord.VideoReader(os.path.abspath(path), ctx=decord.cpu(0), width=size[0], height=size[1])
-    if len(reader) == 0:
-        raise ValueError("no frames")
-    first = reader[0].shape
-    if first != (size[1], size[0], 3):
-        raise ValueError(f"frames come out as {first}")
-    return reader
-
-
-def _rising(times: NDArray[np.float64], last: float) -> NDArray[np.bool_]:
-    """Mark frames whose time lies after all earlier ones; a damaged index repeats stamps."""
-    before = np.maximum.accumulate(np.concatenate([[last], times[:-1]]))
-    marks: NDArray[np.bool_] = times > before
-    return marks
-
-
-def _damaged(path: Path, time: float, error: Exception) -> VideoError:
-    return VideoError(
-        f"{path}: can't be decoded beyond about {time:.1f} s ({_first_line(error)}); "
-        "the file is truncated or damaged, copy it again or cut it there"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
+class _GiveUpDecordError(VideoError):
+    """PyAV is to go on from where decord stopped."""

@@ -1,0 +1,214 @@
+"""Processes that read media files for this one: a crash, a hang or a hunger for memory in them costs one file.
+
+A process is started for the first file, kept for the next ones, and replaced where it had to be given up. Where the
+system can't hand memory from one process to another (Windows), files are read in this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from d2m_cli import errors
+from d2m_cli.errors import D2MError, UsageError, VideoError
+from d2m_cli.media.messages import Message, receive, send
+
+PATIENCE = 30.0
+"""Seconds without a new picture, or another sign of life, before a file is given up."""
+KEPT = 2
+"""Idle processes that are kept."""
+
+SEPARATE = hasattr(socket, "send_fds")
+"""Whether files are read in processes of their own."""
+
+_START = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from d2m_cli.media.worker import serve; serve(int(sys.argv[2]), int(sys.argv[3]))"
+)
+
+
+class BrokenError(VideoError):
+    """The process that read a file crashed, hung or ran out of memory."""
+
+
+class MediaProcess:
+    """One process, and what it is asked.
+
+    Use `media_process`, which keeps some.
+    """
+
+    def __init__(self) -> None:
+        mine, theirs = socket.socketpair()
+        life, self._life = os.pipe()
+        self.owner = os.getpid()
+        self._link = mine
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        # One picture is decoded at a time by threads of the decoder's own; numpy's would only stand beside them.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        arguments = [json.dumps(sys.path), str(theirs.fileno()), str(life)]
+        try:
+            self._process = subprocess.Popen(
+                # -P: the folder one happens to stand in is no place to import from.
+                [sys.executable, "-P", "-c", _START, *arguments],
+                pass_fds=(theirs.fileno(), life),
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                env=environment,
+                # An interrupt from the keyboard is this process's to handle.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._link.close()
+            os.close(self._life)
+            self._words.close()
+            raise UsageError(f"no process that reads media files can be started: {error.strerror or error}") from error
+        finally:
+            theirs.close()
+            os.close(life)
+        self._wait_for_start()
+
+    def _wait_for_start(self) -> None:
+        self._link.settimeout(PATIENCE)
+        try:
+            receive(self._link)
+        except (EOFError, OSError) as error:
+            # Every file would meet the same: an installation that is not whole, or no memory left.
+            why = self._ending()
+            self.close()
+            raise UsageError(f"the process that reads media files can't start: {why}") from error
+
+    def request(self, path: Path, message: Message, blobs: Sequence[bytes] = (), handle: int | None = None) -> None:
+        """Ask for something; the answers come by `answer`."""
+        try:
+            send(self._link, {**message, "path": os.path.abspath(path)}, blobs, handle)
+        except OSError as error:
+            raise self._broken(path) from error
+
+    def answer(self, path: Path) -> tuple[Message, list[bytes]]:
+        """The next answer that is more than a sign of life.
+
+        Raises
+        ------
+        D2MError
+            What was wrong with the file, as the process found it.
+        BrokenError
+            The process crashed, or showed no sign of life for `PATIENCE` seconds.
+        """
+        self._link.settimeout(PATIENCE)
+        while True:
+            try:
+                message, blobs, _ = receive(self._link)
+            except TimeoutError as error:
+                self.close()
+                raise BrokenError(
+                    f"{path}: no new picture came for {PATIENCE:.0f} s; it is damaged, copy it again or convert it"
+                ) from error
+            except (EOFError, OSError) as error:
+                raise self._broken(path) from error
+            if "beat" in message:
+                continue
+            if "error" in message:
+                kind = getattr(errors, message["error"], VideoError)
+                # The process knows files by their whole path; a user as they were named.
+                raise kind(str(message["text"]).replace(f"{os.path.abspath(path)}: ", f"{path}: ", 1))
+            if "unforeseen" in message:
+                unforeseen = RuntimeError(str(message["unforeseen"]).strip().splitlines()[-1])
+                unforeseen.add_note(str(message["unforeseen"]))
+                raise unforeseen
+            return message, blobs
+
+    def taken(self) -> None:
+        """Say that the last pictures were taken out of the shared memory."""
+        send(self._link, {"do": "taken"})
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked again."""
+        return self._link.fileno() >= 0 and self._process.poll() is None
+
+    def _broken(self, path: Path) -> BrokenError:
+        why = self._ending()
+        self.close()
+        return BrokenError(f"{path}: its decoder crashed ({why}); it is damaged, copy it again or convert it")
+
+    def _ending(self) -> str:
+        """How the process ended and what it said last, in words."""
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "it does not answer"
+        self._words.seek(0)
+        lines = self._words.read()[-4000:].decode(errors="replace").strip().splitlines()
+        why = f"stopped by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return why + (f": {lines[-1][:200]}" if lines else "")
+
+    def close(self) -> None:
+        """End the process."""
+        if self._link.fileno() < 0:
+            return
+        self._link.close()
+        os.close(self._life)
+        self._process.kill()
+        self._process.wait()
+        self._words.close()
+
+
+_idle: list[MediaProcess] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def media_process() -> Iterator[MediaProcess]:
+    """A process for one file, or for one part of the work on it; kept for the next where it is still well.
+
+    Raises
+    ------
+    UsageError
+        No process can be started.
+    """
+    process = None
+    with _lock:
+        while _idle and process is None:
+            last = _idle.pop()
+            # After a fork the pipes belong to the other process.
+            if last.owner == os.getpid() and last.alive:
+                process = last
+    process = process or MediaProcess()
+    well = False
+    try:
+        yield process
+        well = True
+    except BrokenError:
+        raise
+    except D2MError:
+        well = True
+        raise
+    finally:
+        with _lock:
+            keep = well and process.alive and len(_idle) < KEPT
+            if keep:
+                _idle.append(process)
+        if not keep:
+            process.close()
+
+
+@atexit.register
+def close_all() -> None:
+    """End all idle processes."""
+    with _lock:
+        while _idle:
+            process = _idle.pop()
+            if process.owner == os.getpid():
+                process.close()

@@ -1,0 +1,407 @@
+"""When the pictures of a video are shown: read once from its packets, and the same for everyone who needs it.
+
+Time zero is where a player's clock starts: the first shown picture or the first sound, whichever comes first. A picture
+track that begins after the sound keeps its distance to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.errors import VideoError
+from d2m_cli.media.container import check_file, explained, open_media
+from d2m_cli.media.orientation import Orientation, orientation_of
+from d2m_cli.media.packets import DROPPED, UNKNOWN, Layout, Packets, lay_out
+
+LONGEST = 24 * 3600.0
+"""Seconds a video may last."""
+LONGEST_GAP = 600.0
+"""Seconds a picture may stand; more is a damaged time stamp."""
+SHORT_BY = 0.1
+"""Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
+PACKETS_A_REPORT = 2000
+
+_ANNOUNCING = ("mov", "matroska", "avi")
+_COUNTED = ("avi",)
+_CLOCK_RESTARTS = ("mpegts", "mpeg")
+_FOR_DECORD = {"mov", "matroska"}
+
+Tell = Callable[[int], None]
+"""Told how many packets or pictures have come so far."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How the values of a picture are to be read, as FFmpeg names and numbers it (ITU-T H.273).
+
+    Attributes
+    ----------
+    pixel_format
+        Such as "yuv420p" or "yuv420p10le".
+    full_range, matrix, transfer, primaries
+        Numbers of FFmpeg's AVColorRange (2 is full), AVColorSpace, AVColorTransferCharacteristic and AVColorPrimaries.
+    """
+
+    pixel_format: str
+    full_range: int
+    matrix: int
+    transfer: int
+    primaries: int
+
+
+@dataclass(frozen=True, repr=False)
+class Timeline:
+    """What one video file holds, and when each of its pictures is shown.
+
+    Attributes
+    ----------
+    path
+        The file.
+    container
+        FFmpeg's name of its format, the first where there are several: "mov", "matroska", "mpegts".
+    stream
+        Number of the picture track among all tracks.
+    codec
+        Name of its codec, such as "h264".
+    width, height
+        Size of the displayed picture in pixels, turned as players do.
+    orientation
+        How the stored picture is turned and mirrored.
+    colour
+        How its values are to be read.
+    fps
+        Mean frame rate in 1/s.
+    times
+        (n,) float64: when each shown picture begins, in seconds from time zero, rising.
+    duration
+        Where the last picture ends, in seconds from time zero.
+    zero
+        The container's time, in ticks of `time_base`, that is time zero.
+    time_base
+        Seconds a tick.
+    order
+        (packets,) int64: number of the picture that each packet of the track holds, in the order of decoding; below 0
+        where it is not shown (`d2m_cli.media.packets`).
+    in_sequence
+        Packets don't tell which picture they hold: pictures come in order out of the decoder.
+    audio_start
+        Seconds at which the sound begins, or None without sound.
+    plain
+        None where every decoder must show the same, else what stands in the way, in words.
+    notes
+        What was mended or passed over, in words.
+    """
+
+    path: Path
+    container: str
+    stream: int
+    codec: str
+    width: int
+    height: int
+    orientation: Orientation
+    colour: Colour
+    fps: float
+    times: NDArray[np.float64]
+    duration: float
+    zero: int
+    time_base: Fraction
+    order: NDArray[np.int64]
+    in_sequence: bool
+    audio_start: float | None
+    plain: str | None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        times = self.times
+        if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
+            raise ValueError("times must be a rising, finite vector")
+        if not times[-1] < self.duration <= LONGEST:
+            raise ValueError(f"a video ends after its last picture and within a day, not at {self.duration} s")
+
+    def __repr__(self) -> str:
+        return (
+            f"Timeline({self.container}/{self.codec}, {self.width}x{self.height}, {self.frames} pictures in "
+            f"{self.duration:.3f} s)"
+        )
+
+    @property
+    def frames(self) -> int:
+        """Number of pictures."""
+        return len(self.times)
+
+    @property
+    def rotation(self) -> int:
+        """Degrees by which the stored picture is turned clockwise."""
+        return self.orientation.rotation
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is sound."""
+        return self.audio_start is not None
+
+
+def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
+    """Read the timeline of a video: all packets of its picture track, and its first picture.
+
+    FFmpeg runs in this process; `d2m_cli.media.video.probe` has it run in another.
+
+    Parameters
+    ----------
+    path
+        The video.
+    tell
+        Told now and then how many packets have come.
+
+    Raises
+    ------
+    VideoError
+        Not a video, damaged, or with time stamps that no video has.
+    """
+    import av
+
+    path = Path(path)
+    check_file(path)
+    told = tell or _silent
+    try:
+        with open_media(path) as container:
+            size = path.stat().st_size
+            streams = _picture_streams(path, container)
+            for stream in streams:
+                _check_count(path, int(stream.frames or 0), size)
+            stream, packets = _read_packets(path, container, streams, size, told)
+            sounds = [_start(one) for one in container.streams.audio]
+            name = container.format.name.split(",")[0]
+            layout = lay_out(packets)
+            announced = _announced(name, container, stream)
+            if not len(layout.ticks):
+                raise VideoError(f"{path}: holds no picture that is shown")
+            others = len(container.streams.video) - 1
+            number = int(stream.index)
+        _check_length(path, announced, layout, packets.time_base)
+        with open_media(path) as container:
+            index, first = _first_picture(path, container, number, told)
+            codec = container.streams[number].codec_context.name
+            return _timeline(path, name, codec, number, packets, layout, sounds, index, first, others)
+    except (av.error.FFmpegError, IndexError, ValueError, OSError, OverflowError) as error:
+        raise explained(path, error) from error
+    except MemoryError as error:
+        raise VideoError(f"{path}: its index asks for more memory than any video needs; it is damaged") from error
+
+
+def _picture_streams(path: Path, container: Any) -> list[Any]:
+    """Picture tracks in the order in which they are wanted: those marked as default first, cover pictures never."""
+    from av.stream import Disposition
+
+    if not container.streams.video:
+        raise VideoError(f"{path}: holds no picture, only sound or other data; give a video")
+    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    films = [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
+    if not films:
+        raise VideoError(f"{path}: holds a cover picture and no film; give a video")
+    return sorted(films, key=lambda one: not one.disposition & Disposition.default)
+
+
+def _check_count(path: Path, count: int, size: int) -> None:
+    if count > size:
+        raise VideoError(
+            f"{path}: its index lists {count} pictures, and the whole file has {size} bytes; it is damaged, copy it "
+            "again"
+        )
+
+
+def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tell: Tell) -> tuple[Any, Packets]:
+    """The picture track to take, and its packets. A lone picture gives way to a track that has more."""
+    rows: dict[int, list[tuple[int, int, int, bool]]] = {stream.index: [] for stream in streams}
+    total = count = 0
+    for packet in container.demux(streams):
+        if packet.size == 0:
+            continue
+        pts, dts = packet.pts, packet.dts
+        rows[packet.stream_index].append((
+            UNKNOWN if pts is None else pts, UNKNOWN if dts is None else dts, packet.duration or 0, packet.is_discard
+        ))  # fmt: skip
+        total, count = total + packet.size, count + 1
+        if count % PACKETS_A_REPORT == 0:
+            tell(count)
+            _check_count(path, count, size)
+            if total > 8 * size + (1 << 20):
+                raise VideoError(f"{path}: its index shows the same bytes over and over; it is damaged, copy it again")
+    full = [stream for stream in streams if len(rows[stream.index]) > 1] or [s for s in streams if rows[s.index]]
+    if not full:
+        raise VideoError(f"{path}: holds no picture; is it a complete video?")
+    stream = full[0]
+    table = np.array(rows[stream.index], np.int64).reshape(-1, 4)
+    name = container.format.name.split(",")[0]
+    known = name == "mov" and stream.duration and stream.start_time is not None
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    return stream, Packets(
+        pts=table[:, 0],
+        dts=table[:, 1],
+        durations=table[:, 2],
+        discard=table[:, 3].astype(bool),
+        time_base=stream.time_base,
+        rate=Fraction(rate) if rate and 0 < rate <= 1000 else None,
+        end=stream.start_time + stream.duration if known else UNKNOWN,
+        clock_restarts=name in _CLOCK_RESTARTS,
+        counted=name in _COUNTED,
+    )
+
+
+def _announced(name: str, container: Any, stream: Any) -> Fraction | None:
+    """Seconds at which the picture track should end as its header has it; None where headers are not relied on."""
+    if name not in _ANNOUNCING:
+        return None
+    if stream.duration:
+        return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    parts = str(stream.metadata.get("DURATION", "")).split(":")
+    if len(parts) == 3:
+        try:
+            hours, minutes, seconds = (Fraction(part) for part in parts)
+            return 3600 * hours + 60 * minutes + seconds
+        except ValueError:
+            pass
+    # That of the whole file may be that of the sound.
+    return None if container.streams.audio or not container.duration else Fraction(container.duration, 1_000_000)
+
+
+def _check_length(path: Path, announced: Fraction | None, layout: Layout, base: Fraction) -> None:
+    if announced is None or not len(layout.ticks):
+        return
+    missing = float(announced - layout.end * base)
+    if missing > max(1.0, SHORT_BY * float(announced)):
+        raise VideoError(
+            f"{path}: pictures end at {float(layout.end * base):.1f} s of the announced {float(announced):.1f} s; the "
+            "file is truncated, copy or download it again"
+        )
+
+
+def _start(stream: Any) -> Fraction | None:
+    return None if stream.start_time is None else Fraction(stream.start_time * stream.time_base)
+
+
+def _first_picture(path: Path, container: Any, stream: int, tell: Tell) -> tuple[int, Any]:
+    """The first picture that comes out of the decoder, and the number of its packet."""
+    import av
+
+    count = 0
+    track = container.streams[stream]
+    for packet in container.demux(track):
+        if packet.size:
+            packet.pts, packet.dts = count, count
+            count += 1
+            if count % 50 == 0:
+                tell(count)
+        try:
+            for frame in track.codec_context.decode(packet if packet.size else None):
+                return (frame.pts if frame.pts is not None else 0), frame
+        except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+            continue
+    raise VideoError(f"{path}: holds no frame that can be decoded; is it a complete video?")
+
+
+def _timeline(
+    path: Path,
+    container: str,
+    codec: str,
+    stream: int,
+    packets: Packets,
+    layout: Layout,
+    sounds: list[Fraction | None],
+    first: int,
+    picture: Any,
+    others: int,
+) -> Timeline:
+    order, ticks = layout.order.copy(), layout.ticks
+    base = packets.time_base
+    # What is decoded after the first picture and shown before it was built on pictures that are not there any more.
+    lost = int(order[first]) if not layout.in_sequence and first < len(order) else 0
+    if lost > 0:
+        order = np.where((order >= 0) & (order < lost), DROPPED, np.where(order >= lost, order - lost, order))
+        ticks = ticks[lost:]
+    begins = ticks[0] * base
+    heard = [sound for sound in sounds if sound is not None and abs(sound - begins) < LONGEST_GAP]
+    audio = min(heard) if heard else None
+    # Sound that a film hides at its beginning has times below 0, and a film's own clock starts at 0.
+    if audio is not None and audio < 0 <= begins:
+        audio = Fraction(0)
+    zero = round(min(begins, begins if audio is None else audio) / base)
+    times = (ticks - zero).astype(np.float64) * float(base)
+    duration = float((layout.end - zero) * base)
+    _check_times(path, times, duration)
+    orientation = orientation_of(picture)
+    width, height = orientation.size(picture.width, picture.height)
+    colour = Colour(
+        picture.format.name,
+        int(picture.color_range),
+        int(picture.colorspace),
+        int(picture.color_trc),
+        int(picture.color_primaries),
+    )
+    return Timeline(
+        path=path,
+        container=container,
+        stream=stream,
+        codec=codec,
+        width=width,
+        height=height,
+        orientation=orientation,
+        colour=colour,
+        fps=_mean_rate(packets.rate, len(times), duration - float(times[0])),
+        times=times,
+        duration=duration,
+        zero=zero,
+        time_base=base,
+        order=order,
+        in_sequence=layout.in_sequence,
+        audio_start=None if not sounds else float((audio if audio is not None else begins) - zero * base),
+        plain=_not_plain(container, layout, order, orientation, colour, others),
+        notes=layout.notes,
+    )
+
+
+def _check_times(path: Path, times: NDArray[np.float64], duration: float) -> None:
+    gaps = np.diff(np.append(times, duration))
+    if gaps.max() > LONGEST_GAP:
+        at = int(gaps.argmax())
+        raise VideoError(
+            f"{path}: picture {at + 1} of {len(times)} would stand for {gaps[at]:.0f} s; its time stamps are damaged, "
+            "copy it again or cut it there"
+        )
+    if duration > LONGEST:
+        raise VideoError(f"{path}: lasts {duration / 3600:.1f} h; cut it into parts of at most {LONGEST / 3600:.0f} h")
+
+
+def _mean_rate(rate: Fraction | None, count: int, seconds: float) -> float:
+    """The container's rate, or what the pictures show where that is less."""
+    counted = count / seconds if seconds > 0 else 25.0
+    return min(float(rate), counted) if rate and abs(float(rate) / counted - 1) > 0.02 else float(rate or counted)
+
+
+def _not_plain(
+    container: str, layout: Layout, order: NDArray[np.int64], orientation: Orientation, colour: Colour, others: int
+) -> str | None:
+    """Why only FFmpeg as we drive it can be trusted with a file; None where any decoder must show the same."""
+    if container not in _FOR_DECORD:
+        return f"times of {container} files are not read right by decord"
+    if layout.in_sequence or layout.notes:
+        return "time stamps are missing"
+    if (order < 0).any():
+        return "some pictures are hidden"
+    if not orientation.plain:
+        return "the picture is turned or mirrored"
+    if others:
+        return "there are several picture tracks"
+    if colour.pixel_format not in ("yuv420p", "yuvj420p"):
+        return f"pixels are {colour.pixel_format}"
+    return None
+
+
+def _silent(count: int) -> None:
+    pass
