@@ -95,14 +95,19 @@ def _variable() -> dict[str, Maker]:
     ]
     kinds: dict[str, Maker] = {}
     for suffix, codec, end_known in rows:
-        options = _REORDERED.get(codec, {})
-        dropped = Track(_DROPPED, codec=codec, options=options)
-        jittered = Track(_JITTERED, Fraction(100), codec, options=options, last=4)
-        kinds[f"{suffix}-dropped"] = partial(plain, suffix, dropped, None, end_known=end_known)
-        if suffix in ("mp4", "mkv", "webm", "gif"):
-            # Matroska has one length for all pictures, which is none of theirs.
-            told = end_known and suffix in ("mp4", "gif")
-            kinds[f"{suffix}-jittered"] = partial(plain, suffix, jittered, None, end_known=told)
+        track = Track(_DROPPED, codec=codec, options=_REORDERED.get(codec, {}))
+        kinds[f"{suffix}-dropped"] = partial(plain, suffix, track, None, end_known=end_known)
+    # Matroska has one length for all pictures, which is none of these; with reordering, the length that an .mp4 has for
+    # the last one shown is that of its place in decoding order.
+    for name, codec, options, end_known in (
+        ("mp4-jittered", "libx264", {}, True),
+        ("mp4-jittered-bframes", "libx264", _REORDERED["libx264"], False),
+        ("mkv-jittered", "libx264", _REORDERED["libx264"], False),
+        ("webm-jittered", "libvpx-vp9", {}, False),
+        ("gif-jittered", "gif", {}, True),
+    ):
+        track = Track(_JITTERED, Fraction(100), codec, options=options, last=4)
+        kinds[name] = partial(plain, name.partition("-")[0], track, None, end_known=end_known)
     return kinds
 
 
