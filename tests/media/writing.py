@@ -136,7 +136,9 @@ def write(path: Path, *tracks: Track | Sound, attachments: Sequence[tuple[str, s
     by_hand = path.suffix == ".vob"
     mpeg2 = any(track.codec == "mpeg2video" for track in tracks)
     form = "null" if by_hand else "vob" if path.suffix == ".mpg" and mpeg2 else None
-    with av.open(os.devnull if by_hand else str(path), "w", format=form) as container:
+    # Without it FFmpeg puts random numbers into some files.
+    options = {"fflags": "+bitexact"}
+    with av.open(os.devnull if by_hand else str(path), "w", format=form, options=options) as container:
         for attachment in attachments:
             container.add_attachment(*attachment)
         streams = [_add(container, track) for track in tracks]
