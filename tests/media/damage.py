@@ -39,6 +39,8 @@ SOURCES = (
 
 _SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".flv", ".wmv", ".3gp")
 
+_ISO_SUFFIXES = (".mp4", ".mov", ".3gp")
+
 # What stands in front of sizes, counts, lengths and times in each container.
 _ISO = (
     *(b"ftyp", b"moov", b"mvhd", b"trak", b"tkhd", b"edts", b"elst", b"mdia", b"mdhd", b"hdlr", b"minf", b"stbl"),
@@ -63,7 +65,7 @@ _PES = (
 )
 _RIFF = (b"RIFF", b"hdrl", b"avih", b"strl", b"strh", b"strf", b"movi", b"00dc", b"01wb", b"idx1")
 _FIELDS = {
-    **dict.fromkeys((".mp4", ".mov", ".3gp"), _ISO),
+    **dict.fromkeys(_ISO_SUFFIXES, _ISO),
     **dict.fromkeys((".mkv", ".webm"), _EBML),
     **dict.fromkeys((".ts", ".m2ts", ".mpg", ".vob"), _PES),
     ".avi": _RIFF,
@@ -71,6 +73,18 @@ _FIELDS = {
     ".wmv": tuple(bytes.fromhex(part) for part in ("3026b275", "a1dcab8c", "9107dcb7", "3626b275", "828200")),
     ".gif": (b"GIF89a", b"\x21\xf9", b"\x2c\0\0", b"NETSCAPE"),
 }
+
+# Where times are written: marks, places of the first byte counted from the mark's, and bytes.
+_TIMES: dict[str, tuple[tuple[bytes, ...], int, int]] = {
+    **dict.fromkeys(_ISO_SUFFIXES, ((b"stts",), 16, 4)),
+    **dict.fromkeys((".mkv", ".webm"), ((b"\xa3", b"\x2a\xd7\xb1"), 4, 3)),
+    **dict.fromkeys((".ts", ".m2ts", ".mpg", ".vob"), ((b"\0\0\1\xe0",), 9, 5)),
+    ".avi": ((b"strh",), 28, 4),
+    ".flv": ((b"\x09\0\0",), 4, 4),
+    ".wmv": ((b"\x82\0\0",), 5, 4),
+    ".gif": ((b"\x21\xf9",), 4, 2),
+}
+_OF_ISO = frozenset({"table changed", "huge count"})
 
 Damage = Callable[[bytes, str, np.random.Generator], bytes]
 
@@ -113,7 +127,8 @@ def damaged_files(folder: Path, count: int, seed: int) -> list[DamagedFile]:
         if kind in _HOPELESS:
             content, suffix = _HOPELESS[kind](rng), str(rng.choice(_SUFFIXES))
         else:
-            whole_content, suffix = contents[rng.integers(len(contents))]
+            fit = [one for one in contents if one[1] in _ISO_SUFFIXES or kind not in _OF_ISO]
+            whole_content, suffix = fit[rng.integers(len(fit))]
             content = _DAMAGES[kind](whole_content, suffix, rng)
             if kind == "wrong suffix":
                 suffix = str(rng.choice([other for other in _SUFFIXES if other != suffix]))
@@ -217,16 +232,33 @@ def _change_field(content: bytes, suffix: str, rng: np.random.Generator) -> byte
 
 
 def _change_table(content: bytes, suffix: str, rng: np.random.Generator) -> bytes:
-    """A number in a table of samples of an ISO file, where there is one; else as `_change_field`."""
+    """A number in a table of samples of an ISO file."""
     tables = [name for name in (b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"elst") if name in content]
-    if not tables:
-        return _change_field(content, suffix, rng)
     changed = bytearray(content)
     start = content.index(tables[rng.integers(len(tables))])
     (size,) = struct.unpack_from(">I", content, start - 4)
     place = start + 8 + 4 * int(rng.integers(max(1, (size - 12) // 4)))
     values = [0, 1, 0x10, 0x7FFFFFFF, 0xFFFFFFFF, 0x40000000, int(rng.integers(1 << 32))]
     struct.pack_into(">I", changed, min(place, len(changed) - 4), values[rng.integers(len(values))])
+    return bytes(changed)
+
+
+def _huge_count(content: bytes, suffix: str, rng: np.random.Generator) -> bytes:
+    """Far more samples in the first row of an ISO file's table of durations than the file has bytes."""
+    changed = bytearray(content)
+    struct.pack_into(">I", changed, content.index(b"stts") + 12, int(rng.integers(1 << 20, 1 << 31)))
+    return bytes(changed)
+
+
+def _change_times(content: bytes, suffix: str, rng: np.random.Generator) -> bytes:
+    """Times that jump: a time stamp, or what stamps are counted in, is another from a random place on."""
+    changed = bytearray(content)
+    marks, offset, size = _TIMES[suffix]
+    places = [place for mark in marks for place in range(len(content)) if content.startswith(mark, place)]
+    for place in places[int(rng.integers(len(places))) :][: int(rng.integers(1, 20))]:
+        if place + offset + size <= len(changed):
+            changed[place + offset] ^= 1 << int(rng.integers(1, 4))
+            changed[place + offset + size - 1] ^= int(rng.integers(256))
     return bytes(changed)
 
 
@@ -296,6 +328,8 @@ _DAMAGES: dict[str, Damage] = {
     "head changed": _change_head,
     "field changed": _change_field,
     "table changed": _change_table,
+    "huge count": _huge_count,
+    "times changed": _change_times,
     "zeros": _zero,
     "noise inside": _randomise,
     "part missing": _cut_out,

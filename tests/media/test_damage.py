@@ -24,10 +24,10 @@ GOOD = ("mp4-x264", "mkv-bframes-x264", "ts-x264", "gif-gif")
 
 def test_the_same_seed_makes_the_same_files(tmp_path: Path) -> None:
     first, again, other = (
-        {file.path.name: file.path.read_bytes() for file in damaged_files(tmp_path / name, 44, seed)}
+        {file.path.name: file.path.read_bytes() for file in damaged_files(tmp_path / name, 48, seed)}
         for name, seed in (("first", 1), ("again", 1), ("other", 2))
     )
-    assert len(first) == 44
+    assert len(first) == 48
     assert first == again
     # Two are empty, and some are good files with another suffix.
     assert sum(content in other.values() for content in first.values()) < 15
@@ -69,7 +69,7 @@ def test_sixty_damaged_files(made: Callable[[str], MadeVideo], tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_hundreds_of_damaged_files(made: Callable[[str], MadeVideo], tmp_path: Path, seed: int) -> None:
-    read_all(damaged_files(tmp_path, 110, seed), [made(kind) for kind in GOOD])
+    read_all(damaged_files(tmp_path, 120, seed), [made(kind) for kind in GOOD])
 
 
 def short_dance(path: Path) -> Path:
@@ -110,12 +110,12 @@ def run_batch(folder: Path, out: Path, count: int, seed: int) -> None:
 
 
 def test_a_batch_goes_on_past_damaged_files(tmp_path: Path) -> None:
-    run_batch(tmp_path / "in", tmp_path / "out", 22, seed=7)
+    run_batch(tmp_path / "in", tmp_path / "out", 24, seed=7)
 
 
 @pytest.mark.slow
 def test_a_large_batch_goes_on_past_damaged_files(tmp_path: Path) -> None:
-    run_batch(tmp_path / "in", tmp_path / "out", 110, seed=8)
+    run_batch(tmp_path / "in", tmp_path / "out", 120, seed=8)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no damaged files in the shared data folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 import numpy as np
@@ -51,3 +52,10 @@ def test_scaled_pictures_are_the_same_ones(made: Callable[[str], MadeVideo], kin
     chunks = list(VideoReader(video.path, longest=80, chunk=7, decoder=decoder))
     assert {chunk.frames.shape[1:] for chunk in chunks} == {(64, 80, 3)}
     assert tuple(read(picture)[0] for chunk in chunks for picture in chunk.frames) == video.numbers
+
+
+@pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord is not installed")
+def test_decord_reads_plain_files_alone(made: Callable[[str], MadeVideo]) -> None:
+    assert VideoReader(made("mp4-x264").path).decoder == "decord"
+    for kind in ("ts-x264", "m2ts-x264", "mpg-mpeg2video", "vob-mpeg2video", "avi-mpeg4", "mp4-trimmed"):
+        assert VideoReader(made(kind).path).decoder.startswith("pyav ("), kind
