@@ -83,11 +83,11 @@ def short_dance(path: Path) -> Path:
     return path
 
 
-def run_batch(folder: Path, out: Path, count: int, seed: int) -> None:
-    """Run `d2m pose` over damaged and good files; assert what it says of each, and how it ends."""
+def run_batch(folder: Path, out: Path, count: int, seed: int, step: int = 1) -> None:
+    """Run `d2m pose` over every `step`-th damaged file and good ones; assert what it says of each, and how it ends."""
     folder.mkdir()
     good = [short_dance(folder / "0000 good.mp4"), short_dance(folder / "zzzz good.mov")]
-    files = damaged_files(folder, count, seed)
+    files = damaged_files(folder, count, seed)[::step]
     paths = sorted([*good, *(file.path for file in files)])
     names = [str(path) for path in paths]
     seen = watch(["-m", "d2m_cli", "pose", *names, "--out", str(out), "--threads", "1", "--json"], 120 + 20 * count)
@@ -110,7 +110,7 @@ def run_batch(folder: Path, out: Path, count: int, seed: int) -> None:
 
 
 def test_a_batch_goes_on_past_damaged_files(tmp_path: Path) -> None:
-    run_batch(tmp_path / "in", tmp_path / "out", 24, seed=7)
+    run_batch(tmp_path / "in", tmp_path / "out", 24, seed=7, step=2)
 
 
 @pytest.mark.slow
