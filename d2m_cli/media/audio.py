@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.errors import AudioError
+from d2m_cli.errors import AudioError, VideoError
+from d2m_cli.media.container import check_file
+from d2m_cli.media.process import SEPARATE, media_process
 
 Samples = NDArray[np.float32]
-
-_GAP = 0.001
-"""Seconds by which sound may begin late in its container without being padded; below what any listener notices."""
 
 
 def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -> tuple[Samples, int]:
     """Read the sound of an audio or video file.
 
-    Where the sound of a video begins later than the container, silence stands in front, so that time 0 is the start of
-    the container as it is for frames (`d2m_cli.media.video`).
+    Where the sound of a video begins later than the picture, silence stands in front, so that time 0 is that of the
+    timeline (`d2m_cli.media.timeline`).
 
     Parameters
     ----------
@@ -46,8 +45,7 @@ def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -
         The file is missing, holds no sound, or can't be decoded.
     """
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
+    check_file(path, AudioError)
     loaded = _read_soundfile(path)
     samples, rate = _read_pyav(path) if loaded is None else loaded
     if samples.shape[1] == 0:
@@ -129,40 +127,60 @@ def _read_soundfile(path: Path) -> tuple[Samples, int] | None:
 
 
 def _read_pyav(path: Path) -> tuple[Samples, int]:
-    import av
+    """The sound as FFmpeg decodes it, in another process; see `d2m_cli.media.sound`."""
+    blocks = _blocks(path)
+    taken = list(blocks)
+    if not taken:
+        raise AudioError(f"{path}: holds no samples; is it a complete file?")
+    return np.concatenate([block for _, block in taken], axis=1), taken[0][0]
 
+
+def _blocks(path: Path) -> Iterator[tuple[int, Samples]]:
+    if not SEPARATE:
+        from d2m_cli.media.sound import decode_sound
+
+        yield from decode_sound(path, lambda count: None)
+        return
     try:
-        # An absolute path can't be mistaken for a protocol or an option.
-        with av.open(str(path.resolve())) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{path}: holds no sound")
-            return _decode(container)
-    except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
-        raise AudioError(
-            f"{path}: its sound can't be decoded ({error}); copy it again or convert it to .wav"
-        ) from error
+        with media_process() as process:
+            process.request(path, {"do": "sound"})
+            while "end" not in (answer := process.answer(path))[0]:
+                message, blobs = answer
+                yield message["rate"], np.frombuffer(blobs[0], np.float32).reshape(message["channels"], -1)
+    except VideoError as error:
+        raise AudioError(str(error)) from error
 
 
-def _decode(container: Any) -> tuple[Samples, int]:
-    import av
+def sound_seconds(path: Path) -> float:
+    """Length of the sound of a file in seconds, from time zero, as its header has it.
 
-    stream = container.streams.audio[0]
-    rate = int(stream.rate)
-    resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
-    blocks: list[Samples] = []
-    first: float | None = None
-    for frame in container.decode(stream):
-        if first is None:
-            first = (frame.time or 0.0) - float(container.start_time or 0) / av.time_base
-        blocks.extend(_planes(resampler, frame))
-    blocks.extend(_planes(resampler, None))
-    if not blocks:
-        return np.zeros((1, 0), np.float32), rate
-    samples = np.concatenate(blocks, axis=1)
-    if first is not None and first > _GAP:
-        samples = np.pad(samples, ((0, 0), (round(first * rate), 0)))
-    return samples, rate
+    Raises
+    ------
+    AudioError
+        The file is missing, holds no sound, or does not say how long it is.
+    """
+    import soundfile
+
+    path = Path(path)
+    check_file(path, AudioError)
+    try:
+        info = soundfile.info(str(path))
+        seconds = float(info.frames) / float(info.samplerate)
+    except (soundfile.LibsndfileError, UnicodeEncodeError):
+        seconds = _pyav_seconds(path)
+    if not seconds > 0.0:
+        raise AudioError(f"{path}: its sound has no length; is it a complete file?")
+    return seconds
 
 
-def _planes(resampler: Any, frame: Any) -> list[Samples]:
-    return [np.asarray(block.to_ndarray(), dtype=np.float32) for block in resampler.resample(frame)]
+def _pyav_seconds(path: Path) -> float:
+    if not SEPARATE:
+        from d2m_cli.media.sound import sound_length
+
+        return sound_length(path)
+    try:
+        with media_process() as process:
+            process.request(path, {"do": "sound length"})
+            return float(process.answer(path)[0]["seconds"])
+    except VideoError as error:
+        raise AudioError(str(error)) from error

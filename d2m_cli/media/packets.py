@@ -15,6 +15,8 @@ HIDDEN = -1
 DROPPED = -2
 """Rank of a packet that can't be decoded, since the film was cut before what it is built on."""
 
+SHORTEST = Fraction(1, 500)
+"""Seconds a picture stands at least; a length below that is none."""
 JUMP = 10.0
 """Seconds by which a clock may run ahead before another recording is taken to begin, where clocks start anew."""
 
@@ -41,6 +43,8 @@ class Packets:
         Where the track ends as the container tells, or `UNKNOWN`.
     clock_restarts
         Whether time stamps may start anew within the file (MPEG-TS and MPEG-PS), as where recordings were joined.
+    sparse
+        Whether the container stamps only some pictures and the rest are guessed (MPEG-PS).
     counted
         Whether the container only counts pictures (AVI): they are shown one after the other as they are decoded.
     """
@@ -53,6 +57,7 @@ class Packets:
     rate: Fraction | None
     end: int = UNKNOWN
     clock_restarts: bool = False
+    sparse: bool = False
     counted: bool = False
 
     def __len__(self) -> int:
@@ -78,7 +83,7 @@ class Layout:
     Attributes
     ----------
     order
-        (packets,) int64: number of the shown picture, or `HIDDEN`.
+        (packets,) int64: number of the shown picture, or `HIDDEN` or `DROPPED`.
     ticks
         (n,) int64: when each shown picture begins, rising.
     end
@@ -97,11 +102,19 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def lay_out(packets: Packets) -> Layout:
+def lay_out(packets: Packets, first: int = 0) -> Layout:
     """Order and times of the pictures; see `Layout`.
 
     A missing decoding time goes on from its neighbours by the frame rate. Where presentation times are missing,
     pictures are shown as evenly as they are decoded. Where a clock starts anew, the next picture follows the last one.
+
+    Parameters
+    ----------
+    packets
+        Of the picture track.
+    first
+        Number of the packet that holds the first picture which can be decoded. What should be shown before it was built
+        on pictures that are not there any more.
     """
     notes: list[str] = []
     period = packets.period
@@ -113,13 +126,20 @@ def lay_out(packets: Packets) -> Layout:
             notes.append(f"clock starts anew {'once' if jumps == 1 else f'{jumps} times'}: joined without a gap")
     pts = np.where(lag == UNKNOWN, UNKNOWN, dts + lag)
     shown = ~packets.discard
+    lost = shown & (pts != UNKNOWN) & (pts < pts[first])
+    shown &= ~lost
     missing = int((shown & (pts == UNKNOWN)).sum())
-    in_sequence = packets.counted or missing > 0
-    if in_sequence:
+    twice = packets.sparse and len(np.unique(pts[shown])) < int(shown.sum())
+    in_sequence = packets.counted or missing > 0 or twice
+    if twice:
+        notes.append("few pictures have a time stamp: dated by the frame rate")
+        pts = pts[first] + np.round((np.cumsum(shown) - 1) * period).astype(np.int64)
+    elif in_sequence:
         if missing:
             notes.append(f"{missing} of {len(packets)} pictures have no time stamp: filled in by the frame rate")
         pts = _even(dts, pts, packets.counted)
     order, ticks = _ranks(pts, shown)
+    order[lost] = DROPPED
     return Layout(order, ticks, _end(packets, pts, order, ticks, period), in_sequence, tuple(notes))
 
 
@@ -193,7 +213,7 @@ def _end(packets: Packets, pts: Ints, order: Ints, ticks: Ints, period: float) -
     reordered = bool((np.diff(pts[order >= 0]) < 0).any())
     own = int(packets.durations[-1 if reordered else last])
     # Where a container does not know a packet's length it says 0, or a tick or two.
-    if own <= period / 2:
+    if own * packets.time_base < SHORTEST:
         own = round(period)
     longest = 2 * max(own, int(packets.durations[last]), round(period))
     if packets.end != UNKNOWN and int(ticks[-1]) < packets.end <= int(ticks[-1]) + longest:

@@ -82,8 +82,7 @@ def pyav_frames(timeline: Timeline, tell: Tell) -> Iterator[tuple[int, Any]]:
                         break
                     packet.pts = packet.dts = count
                     count += 1
-                    if count % 25 == 0:
-                        tell(count)
+                    tell(count)
                 try:
                     frames = stream.codec_context.decode(packet if packet.size else None)
                 except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.EOFError):
@@ -249,5 +248,3 @@ def check_gap(timeline: Timeline, last: int, following: int) -> None:
             f"{timeline.path}: its picture {where} at {begin:.1f} s of {timeline.duration:.1f} s; the file is damaged, "
             "copy it again or cut it there"
         )
-
-

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from d2m_cli.errors import VideoError
 from d2m_cli.media.container import check_file, explained, open_media
 from d2m_cli.media.orientation import Orientation, orientation_of
-from d2m_cli.media.packets import DROPPED, UNKNOWN, Layout, Packets, lay_out
+from d2m_cli.media.packets import UNKNOWN, Layout, Packets, lay_out
 
 LONGEST = 24 * 3600.0
 """Seconds a video may last."""
@@ -26,9 +26,10 @@ LONGEST_GAP = 600.0
 """Seconds a picture may stand; more is a damaged time stamp."""
 SHORT_BY = 0.1
 """Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
-PACKETS_A_REPORT = 2000
+PACKETS_A_REPORT = 100
 
 _ANNOUNCING = ("mov", "matroska", "avi")
+_ENDING = ("mov", "gif")
 _COUNTED = ("avi",)
 _CLOCK_RESTARTS = ("mpegts", "mpeg")
 _FOR_DECORD = {"mov", "matroska"}
@@ -178,21 +179,33 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
             stream, packets = _read_packets(path, container, streams, size, told)
             sounds = [_start(one) for one in container.streams.audio]
             name = container.format.name.split(",")[0]
-            layout = lay_out(packets)
             announced = _announced(name, container, stream)
-            if not len(layout.ticks):
-                raise VideoError(f"{path}: holds no picture that is shown")
             others = len(container.streams.video) - 1
             number = int(stream.index)
-        _check_length(path, announced, layout, packets.time_base)
         with open_media(path) as container:
             index, first = _first_picture(path, container, number, told)
+            layout = lay_out(packets, min(index, len(packets) - 1))
+            if not len(layout.ticks):
+                raise VideoError(f"{path}: holds no picture that is shown")
+            _check_length(path, announced, layout, packets.time_base)
             codec = container.streams[number].codec_context.name
-            return _timeline(path, name, codec, number, packets, layout, sounds, index, first, others)
+            return _timeline(path, name, codec, number, packets, layout, sounds, first, others)
     except (av.error.FFmpegError, IndexError, ValueError, OSError, OverflowError) as error:
         raise explained(path, error) from error
     except MemoryError as error:
         raise VideoError(f"{path}: its index asks for more memory than any video needs; it is damaged") from error
+
+
+def has_film(container: Any) -> bool:
+    """Whether an open container holds a picture track that is more than a cover."""
+    return bool(_films(container))
+
+
+def _films(container: Any) -> list[Any]:
+    from av.stream import Disposition
+
+    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    return [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
 
 
 def _picture_streams(path: Path, container: Any) -> list[Any]:
@@ -201,8 +214,7 @@ def _picture_streams(path: Path, container: Any) -> list[Any]:
 
     if not container.streams.video:
         raise VideoError(f"{path}: holds no picture, only sound or other data; give a video")
-    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-    films = [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
+    films = _films(container)
     if not films:
         raise VideoError(f"{path}: holds a cover picture and no film; give a video")
     return sorted(films, key=lambda one: not one.disposition & Disposition.default)
@@ -239,7 +251,7 @@ def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tel
     stream = full[0]
     table = np.array(rows[stream.index], np.int64).reshape(-1, 4)
     name = container.format.name.split(",")[0]
-    known = name == "mov" and stream.duration and stream.start_time is not None
+    known = name in _ENDING and stream.duration and stream.start_time is not None
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return stream, Packets(
         pts=table[:, 0],
@@ -250,6 +262,7 @@ def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tel
         rate=Fraction(rate) if rate and 0 < rate <= 1000 else None,
         end=stream.start_time + stream.duration if known else UNKNOWN,
         clock_restarts=name in _CLOCK_RESTARTS,
+        sparse=name == "mpeg",
         counted=name in _COUNTED,
     )
 
@@ -296,8 +309,7 @@ def _first_picture(path: Path, container: Any, stream: int, tell: Tell) -> tuple
         if packet.size:
             packet.pts, packet.dts = count, count
             count += 1
-            if count % 50 == 0:
-                tell(count)
+            tell(count)
         try:
             for frame in track.codec_context.decode(packet if packet.size else None):
                 return (frame.pts if frame.pts is not None else 0), frame
@@ -314,17 +326,10 @@ def _timeline(
     packets: Packets,
     layout: Layout,
     sounds: list[Fraction | None],
-    first: int,
     picture: Any,
     others: int,
 ) -> Timeline:
-    order, ticks = layout.order.copy(), layout.ticks
-    base = packets.time_base
-    # What is decoded after the first picture and shown before it was built on pictures that are not there any more.
-    lost = int(order[first]) if not layout.in_sequence and first < len(order) else 0
-    if lost > 0:
-        order = np.where((order >= 0) & (order < lost), DROPPED, np.where(order >= lost, order - lost, order))
-        ticks = ticks[lost:]
+    order, ticks, base = layout.order, layout.ticks, packets.time_base
     begins = ticks[0] * base
     heard = [sound for sound in sounds if sound is not None and abs(sound - begins) < LONGEST_GAP]
     audio = min(heard) if heard else None

@@ -156,8 +156,26 @@ def _check_decord(link: _Link, request: Message, blobs: list[bytes], handle: int
         link.send({"ready": True})
 
 
+def _sound(link: _Link, request: Message, blobs: list[bytes], handle: int | None) -> None:
+    from d2m_cli.media.sound import decode_sound
+
+    _allow(0)
+    for rate, block in decode_sound(Path(request["path"]), link.beat):
+        link.send({"rate": rate, "channels": len(block)}, [np.ascontiguousarray(block).tobytes()])
+    link.send({"end": True})
+
+
+def _sound_length(link: _Link, request: Message, blobs: list[bytes], handle: int | None) -> None:
+    from d2m_cli.media.sound import sound_length
+
+    _allow(0)
+    link.send({"seconds": sound_length(Path(request["path"]))})
+
+
 _OPERATIONS: dict[str, Callable[[_Link, Message, list[bytes], int | None], None]] = {
     "timeline": _timeline,
     "check decord": _check_decord,
     "pictures": _pictures,
+    "sound": _sound,
+    "sound length": _sound_length,
 }

@@ -18,6 +18,7 @@ from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError, UsageError
 from d2m_cli.hub.catalogue import HRNETS
 from d2m_cli.hub.store import named_path
+from d2m_cli.media.timeline import Timeline
 from d2m_cli.media.video import FrameChunk, VideoReader
 from d2m_cli.pose.camera import CameraEstimator
 from d2m_cli.pose.detector import load_detector, without_doubles
@@ -191,8 +192,17 @@ class PoseEstimator:
     def description(self) -> str:
         return f"{self._network.name} with {self._detector.name} on {self.provider}"
 
-    def estimate(self, video: Path, report: Report | None = None) -> Poses:
+    def estimate(self, video: Path, report: Report | None = None, timeline: Timeline | None = None) -> Poses:
         """Find the dancers of one video.
+
+        Parameters
+        ----------
+        video
+            The file.
+        report
+            Told where the work is.
+        timeline
+            Of the video, where it was read already.
 
         Raises
         ------
@@ -202,10 +212,10 @@ class PoseEstimator:
             Nobody was found in it.
         """
         told: Report = report or _silent
-        reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder)
+        reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder, timeline)
         step = self._detection_step(reader.info.fps)
         tracks, times, camera, held = self._look(reader, step, told)
-        duration = max(reader.info.duration, float(times[-1] - times[0]))
+        duration = reader.info.duration
         chosen = choose(tracks, self.options.dancers, duration)
         if not chosen:
             raise NoPersonError(f"{reader.path}: nobody was found; is a dancer in the picture, and large enough?")

@@ -1,0 +1,95 @@
+"""The sound of a media file, decoded in this process; `d2m_cli.media.audio` has it done in another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.errors import AudioError
+from d2m_cli.media.container import check_file, first_line, open_media
+from d2m_cli.media.timeline import LONGEST, Tell, has_film, read_timeline
+
+GAP = 0.001
+"""Seconds by which sound may begin late without silence in front; below what any listener notices."""
+
+
+def decode_sound(path: Path, tell: Tell) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Sample rate in Hz and blocks (channels, n) of the first sound track, from time zero on.
+
+    Time zero of a film is that of its timeline, so that sound which begins later has silence in front; a file of sound
+    alone begins with its sound.
+
+    Raises
+    ------
+    AudioError
+        The file holds no sound, or it can't be decoded.
+    """
+    import av
+
+    check_file(path, AudioError)
+    try:
+        with open_media(path) as container:
+            stream = _sound_stream(path, container)
+            film, rate = has_film(container), int(stream.rate)
+            zero = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+            if film:
+                timeline = read_timeline(path, tell)
+                zero = float(timeline.zero * timeline.time_base)
+            resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+            begun, samples = False, 0
+            for frame in container.decode(stream):
+                if not begun:
+                    begun = True
+                    late = (frame.time or 0.0) - zero
+                    if film and GAP < late < LONGEST:
+                        yield rate, np.zeros((len(stream.layout.channels), round(late * rate)), np.float32)
+                for block in _planes(resampler, frame):
+                    samples += block.shape[1]
+                    if samples > LONGEST * rate:
+                        raise AudioError(f"{path}: its sound lasts over {LONGEST / 3600:.0f} h; cut it into parts")
+                    yield rate, block
+                tell(samples)
+            for block in _planes(resampler, None):
+                yield rate, block
+    except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
+        raise _undecodable(path, error) from error
+
+
+def sound_length(path: Path) -> float:
+    """Seconds from time zero to the end of the first sound track, as headers have it; 0 where they don't say.
+
+    Raises
+    ------
+    AudioError
+        The file holds no sound, or can't be read.
+    """
+    import av
+
+    check_file(path, AudioError)
+    try:
+        with open_media(path) as container:
+            stream = _sound_stream(path, container)
+            if stream.duration is None:
+                return float(container.duration or 0) / av.time_base
+            first = float((stream.start_time or 0) * stream.time_base) - float(container.start_time or 0) / av.time_base
+            return max(first, 0.0) + float(stream.duration * stream.time_base)
+    except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
+        raise _undecodable(path, error) from error
+
+
+def _sound_stream(path: Path, container: Any) -> Any:
+    if not container.streams.audio:
+        raise AudioError(f"{path}: holds no sound")
+    return container.streams.audio[0]
+
+
+def _undecodable(path: Path, error: Exception) -> AudioError:
+    return AudioError(f"{path}: its sound can't be decoded ({first_line(error)}); copy it again or convert it to .wav")
+
+
+def _planes(resampler: Any, frame: Any) -> list[NDArray[np.float32]]:
+    return [np.asarray(block.to_ndarray(), dtype=np.float32) for block in resampler.resample(frame)]

@@ -1,0 +1,150 @@
+"""What a file does to the process that reads it must cost that file alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2m_cli.errors import UsageError, VideoError
+from d2m_cli.media import process as media
+from d2m_cli.media.video import VideoReader, probe
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    media.close_all()
+
+
+def only_process() -> int:
+    """Number of the one process that is kept."""
+    assert len(media._idle) == 1
+    return media._idle[0]._process.pid
+
+
+def test_it_is_kept_for_many_files(make_video: MakeVideo, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=0.4)
+    probe(path)
+    first = only_process()
+    assert sum(len(chunk.times) for chunk in VideoReader(path)) == 10
+    with pytest.raises(VideoError):
+        probe(tmp_path / "none.mp4")
+    probe(path)
+    assert only_process() == first
+
+
+def test_no_torch_in_it() -> None:
+    code = (
+        "import sys, d2m_cli.media.worker, d2m_cli.media.pictures, d2m_cli.media.sound\nprint('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_crash_names_the_file_and_costs_no_other(make_video: MakeVideo, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=4)
+    chunks = iter(VideoReader(path, chunk=2, decoder="pyav"))
+    next(chunks)
+    # The process that works is not among the idle ones.
+    (worker,) = children()
+    os.kill(worker, signal.SIGSEGV)
+    with pytest.raises(VideoError, match=r"a\.mp4: its decoder crashed \(stopped by SIGSEGV"):
+        for _ in chunks:
+            pass
+    assert sum(len(chunk.times) for chunk in VideoReader(path)) == 100
+
+
+def test_pyav_goes_on_where_decord_crashed(make_video: MakeVideo, tmp_path: Path) -> None:
+    pytest.importorskip("decord")
+    path = make_video(tmp_path / "a.mp4", seconds=4)
+    reader = VideoReader(path, chunk=8)
+    assert reader.decoder == "decord"
+    times = []
+    for number, chunk in enumerate(reader):
+        if number == 1:
+            (worker,) = children()
+            os.kill(worker, signal.SIGKILL)
+        assert chunk.start == len(times)
+        times += chunk.times.tolist()
+    np.testing.assert_allclose(times, np.arange(100) / 25, atol=1e-6)
+    assert reader.decoder == "pyav (decord crashed)"
+
+
+def test_a_hang_ends_with_its_reason(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=4)
+    monkeypatch.setattr(media, "PATIENCE", 0.5)
+    chunks = iter(VideoReader(path, chunk=2, decoder="pyav"))
+    next(chunks)
+    (worker,) = children()
+    os.kill(worker, signal.SIGSTOP)
+    begun = time.monotonic()
+    with pytest.raises(VideoError, match=r"a\.mp4: no new picture came"):
+        for _ in chunks:
+            pass
+    assert time.monotonic() - begun < 5
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_memory_is_bounded(make_video: MakeVideo, tmp_path: Path) -> None:
+    """The limit holds in the process: a file whose pictures ask for more than it fails alone."""
+    path = make_video(tmp_path / "a.mp4", seconds=0.4)
+    probe(path)
+    limits = Path(f"/proc/{only_process()}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max data size")]
+    assert int(line.split()[3]) == 1_500_000_000
+
+
+def test_it_dies_with_its_parent(make_video: MakeVideo, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=4)
+    code = (
+        "import sys, time; from d2m_cli.media.video import VideoReader; from pathlib import Path\n"
+        "chunks = iter(VideoReader(Path(sys.argv[1]), chunk=2, decoder='pyav')); next(chunks)\n"
+        "print('reading', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "reading\n"
+        (worker,) = children(parent.pid)
+        parent.kill()
+    end = time.monotonic() + 5
+    while running(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not running(worker)
+
+
+def test_a_process_that_cannot_start_blames_no_file(
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=0.4)
+    monkeypatch.setattr(media, "_START", "raise ImportError('no module named av')")
+    with pytest.raises(UsageError, match=r"can't start: ended with 1: ImportError: no module named av"):
+        probe(path)
+
+
+def children(parent: int | None = None) -> list[int]:
+    """Processes started by `parent` or this one."""
+    parent = parent or os.getpid()
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
