@@ -71,9 +71,9 @@ def explained(path: Path, error: Exception) -> VideoError:
 
 
 def _meant(error: Exception) -> str:
-    """FFmpeg's reason; some of its numbers are the system's, and their words ("Operation not permitted") mislead."""
-    known = isinstance(error, OSError) and type(error).__name__ in ("InvalidDataError", "EOFError", "DecoderNotFoundError")
-    return first_line(error) if known else "its tracks can't be made out"
+    """FFmpeg's reason; where it borrows a number of the system's, those words ("Operation not permitted") mislead."""
+    telling = ("InvalidDataError", "EOFError", "DecoderNotFoundError", "PatchWelcomeError")
+    return first_line(error) if type(error).__name__ in telling else "its tracks can't be made out"
 
 
 def first_line(error: Exception) -> str:
