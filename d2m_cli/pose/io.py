@@ -18,8 +18,6 @@ about           () str                JSON: model, detector, hashes, provider, d
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.arrays import UNREADABLE, Arrays, open_npz
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import PoseFileError
 from d2m_cli.pose.track import COCO_JOINTS, CameraMotion, Poses, PoseSource, PoseTrack
 
 FORMAT = "d2m-pose 1"
 SUFFIX = ".pose.npz"
-_UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 def save_poses(path: Path, poses: Poses) -> None:
@@ -71,35 +69,36 @@ def load_poses(path: Path) -> Poses:
     PoseFileError
         The file is missing, is not a pose file, or its arrays do not fit together.
     """
+    path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or "format" not in file:
+        with open_npz(path) as file:
+            if "format" not in file.headers:
                 raise PoseFileError(f"{path}: is not a pose file; make one with 'd2m pose'")
-            if str(file["format"]) != FORMAT:
-                raise PoseFileError(
-                    f"{path}: is of the format {str(file['format'])[:40]!r}, not {FORMAT!r}; make it again"
-                )
-            return _from_arrays({name: file[name] for name in file.files})
+            found = str(file.read("format"))
+            if found != FORMAT:
+                raise PoseFileError(f"{path}: is of the format {found[:40]!r}, not {FORMAT!r}; make it again")
+            return _poses_of(file)
     except PoseFileError:
         raise
     except FileNotFoundError as error:
         raise PoseFileError(f"{path}: no such file; make it with 'd2m pose'") from error
-    except _UNREADABLE as error:
+    except (*UNREADABLE, AttributeError) as error:
         raise PoseFileError(f"{path}: is not a readable pose file ({str(error)[:120]}); make it again") from error
 
 
-def _from_arrays(arrays: dict[str, NDArray[Any]]) -> Poses:
-    keypoints, times = arrays["keypoints"], np.asarray(arrays["times"], np.float64)
-    if keypoints.ndim != 4 or not len(keypoints):
-        raise ValueError(f"keypoints have the shape {keypoints.shape}")
-    width, height = (int(side) for side in arrays["frame_size"])
-    about = json.loads(str(arrays["about"]))
+def _poses_of(file: Arrays) -> Poses:
+    shape = file.headers["keypoints"].shape
+    if len(shape) != 4 or not shape[0]:
+        raise ValueError(f"keypoints have the shape {shape}")
+    times, keypoints = np.asarray(file.read("times"), np.float64), file.read("keypoints")
+    width, height = (int(side) for side in file.read("frame_size"))
+    about = json.loads(str(file.read("about")))
     tracks = tuple(
         PoseTrack(np.asarray(points, np.float32), times, (width, height), int(person), str(about["model"]))
-        for points, person in zip(keypoints, arrays["persons"], strict=True)
+        for points, person in zip(keypoints, file.read("persons"), strict=True)
     )
-    camera = CameraMotion(np.asarray(arrays["camera"], np.float64), times) if "camera" in arrays else None
-    return Poses(tracks, camera, float(arrays["duration"]), _source(about["source"]))
+    camera = CameraMotion(np.asarray(file.read("camera"), np.float64), times) if "camera" in file.headers else None
+    return Poses(tracks, camera, float(file.read("duration")), _source(about["source"]))
 
 
 def _plain(source: PoseSource | None) -> dict[str, Any] | None:

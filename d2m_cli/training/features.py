@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from d2m_cli.arrays import read_npy
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest, settings_digest
 from d2m_cli.errors import InputError, OutputError
@@ -357,7 +358,7 @@ class FeatureCache:
             self.folder / "beats" / f"{settings_digest('beats', {'audio': _digest(song), 'tracker': BEAT_TRACKER})}.npy"
         )
         if path.is_file():
-            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+            return np.asarray(read_npy(path), dtype=np.float64)
         beats = track_beats(_song(song, TRACKER_RATE), TRACKER_RATE)
         with atomic_path(path) as part, part.open("wb") as file:
             np.save(file, beats, allow_pickle=False)
