@@ -150,7 +150,7 @@ def _read_header(file: IO[bytes]) -> Header:
         raise ValueError("an array's header is cut short, or too long")
     found = _HEADER.fullmatch(text.decode("latin1"))
     if found is None:
-        raise ValueError(f"an array of something else than numbers or text: {text[:60]!r}")
+        raise ValueError("an array's header is damaged, or names something else than numbers and text")
     shape = tuple(int(side) for side in found[3].split(",") if side.strip())
     return Header(np.dtype(found[1]), shape, found[2] == "True")
 
