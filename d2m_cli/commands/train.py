@@ -165,7 +165,7 @@ def train(
     from dataclasses import asdict
 
     from d2m_cli.backbones.registry import choose
-    from d2m_cli.report.training_table import dances_table, options_table, result_lines
+    from d2m_cli.report.training_table import dances_table, options_table, result_lines, skipped_lines
     from d2m_cli.training.dataset import ReadOptions, read_dances
     from d2m_cli.training.options import PRESETS
     from d2m_cli.training.progress import Progress, is_main_process
@@ -212,6 +212,8 @@ def train(
     found = read_dances(dances, reading, progress)
     summary = found.summary(seconds, options.hop, tail=options.tail)
     progress.show(dances_table(summary, seconds))
+    for line in skipped_lines(summary):
+        progress.say(line)
     progress.show(options_table(options, preset.value))
     request = TrainRequest(
         dances=found,
