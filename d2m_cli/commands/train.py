@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -204,6 +205,10 @@ def train(
         "seed": seed,
     }
     options = with_changes(PRESETS[preset.value], changes)
+    # NaN passes every comparison of the command line's own checks.
+    if not math.isfinite(checkpoint_minutes):
+        raise UsageError(f"--checkpoint-minutes must be 0 or more, not {checkpoint_minutes}")
+    choice = choose(backbone)
     progress = Progress(quiet=not is_main_process())
     seconds = grid_of(options.rhythm_mode).seconds
     reading = ReadOptions(
@@ -217,7 +222,7 @@ def train(
     progress.show(options_table(options, preset.value))
     request = TrainRequest(
         dances=found,
-        choice=choose(backbone),
+        choice=choice,
         options=options,
         out=out,
         cache=cache or out / "cache",
