@@ -5,7 +5,7 @@ import pytest
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.genre_encoder import one_hot
 from d2m_cli.inversion.genres import genre_code
-from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize
+from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize, unread_text
 from d2m_cli.rhythm.sequence import Tempo
 
 
@@ -45,11 +45,28 @@ def test_placeholders_survive_beside_commas_and_are_counted_where_they_stand() -
     assert places == {"@": [2], "*": [4, 6]}
 
 
-def test_words_beyond_the_length_are_cut_aloud() -> None:
-    with pytest.warns(UserWarning, match="3 of the prompt's 4 tokens"):
-        ids, places = tokenize(Letters(), "* bb cc dd", {"*": 1}, 5)  # type: ignore[arg-type]
+def test_words_beyond_the_length_are_cut() -> None:
+    ids, places = tokenize(Letters(), "* bb cc dd", {"*": 1}, 5)  # type: ignore[arg-type]
     assert ids == [100, 1, 2, 2, 101]
     assert places == {"*": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "unread"),
+    [
+        ("* bb cc dd", 6, ""),
+        ("* bb cc dd", 5, "dd"),
+        ("* bb  cc, dd", 4, "cc, dd"),
+        ("* bb cc dd", 3, "bb cc dd"),
+        ("aa @ bb, * cc dd", 8, "dd"),
+        ("aa @ bb, * cc dd", 6, "* cc dd"),
+        ("aa bb, * cc", 4, "* cc"),
+        ("", 3, ""),
+    ],
+)
+def test_what_is_not_read_is_told(text: str, length: int, unread: str) -> None:
+    # "@" takes two tokens, each word one, start and end one each.
+    assert unread_text(Letters(), text, {"*": 1, "@": 2}, length) == unread  # type: ignore[arg-type]
 
 
 def test_a_placeholder_beyond_the_length_is_an_error() -> None:
