@@ -56,7 +56,8 @@ class ReadOptions:
 
 def quote(text: str, most: int = 100) -> str:
     """Text between quotes, its unprintable signs written out, cut where it is long."""
-    return repr(text if len(text) <= most else f"{text[:most]}...")
+    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text[:most])
+    return f"'{shown}{'...' if len(text) > most else ''}'"
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,8 @@ def _told(dances: DanceSet, most: int = 5) -> str:
     causes = dances.summary().skipped
     lines = [
         "\n    ".join((f"{skips.count} x {skips.cause}, such as {skips.reasons[0]}", *skips.reasons[1:3]))
+        if skips.count > 1
+        else skips.reasons[0]
         for skips in causes[:most]
     ]
     if len(causes) > most:
