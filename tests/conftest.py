@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import numpy as np
 import pytest
 
 MakeVideo = Callable[..., Path]
+
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +27,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """A function that gives a file of the development data, and skips the test where it is absent."""
+    folder = Path(os.environ.get("D2M_SHARED_DATA", _ROOT.parent / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"the development data is not here: no {path}")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Threads change at every step, and garbage is collected in Python, also in the middle of a library's work."""
+
+    def collecting(*_: object) -> None:
+        sum(range(20))
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(10, 1, 1000)
+    gc.callbacks.append(collecting)
+    yield
+    gc.callbacks.remove(collecting)
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
 
 
 @pytest.fixture(scope="session")

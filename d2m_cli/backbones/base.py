@@ -235,6 +235,12 @@ class Backbone(Protocol):
             (batch, vectors, text_width), which take that many tokens in a row; or (batch, layers, vectors, text_width)
             with 1 or `condition_layers` layers. A placeholder that is not in the mapping is read as an ordinary word;
             one that is not in a row's prompt is ignored for that row. Gradients flow to the vectors.
+
+        Raises
+        ------
+        UsageError
+            A placeholder lies behind what the text transformer reads. Other words there are cut: a backbone whose
+            reading ends somewhere should have the method that `unread_words` asks.
         """
         ...
 
@@ -286,6 +292,25 @@ class Backbone(Protocol):
         Music of `window_seconds`.
         """
         ...
+
+
+def unread_words(backbone: Backbone, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
+    """The end of a prompt that a backbone's text transformer does not read.
+
+    Parameters
+    ----------
+    backbone
+        Asked by its method ``unread(prompt, pseudo_words) -> str``, which is not part of the protocol: one that lacks
+        it is taken to read all.
+    prompt, pseudo_words
+        As for `Backbone.embed`, one prompt.
+
+    Returns
+    -------
+    From the first word that is not read whole to the end; "" where all is read.
+    """
+    unread: Callable[[str, Mapping[str, Tensor]], str] | None = getattr(backbone, "unread", None)
+    return "" if unread is None else unread(prompt, pseudo_words)
 
 
 def number_format(device: str, precision: str) -> torch.dtype:

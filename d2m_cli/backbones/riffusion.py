@@ -205,6 +205,10 @@ class RiffusionBackbone:
         """A tempo as one word; see the protocol."""
         return tempo_embedding(self.words_vector, tempo, self.speaks_tempo)
 
+    def unread(self, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
+        """The end of a prompt that the text transformer does not read; see `d2m_cli.backbones.base.unread_words`."""
+        return self._read_text.unread(prompt, pseudo_words)
+
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Run the frozen CLIP text transformer with pseudo-words in place of "@" and "*"; see the protocol.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -165,7 +166,7 @@ def train(
     from dataclasses import asdict
 
     from d2m_cli.backbones.registry import choose
-    from d2m_cli.report.training_table import dances_table, options_table, result_lines
+    from d2m_cli.report.training_table import dances_table, options_table, result_lines, skipped_lines
     from d2m_cli.training.dataset import ReadOptions, read_dances
     from d2m_cli.training.options import PRESETS
     from d2m_cli.training.progress import Progress, is_main_process
@@ -204,6 +205,10 @@ def train(
         "seed": seed,
     }
     options = with_changes(PRESETS[preset.value], changes)
+    # NaN passes every comparison of the command line's own checks.
+    if not math.isfinite(checkpoint_minutes):
+        raise UsageError(f"--checkpoint-minutes must be 0 or more, not {checkpoint_minutes}")
+    choice = choose(backbone)
     progress = Progress(quiet=not is_main_process())
     seconds = grid_of(options.rhythm_mode).seconds
     reading = ReadOptions(
@@ -212,10 +217,12 @@ def train(
     found = read_dances(dances, reading, progress)
     summary = found.summary(seconds, options.hop, tail=options.tail)
     progress.show(dances_table(summary, seconds))
+    for line in skipped_lines(summary):
+        progress.say(line)
     progress.show(options_table(options, preset.value))
     request = TrainRequest(
         dances=found,
-        choice=choose(backbone),
+        choice=choice,
         options=options,
         out=out,
         cache=cache or out / "cache",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from d2m_cli import __version__
-from d2m_cli.backbones.base import Condition, Draw, Sampling
+from d2m_cli.backbones.base import Condition, Draw, Sampling, unread_words
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import ItemResult, Job, Report
@@ -191,14 +192,17 @@ class Take:
     window
         Where it lies.
     prompt
-        As the text encoder read it.
+        As it was given to the text encoder.
     seed
         Of its noise.
+    unread
+        The end of the prompt that the text encoder did not read, "" where it read all.
     """
 
     window: Window
     prompt: str
     seed: int
+    unread: str = ""
 
 
 def load_models(
@@ -365,6 +369,7 @@ def generate_for_video(job: Job, models: Models, options: GenerateOptions, repor
             "beats": len(music.beats),
             "windows": len(takes),
             "prompt": takes[0].prompt,
+            **({"unread": takes[0].unread} if takes[0].unread else {}),
             **notes,
         },
     )
@@ -401,21 +406,32 @@ def compose(
     draws: list[Draw] = []
     with torch.inference_mode():
         negative = backbone.embed([options.negative_prompt], {})
+        tell_unread("negative prompt", unread_words(backbone, options.negative_prompt, {}))
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
             prompt = window_prompt(rhythm, window, models, options).text
-            condition = backbone.embed([prompt], pseudo_words(prompt, rhythm, window, models, options))
+            words = pseudo_words(prompt, rhythm, window, models, options)
+            condition = backbone.embed([prompt], words)
+            unread = unread_words(backbone, prompt, words)
+            tell_unread("prompt", unread)
             before = window.start - windows[window.index - 1].start
             context = draws[-1].end(before) if draws else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
             made = _takes(backbone, condition, negative, seeds, context, options.sampling)
             best = choose_take([take.audio[0].numpy() for take in made], backbone.sample_rate, rhythm, window)
             draws.append(made[best])
-            takes.append(Take(window, prompt, seeds[best]))
+            takes.append(Take(window, prompt, seeds[best], unread))
     report("joining windows", 1.0)
     samples = stitch([draw.audio[0].numpy() for draw in draws], windows, backbone.sample_rate, duration)
     bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
     return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
+
+
+@cache
+def tell_unread(what: str, unread: str) -> None:
+    """Say on stderr, once in a run, which words of a prompt are not read; nothing where all are."""
+    if unread:
+        print(f"d2m: the {what} is longer than the model reads: not read is {unread!r}", file=sys.stderr, flush=True)
 
 
 def _takes(
@@ -546,7 +562,13 @@ def describe(
             "beat_tracker": BEAT_TRACKER,
         },
         "windows": [
-            {"start": take.window.start, "seconds": take.window.seconds, "prompt": take.prompt, "seed": take.seed}
+            {
+                "start": take.window.start,
+                "seconds": take.window.seconds,
+                "prompt": take.prompt,
+                "unread": take.unread,
+                "seed": take.seed,
+            }
             for take in takes
         ],
         **notes,

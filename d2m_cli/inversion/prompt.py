@@ -7,7 +7,7 @@ the user writes a prompt with placeholders of their own.
 from __future__ import annotations
 
 import re
-import warnings
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,8 +115,8 @@ def tokenize(
 ) -> tuple[list[int], dict[str, list[int]]]:
     """Turn a prompt into padded token numbers in which every placeholder takes tokens of its own at known places.
 
-    The text is cut at its placeholders and the pieces are tokenised one by one, so that a placeholder beside a comma
-    or inside a word still survives.
+    The text is split at its placeholders and the pieces are tokenised one by one, so that a placeholder beside a comma
+    or inside a word still survives. What is longer than the text encoder reads is cut; `unread_text` says what.
 
     Parameters
     ----------
@@ -143,18 +143,17 @@ def tokenize(
     UsageError
         A placeholder lies behind what the text encoder reads.
     """
-    pieces = re.split("([" + re.escape("".join(placeholders)) + "])", text) if placeholders else [text]
     ids: list[int] = []
     places: dict[str, list[int]] = {word: [] for word in placeholders}
     filler = _placeholder_id(tokenizer)
-    for piece in pieces:
+    for piece in _pieces(text, placeholders):
         if piece in places:
             places[piece].append(len(ids))
             ids.extend([filler] * placeholders[piece])
         elif piece.strip():
-            ids.extend(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"])
+            ids.extend(_token_ids(tokenizer, piece))
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    room = max_length - len(start) - 1
+    room = _room(tokenizer, max_length)
     if len(ids) > room:
         beyond = [word for word, where in places.items() if any(at + placeholders[word] > room for at in where)]
         if beyond:
@@ -162,7 +161,6 @@ def tokenize(
                 f"the prompt takes {len(ids)} tokens, of which the backbone reads {room}, and {beyond[0]!r} lies "
                 f"behind them: shorten it, or move {beyond[0]!r} to the front. The prompt: {text!r}"
             )
-        warnings.warn(f"the backbone reads {room} of the prompt's {len(ids)} tokens; the rest is cut", stacklevel=2)
     ids = ids[:room]
     places = {word: [at + len(start) for at in where] for word, where in places.items()}
     ids = [*start, *ids, tokenizer.eos_token_id]
@@ -170,6 +168,46 @@ def tokenize(
         return ids, places
     padding: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return ids + [padding] * (max_length - len(ids)), places
+
+
+def unread_text(tokenizer: PreTrainedTokenizerBase, text: str, placeholders: Mapping[str, int], max_length: int) -> str:
+    """The end of a prompt that the text encoder does not read, from its first word that is not read whole; "" for none.
+
+    Parameters
+    ----------
+    tokenizer, text, placeholders, max_length
+        As for `tokenize`.
+    """
+    left = _room(tokenizer, max_length)
+    pieces = _pieces(text, placeholders)
+    for number, piece in enumerate(pieces):
+        count = placeholders.get(piece, 0) or (len(_token_ids(tokenizer, piece)) if piece.strip() else 0)
+        if count > left:
+            return (_behind(tokenizer, piece, left) + "".join(pieces[number + 1 :])).strip()
+        left -= count
+    return ""
+
+
+def _behind(tokenizer: PreTrainedTokenizerBase, piece: str, tokens: int) -> str:
+    """What of a text does not fit so many tokens, word by word."""
+    ends = [match.end() for match in re.finditer(r"\S+", piece)]
+    # More words never take fewer tokens.
+    fit = bisect_right(ends, tokens, key=lambda end: len(_token_ids(tokenizer, piece[:end])))
+    return piece[ends[fit - 1] :] if fit else piece
+
+
+def _pieces(text: str, placeholders: Mapping[str, int]) -> list[str]:
+    return re.split("([" + re.escape("".join(placeholders)) + "])", text) if placeholders else [text]
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+def _room(tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
+    """Tokens left for the text beside those of start and end."""
+    return max_length - (tokenizer.bos_token_id is not None) - 1
 
 
 def _placeholder_id(tokenizer: PreTrainedTokenizerBase) -> int:

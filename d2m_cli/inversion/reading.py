@@ -12,7 +12,7 @@ from torch import Tensor
 
 from d2m_cli.errors import EncoderMismatchError
 from d2m_cli.inversion.placement import placed, spread, with_all_axes
-from d2m_cli.inversion.prompt import tokenize
+from d2m_cli.inversion.prompt import tokenize, unread_text
 
 KEPT = 4096
 """Prompts whose tokens are remembered: training reads the same few again and again."""
@@ -95,6 +95,11 @@ class PromptReader:
         with placed(self.encoder, placement):
             states = self.encoder(rows.repeat_interleave(layers, 0), **hidden).last_hidden_state
         return ReadText(states, read, layers)
+
+    def unread(self, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
+        """The end of a prompt that is not read; see :func:`d2m_cli.backbones.base.unread_words`."""
+        counts = {word: with_all_axes(vectors).shape[2] for word, vectors in pseudo_words.items()}
+        return unread_text(self.tokenizer, prompt, counts, self.length)
 
     def _tokenize(
         self, prompt: str, counts: tuple[tuple[str, int], ...]

@@ -20,6 +20,55 @@ COCO_BONES: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 """Pairs of joints to draw as a skeleton."""
 
+LONGEST_SECONDS = 24 * 3600.0
+"""No dance is longer: time stamps behind it are damage, and would ask for endless clocks."""
+LONGEST_GAP = 600.0
+"""Seconds between two pictures; above it one of their time stamps is wrong."""
+DENSEST = 1000
+"""Pictures within any second."""
+LARGEST_SIDE = 1 << 16
+"""Pixels of a picture's side."""
+FARTHEST = 1e6
+"""Pixels from the corner of the picture at which a joint may be guessed, and elements of a camera's matrix."""
+
+_ROUNDING = 1e-3
+"""Seconds before 0 to which containers round their first time stamp."""
+
+
+def check_times(times: NDArray[np.float64]) -> None:
+    """Raise ValueError unless times can be those of a video's pictures.
+
+    Parameters
+    ----------
+    times
+        (T,) float64 seconds: finite, rising, from 0 to `LONGEST_SECONDS`, without gaps above `LONGEST_GAP` (nor before
+        the first), and no more than `DENSEST` within a second.
+    """
+    if times.ndim != 1 or times.dtype != np.float64 or not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
+        raise ValueError("times must be a rising float64 vector of finite seconds")
+    if not len(times):
+        return
+    if times[0] < -_ROUNDING or times[-1] > LONGEST_SECONDS:
+        raise ValueError(
+            f"times run from {times[0]:g} to {times[-1]:g} s; they must lie between 0 and {LONGEST_SECONDS / 3600:g} h"
+        )
+    widest = float(np.diff(times, prepend=0.0).max())
+    if widest > LONGEST_GAP:
+        raise ValueError(f"times leave a gap of {widest:.0f} s; at most {LONGEST_GAP:.0f} s may lie between pictures")
+    if len(times) > DENSEST and np.any(times[DENSEST:] - times[:-DENSEST] < 1.0):
+        raise ValueError(f"times hold more than {DENSEST} pictures within a second")
+
+
+def check_duration(seconds: float) -> None:
+    """Raise ValueError unless a length in seconds is finite, not negative and at most `LONGEST_SECONDS`."""
+    if not 0.0 <= seconds <= LONGEST_SECONDS:
+        raise ValueError(f"the duration is {seconds:g} s; it must lie between 0 and {LONGEST_SECONDS / 3600:g} h")
+
+
+def _bounded(values: NDArray[np.floating]) -> bool:
+    """Whether all are numbers of moderate size; NaN is not."""
+    return bool(values.min(initial=0.0) >= -FARTHEST and values.max(initial=0.0) <= FARTHEST)
+
 
 @dataclass(frozen=True, repr=False)
 class PoseTrack:
@@ -31,7 +80,7 @@ class PoseTrack:
         (T, 17, 3) float32: x and y in pixels of the displayed frame (rotation applied), score 0 to 1; COCO order.
         A joint that was not seen has score 0 (its x and y are then without meaning, but finite).
     times
-        (T,) float64: presentation time of each frame in seconds, rising.
+        (T,) float64: presentation time of each frame in seconds; see `check_times`.
     frame_size
         (width, height) in pixels of the displayed frame.
     person
@@ -52,10 +101,13 @@ class PoseTrack:
             raise ValueError(
                 f"keypoints must be float32 ({t}, 17, 3), not {self.keypoints.dtype} {self.keypoints.shape}"
             )
-        if self.times.ndim != 1 or self.times.dtype != np.float64 or np.any(np.diff(self.times) <= 0):
-            raise ValueError("times must be a rising float64 vector")
-        if not np.isfinite(self.keypoints).all():
-            raise ValueError("keypoints hold values that are not finite")
+        check_times(self.times)
+        if not _bounded(self.keypoints):
+            raise ValueError("keypoints hold values that are not finite, or far outside any picture")
+        if len(self.frame_size) != 2 or not all(1 <= side <= LARGEST_SIDE for side in self.frame_size):
+            raise ValueError(f"the frame size {self.frame_size} is none: two sides from 1 to {LARGEST_SIDE} pixels")
+        if self.person < 0:
+            raise ValueError(f"persons are numbered from 0, and one is {self.person}")
 
     def __repr__(self) -> str:
         return (
@@ -81,6 +133,9 @@ class CameraMotion:
     def __post_init__(self) -> None:
         if self.transforms.shape != (len(self.times), 2, 3):
             raise ValueError(f"transforms must be ({len(self.times)}, 2, 3), not {self.transforms.shape}")
+        check_times(self.times)
+        if not _bounded(self.transforms):
+            raise ValueError("the camera's transforms hold values that are not finite, or huge")
 
     def __repr__(self) -> str:
         return f"CameraMotion(T={len(self.times)})"
@@ -122,7 +177,7 @@ class Poses:
     Attributes
     ----------
     tracks
-        The dancers, most prominent first; never empty.
+        The dancers, most prominent first; never empty, no person twice.
     camera
         Camera motion, or None where it was not estimated.
     duration
@@ -135,3 +190,14 @@ class Poses:
     camera: CameraMotion | None
     duration: float
     source: PoseSource | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tracks:
+            raise ValueError("poses need at least one dancer")
+        persons = [track.person for track in self.tracks]
+        if len(set(persons)) < len(persons):
+            raise ValueError(f"a person has two tracks: {persons}")
+        check_duration(self.duration)
+        last = max((float(track.times[-1]) for track in self.tracks if len(track.times)), default=0.0)
+        if self.duration - last > LONGEST_GAP:
+            raise ValueError(f"the duration is {self.duration:g} s, and the last picture comes at {last:g} s")

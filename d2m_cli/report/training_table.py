@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from d2m_cli.training.dataset import Summary
@@ -21,11 +22,22 @@ def dances_table(summary: Summary, seconds: float) -> Table:
         genres = " ".join(f"{genre} {count}" for genre, count in split.genres)
         table.add_row(split.split, str(split.songs), str(split.clips), str(split.segments), genres)
     for skipped in summary.skipped:
-        table.add_row("skipped", "", str(skipped.count), "", f"{skipped.cause} (first: {skipped.example})")
+        # Names and what files say are no markup.
+        table.add_row("skipped", "", str(skipped.count), "", Text(f"{skipped.cause} (first: {skipped.example})"))
     if summary.notes:
-        table.caption = "\n".join(summary.notes)
+        table.caption = Text("\n".join(summary.notes))
         table.caption_justify = "left"
     return table
+
+
+def skipped_lines(summary: Summary) -> list[str]:
+    """What was passed over, file by file and line by line, the first few of each cause."""
+    lines = []
+    for skipped in summary.skipped:
+        lines += [f"  skipped: {reason}" for reason in skipped.reasons]
+        if skipped.untold:
+            lines.append(f"  and {skipped.untold} more: {skipped.cause}")
+    return lines
 
 
 def options_table(options: TrainOptions, preset: str) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from d2m_cli import __version__
 from d2m_cli.batch.atomic import atomic_path
@@ -20,6 +21,9 @@ from d2m_cli.rhythm.tempo import beat_grid
 SUFFIX = ".rhythm.json"
 FORMAT = "d2m-rhythm"
 FORMAT_VERSION = 1
+LARGEST = 64 << 20
+"""Bytes of a rhythm file: 24 hours at 60 Hz take fewer."""
+_LARGEST_VALUE = 1e9
 
 
 def rhythm_to_json(
@@ -81,32 +85,74 @@ def load_rhythm(path: Path) -> Rhythm:
         The file can't be read or is not such a file.
     """
     advice = "make it anew with 'd2m rhythm'"
+    path = Path(path)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(_text(path))
     except OSError as error:
         raise InputError(f"can't read {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not a rhythm file, but lists within lists without end: {advice}") from error
     except ValueError as error:
-        raise InputError(f"{path} is not JSON: {advice}") from error
+        raise InputError(f"{path} is not JSON ({str(error)[:120]}): {advice}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a rhythm file: {advice}")
     if content.get("format_version") != FORMAT_VERSION:
-        found = content.get("format_version")
+        found = str(content.get("format_version"))[:40]
         raise InputError(f"{path} is a rhythm file of version {found}, not {FORMAT_VERSION}: {advice}")
     try:
         return _rhythm_of(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is a damaged rhythm file ({type(error).__name__}: {error}): {advice}") from error
+    except KeyError as error:
+        raise InputError(f"{path} is a damaged rhythm file (it holds no {error}): {advice}") from error
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path} is a damaged rhythm file ({str(error)[:160]}): {advice}") from error
+
+
+def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it takes more than {LARGEST >> 20} MiB")
+    return content.decode("utf-8-sig")
 
 
 def _rhythm_of(content: dict[str, Any]) -> Rhythm:
-    tempo = content["tempo"]
+    tempo, mode = content["tempo"], content["mode"]
+    if not isinstance(mode, str):
+        raise ValueError("mode is no text")
     return Rhythm(
-        envelope=np.array(content["envelope"], dtype=np.float32),
-        rate=float(content["rate"]),
-        peaks=np.array(content["peaks"], dtype=np.float64),
-        duration=float(content["duration"]),
-        tempo=None
-        if tempo is None
-        else Tempo(**{key: float(tempo[key]) for key in ("bpm", "first_beat", "confidence")}),
-        mode=str(content["mode"]),
+        envelope=_vector(content, "envelope").astype(np.float32),
+        rate=_number(content, "rate"),
+        peaks=_vector(content, "peaks"),
+        duration=_number(content, "duration"),
+        tempo=None if tempo is None else _tempo_of(tempo),
+        mode=mode,
     )
+
+
+def _tempo_of(content: Any) -> Tempo:
+    if not isinstance(content, dict):
+        raise ValueError("tempo is none")
+    tempo = Tempo(*(_number(content, name) for name in ("bpm", "first_beat", "confidence")))
+    if tempo.first_beat > 60.0 / tempo.bpm:
+        raise ValueError(f"the first beat at {tempo.first_beat:g} s is not the first at {tempo.bpm:g} bpm")
+    return tempo
+
+
+def _number(content: dict[str, Any], name: str) -> float:
+    value = content[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is no number")
+    return float(value)
+
+
+def _vector(content: dict[str, Any], name: str) -> NDArray[np.float64]:
+    values = content[name]
+    # numpy would make numbers of texts, and long numbers would become objects or overflow.
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"{name} is no list of numbers")
+    vector = np.array([float(value) for value in values], np.float64)
+    if not (np.abs(vector) <= _LARGEST_VALUE).all():
+        raise ValueError(f"{name} holds values that are not finite, or huge")
+    return vector

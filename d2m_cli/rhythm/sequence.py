@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from d2m_cli.pose.track import check_duration
+
+FASTEST_CLOCK = 10_000.0
+"""Steps per second that a rhythm's clock may have."""
+FASTEST_TEMPO = 10_000.0
+"""Beats per minute; above, and below the same part of one, it is no tempo."""
+_LIKE = 1e-3
+"""What rounding may add to a value, and to a length in seconds."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,14 @@ class Tempo:
     first_beat: float
     confidence: float
 
+    def __post_init__(self) -> None:
+        if not 1.0 / FASTEST_TEMPO <= self.bpm <= FASTEST_TEMPO:
+            raise ValueError(f"a tempo of {self.bpm:g} bpm is none")
+        if not 0.0 <= self.first_beat < math.inf:
+            raise ValueError(f"the first beat comes at 0 s or later, not at {self.first_beat:g} s")
+        if not 0.0 <= self.confidence <= 1.0:
+            raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence:g}")
+
     def seen_from(self, start: float) -> Tempo:
         """The same beats on a clock that starts ``start`` seconds later."""
         return replace(self, first_beat=float((self.first_beat - start) % (60.0 / self.bpm)))
@@ -83,10 +101,20 @@ class Rhythm:
     mode: str
 
     def __post_init__(self) -> None:
-        if self.envelope.ndim != 1 or not np.isfinite(self.envelope).all():
-            raise ValueError("envelope must be a finite vector")
-        if self.peaks.ndim != 1 or np.any(np.diff(self.peaks) <= 0):
+        check_duration(self.duration)
+        if not 0.0 < self.rate <= FASTEST_CLOCK:
+            raise ValueError(f"the rate is {self.rate:g} steps per second; it must be above 0, to {FASTEST_CLOCK:g}")
+        values = self.envelope
+        if values.ndim != 1 or not (values.min(initial=0.0) >= -_LIKE and values.max(initial=0.0) <= 1.0 + _LIKE):
+            raise ValueError("envelope must be a vector of values from 0 to 1")
+        step = 1.0 / self.rate
+        if not math.isclose(len(values) * step, self.duration, abs_tol=2.0 * step + _LIKE):
+            raise ValueError(f"{len(values)} steps of the envelope do not fit {self.duration:g} s")
+        if self.peaks.ndim != 1 or not np.isfinite(self.peaks).all() or np.any(np.diff(self.peaks) <= 0):
             raise ValueError("peaks must be rising times in seconds")
+        # A peak lies between steps of the clock, whose last may lie behind the end.
+        if len(self.peaks) and not (-step <= self.peaks[0] and self.peaks[-1] <= self.duration + step):
+            raise ValueError(f"peaks lie outside the dance, which lasts {self.duration:g} s")
 
     def __repr__(self) -> str:
         return f"Rhythm(mode={self.mode!r}, seconds={self.duration:.2f}, peaks={len(self.peaks)}, tempo={self.tempo})"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import InputError, NoPersonError
 from d2m_cli.inversion.genres import GENRE_CODES
-from d2m_cli.pose.track import Poses, PoseTrack
+from d2m_cli.pose.track import FARTHEST, Poses, PoseTrack, check_duration, check_times
 from d2m_cli.training.clips import Split
 from d2m_cli.training.unpickle import Unread, read_pickled_arrays
 
@@ -146,12 +146,17 @@ def load_keypoints(path: Path, view: int) -> Poses:
     shape = _checked_shape(path, rows, view)
     times, seconds = _times(path, arrays.get("timestamps"), shape[1])
     assert isinstance(rows, np.ndarray)
+    if rows.dtype.kind not in "iuf":
+        raise InputError(f"{path}: its keypoints2d are {rows.dtype}, not numbers; download it again")
     keypoints = rows[view].astype(np.float64)
     found = np.isfinite(keypoints).all(axis=2)
     if not found.any():
         raise NoPersonError(f"{path}: camera c{view + 1:02} never saw the dancer; take another one")
-    track = PoseTrack(_filled(keypoints, found, times), times, FRAME_SIZE, 0, MODEL)
-    return Poses((track,), None, seconds)
+    try:
+        track = PoseTrack(_filled(keypoints, found, times), times, FRAME_SIZE, 0, MODEL)
+        return Poses((track,), None, seconds)
+    except ValueError as error:
+        raise InputError(f"{path}: holds no keypoints of a dance ({error}); download it again") from error
 
 
 def _filled(
@@ -161,7 +166,9 @@ def _filled(
     for joint in np.flatnonzero(found.any(axis=0)):
         here = found[:, joint]
         for axis in (0, 1):
-            filled[:, joint, axis] = np.interp(times, times[here], keypoints[here, joint, axis])
+            # What lies beyond the numbers of float32 would come as infinite.
+            positions = np.clip(keypoints[here, joint, axis], -2.0 * FARTHEST, 2.0 * FARTHEST)
+            filled[:, joint, axis] = np.interp(times, times[here], positions)
         filled[here, joint, 2] = np.clip(keypoints[here, joint, 2], 0.0, 1.0)
     return filled
 
@@ -181,11 +188,21 @@ def _checked_shape(path: Path, rows: NDArray[Any] | Unread | None, view: int) ->
 
 def _times(path: Path, stamps: NDArray[Any] | Unread | None, frames: int) -> tuple[NDArray[np.float64], float]:
     """Seconds from the first frame on, and the end of the last frame."""
-    if not isinstance(stamps, np.ndarray) or stamps.shape != (frames,):
+    if not isinstance(stamps, np.ndarray) or stamps.shape != (frames,) or stamps.dtype.kind not in "iuf":
         shape = "none" if stamps is None else str(stamps.shape)
         raise InputError(f"{path}: its time stamps ({shape}) do not fit {frames} frames; download it again")
     times = (stamps.astype(np.float64) - float(stamps[0])) / 1e6
     step = float(np.median(np.diff(times))) if frames > 1 else 0.0
-    if not (np.isfinite(times).all() and np.all(np.diff(times) > 0) and 1 / FASTEST <= step <= 1 / SLOWEST):
-        raise InputError(f"{path}: its time stamps are not rising microseconds of a video; download it again")
+    try:
+        check_times(times)
+        check_duration(float(times[-1]) + step)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: its time stamps are not rising microseconds of a video ({error}); download it again"
+        ) from error
+    if not 1 / FASTEST <= step <= 1 / SLOWEST:
+        raise InputError(
+            f"{path}: its time stamps are not rising microseconds of a video (they say {1 / step if step else 0:.3g} "
+            "pictures a second); download it again"
+        )
     return times, float(times[-1]) + step

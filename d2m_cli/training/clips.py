@@ -12,6 +12,9 @@ Split = Literal["train", "validation", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+TOLD = 10
+"""Files or lines left out for one cause that are told one by one; the record of a training names all."""
+
 SLACK = 0.05
 """Seconds by which a window may run past the end of a clip: clips of 5.12 s hold 305 frames at 60 fps, 5.083 s."""
 
@@ -124,11 +127,19 @@ class SkipCounts:
         How many.
     example
         The first of them.
+    reasons
+        Why, naming file and line, of the first `TOLD` of them.
     """
 
     cause: str
     count: int
     example: Path
+    reasons: tuple[str, ...]
+
+    @property
+    def untold(self) -> int:
+        """How many `reasons` leaves out."""
+        return self.count - len(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -204,14 +215,17 @@ class DanceSet:
         seconds, hop, tail
             Of the windows that are counted; see `window_starts`. Those of training alone may overlap: `hop` is theirs.
         """
-        causes: dict[str, list[Path]] = {}
+        causes: dict[str, list[Skip]] = {}
         for skip in self.skipped:
-            causes.setdefault(skip.cause or skip.reason.removeprefix(f"{skip.path}: "), []).append(skip.path)
+            causes.setdefault(skip.cause or skip.reason.removeprefix(f"{skip.path}: "), []).append(skip)
         ordered = sorted(causes.items(), key=lambda item: (-len(item[1]), item[0]))
         return Summary(
             self.kind,
             tuple(self._counts(split, seconds, hop if split == "train" else None, tail) for split in SPLITS),
-            tuple(SkipCounts(cause, len(paths), paths[0]) for cause, paths in ordered),
+            tuple(
+                SkipCounts(cause, len(skips), skips[0].path, tuple(skip.reason for skip in skips[:TOLD]))
+                for cause, skips in ordered
+            ),
             self.notes,
         )
 

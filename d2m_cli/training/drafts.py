@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -54,6 +54,12 @@ class ReadOptions:
                 raise UsageError(f"the folder of {name} {folder} does not exist; check the spelling")
 
 
+def quote(text: str, most: int = 100) -> str:
+    """Text between quotes, its unprintable signs written out, cut where it is long."""
+    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text[:most])
+    return f"'{shown}{'...' if len(text) > most else ''}'"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where something stands that may have to be skipped.
@@ -64,15 +70,29 @@ class Place:
         The file.
     line
         Its line, or None for the file as a whole.
+    text
+        What stands on the line.
     """
 
     path: Path
     line: int | None = None
+    text: str = ""
 
-    def skip(self, cause: str, detail: str = "") -> Skip:
-        """What is not used, and why; `detail` is told, and does not count as another cause."""
+    def skip(self, cause: str, detail: str = "", *, quoted: bool = False) -> Skip:
+        """What is not used, and why.
+
+        Parameters
+        ----------
+        cause
+            Why.
+        detail
+            Is told, and does not count as another cause.
+        quoted
+            Whether `detail` holds what is wrong of the line; else the whole line is told.
+        """
         line = "" if self.line is None else f"line {self.line}: "
-        return Skip(self.path, f"{self.path}: {line}{cause}{detail}", cause)
+        text = f": {quote(self.text)}" if self.text and not quoted else ""
+        return Skip(self.path, f"{self.path}: {line}{cause}{detail}{text}", cause)
 
 
 @dataclass(frozen=True)
@@ -193,7 +213,7 @@ def _measure(
 def _unusable(place: Place, path: Path, error: InputError) -> Skip:
     """An error under its place, the file named once; the cause goes without it."""
     cause = str(error).removeprefix(f"{path}: ")
-    told = place.skip(cause if path == place.path else str(error))
+    told = place.skip(cause if path == place.path else str(error), quoted=True)
     return replace(told, cause=cause)
 
 
@@ -207,8 +227,13 @@ def _check(dances: DanceSet, source: Path, options: ReadOptions) -> None:
 
 
 def _told(dances: DanceSet, most: int = 5) -> str:
-    counts: Sequence[str] = [
-        f"\n  {skips.count} x {skips.cause}, such as {skips.example}" for skips in dances.summary().skipped
+    causes = dances.summary().skipped
+    lines = [
+        "\n    ".join((f"{skips.count} x {skips.cause}, such as {skips.reasons[0]}", *skips.reasons[1:3]))
+        if skips.count > 1
+        else skips.reasons[0]
+        for skips in causes[:most]
     ]
-    more = f"\n  and {len(counts) - most} more causes" if len(counts) > most else ""
-    return ":" + "".join(counts[:most]) + more if counts else ""
+    if len(causes) > most:
+        lines.append(f"and {len(causes) - most} more causes")
+    return ":" + "".join(f"\n  {line}" for line in lines) if lines else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from d2m_cli.arrays import UNREADABLE, read_npy
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.ledger import content_digest, settings_digest
 from d2m_cli.errors import InputError, OutputError
@@ -227,7 +229,7 @@ class FeatureCache:
         options = RhythmOptions(mode=self.grid.mode)
         key = settings_digest("rhythm", {"dance": self._dance_key(clip), "options": asdict(options)})
         path = self.folder / "rhythm" / f"{key}{RHYTHM_SUFFIX}"
-        if path.is_file():
+        with suppress(InputError):  # Not made yet, or damaged since: it is made anew.
             return load_rhythm(path)
         rhythm = extract_rhythm(self._poses(clip), options)
         save_rhythm(path, rhythm, options)
@@ -246,8 +248,9 @@ class FeatureCache:
         if clip.dance.suffix == ".pkl":
             return load_keypoints(clip.dance, clip.view or 0)
         path = self.folder / "poses" / f"{settings_digest('pose', self._dance_key(clip))}{POSE_SUFFIX}"
-        if not path.is_file():
-            save_poses(path, self.dancers().estimate(clip.dance))
+        with suppress(InputError):  # Not made yet, or damaged since: they are made anew.
+            return load_poses(path)
+        save_poses(path, self.dancers().estimate(clip.dance))
         return load_poses(path)
 
     # Targets.
@@ -259,7 +262,11 @@ class FeatureCache:
         skipped: list[Skip] = []
         missing = []
         for clip in starts:
-            path = self._target_path(clip, starts[clip])
+            try:
+                path = self._target_path(clip, starts[clip])
+            except InputError as error:
+                skipped.append(Skip(clip.audio, str(error)))
+                continue
             if path.is_file():
                 out[clip] = _by_start(_load(path))
             else:
@@ -356,8 +363,8 @@ class FeatureCache:
         path = (
             self.folder / "beats" / f"{settings_digest('beats', {'audio': _digest(song), 'tracker': BEAT_TRACKER})}.npy"
         )
-        if path.is_file():
-            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        with suppress(*UNREADABLE):  # Not made yet, or damaged since: they are made anew.
+            return np.asarray(read_npy(path), dtype=np.float64)
         beats = track_beats(_song(song, TRACKER_RATE), TRACKER_RATE)
         with atomic_path(path) as part, part.open("wb") as file:
             np.save(file, beats, allow_pickle=False)
@@ -409,7 +416,10 @@ def _holds_poses(path: Path) -> bool:
 
 @cache
 def _digest(path: Path) -> str:
-    return content_digest(path)
+    try:
+        return content_digest(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
 @lru_cache(maxsize=1)

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from d2m_cli.errors import AudioError
+from d2m_cli.errors import AudioError, InputError
 from d2m_cli.media.video import probe
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.pose.io import load_poses
+from d2m_cli.pose.track import LONGEST_SECONDS
 from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
 from d2m_cli.rhythm.io import load_rhythm
 from d2m_cli.training.aist import probe_keypoints
@@ -30,8 +31,15 @@ def dance_seconds(path: Path, view: int | None = None) -> float:
     Raises
     ------
     InputError
-        The file is missing or is not what its name says.
+        The file is missing, is not what its name says, or tells a length that can't be true.
     """
+    seconds = _told_seconds(path, view)
+    if not 0.0 <= seconds <= LONGEST_SECONDS:
+        raise InputError(f"{path}: says that it lasts {seconds:g} s; a dance lasts 24 hours at most")
+    return seconds
+
+
+def _told_seconds(path: Path, view: int | None) -> float:
     if path.name.endswith(POSE_SUFFIX):
         return load_poses(path).duration
     if path.name.endswith(RHYTHM_SUFFIX):
@@ -47,7 +55,7 @@ def sound_seconds(path: Path) -> float:
     Raises
     ------
     AudioError
-        The file is missing, holds no sound, or does not say how long it is.
+        The file is missing, holds no sound, or does not say a length that can be true.
     """
     if not path.is_file():
         raise AudioError(f"{path}: no such file")
@@ -55,6 +63,8 @@ def sound_seconds(path: Path) -> float:
     seconds = _pyav_seconds(path) if seconds is None else seconds
     if not seconds > 0.0:
         raise AudioError(f"{path}: its sound has no length; is it a complete file?")
+    if seconds > LONGEST_SECONDS:
+        raise AudioError(f"{path}: says that its sound lasts {seconds:g} s; more than 24 hours are not read")
     return seconds
 
 
@@ -65,7 +75,7 @@ def _soundfile_seconds(path: Path) -> float | None:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, UnicodeEncodeError):
         return None
-    return float(info.frames) / float(info.samplerate)
+    return float(info.frames) / float(info.samplerate) if info.samplerate > 0 else None
 
 
 def _pyav_seconds(path: Path) -> float:

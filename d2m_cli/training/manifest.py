@@ -8,30 +8,58 @@ start     seconds in the audio at which the dance begins; empty: 0
 song      optional; empty: the audio's name without suffix
 split     optional: train, validation (or val) or test; without the column, the hash of the song's name decides
 ========  =============================================================================================
+
+A line that can't be used is named, with its number and what is wrong of it, and the others go on.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
-import math
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.genres import genre_code
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
+from d2m_cli.pose.track import LONGEST_SECONDS
 from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
 from d2m_cli.training.clips import Skip, Split
-from d2m_cli.training.drafts import Draft, Drafts, Place, ReadOptions
+from d2m_cli.training.drafts import Draft, Drafts, Place, ReadOptions, quote
 from d2m_cli.training.lengths import KEYPOINTS_SUFFIX
 from d2m_cli.training.splitting import split_word
 
+LONGEST_CELL = 4096
+"""Letters; no system knows longer paths."""
 COLUMNS = ("video", "audio", "genre", "start")
 OPTIONAL = ("song", "split")
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line that is not empty.
+
+    Attributes
+    ----------
+    number
+        In the file, from 1.
+    text
+        As it stands there.
+    cells
+        By column, or why there are none.
+    """
+
+    number: int
+    text: str
+    cells: Mapping[str, str] | _LineError
 
 
 class _LineError(Exception):
@@ -61,50 +89,75 @@ def read_manifest(source: Path, options: ReadOptions) -> Drafts:
     skipped: list[Skip] = []
     seen: dict[tuple[object, ...], int] = {}
     splits: dict[str, tuple[Split, int]] = {}
-    for line, row in _rows(source):
-        place = Place(source, line)
+    for line in _lines(source):
+        place = Place(source, line.number, line.text)
         try:
-            made = _drafts(row, source, place, options)
+            made = _drafts(line, source, place, options)
         except _LineError as error:
-            skipped.append(place.skip(error.cause, error.detail))
+            skipped.append(place.skip(error.cause, error.detail, quoted=bool(error.detail)))
             continue
         for draft in made:
-            first = seen.setdefault((draft.dance, draft.view, draft.audio, draft.audio_start), line)
-            if first != line:
+            first = seen.setdefault((draft.dance, draft.view, draft.audio, draft.audio_start), line.number)
+            if first != line.number:
                 skipped.append(place.skip("repeats another line", f", {first}"))
                 continue
-            _check_song(draft, splits, source, line)
+            _check_song(draft, splits, source, line.number)
             drafts.append(draft)
     return Drafts(_named(drafts), tuple(skipped), "manifest")
 
 
-def _rows(source: Path) -> list[tuple[int, dict[str, str] | None]]:
-    """Number and cells of each line that is not empty; None for one of more cells than the first."""
+def _lines(source: Path) -> list[_Line]:
+    """All lines behind the first that are not empty."""
     try:
-        text = source.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = source.read_bytes()[: error.start].count(b"\n") + 1
-        raise UsageError(f"{source}: line {line} is not UTF-8; save the table as UTF-8") from error
+        content = source.read_bytes()
     except OSError as error:
         raise UsageError(f"can't read {source}: {error.strerror or error}") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[tuple[int, dict[str, str] | None]] = []
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(f"{source} is UTF-16; save the table as UTF-8")
+    lines: list[_Line] = []
     header: list[str] = []
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
+    # Each line by itself, so that a quote left open or a wrong byte costs that line alone.
+    for number, raw in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        text = raw.decode("utf-8", "backslashreplace")
+        try:
+            cells = _cells(raw)
+        except _LineError as error:
             if not header:
-                header = _checked_header(source, [cell.lower() for cell in cells])
-                continue
-            fits = len(cells) <= len(header)
-            rows.append((reader.line_num, dict(zip_longest(header, cells, fillvalue="")) if fits else None))
-    except csv.Error as error:
-        raise UsageError(f"{source}: line {reader.line_num} is no line of a table: {error}") from error
+                raise UsageError(f"{source}: line {number} {error}: {quote(text)}") from error
+            lines.append(_Line(number, text, error))
+            continue
+        if not any(cells):
+            continue
+        if not header:
+            header = _checked_header(source, [cell.lower() for cell in cells])
+            continue
+        lines.append(_Line(number, text, _by_column(header, cells)))
     if not header:
         raise UsageError(f"{source} is empty; its first line must be {','.join(COLUMNS)}")
-    return rows
+    return lines
+
+
+def _cells(raw: bytes) -> list[str]:
+    try:
+        rows = list(csv.reader([raw.decode("utf-8")], strict=True))
+    except UnicodeDecodeError as error:
+        raise _LineError("is not UTF-8; save the table as UTF-8") from error
+    except csv.Error as error:
+        raise _LineError(f"is no line of a table ({error})") from error
+    return [cell.strip() for cell in rows[0]] if rows else []
+
+
+def _by_column(header: list[str], cells: list[str]) -> Mapping[str, str] | _LineError:
+    if len(cells) > len(header):
+        return _LineError(
+            "has more cells than the first line; put names with commas in quotes, and write numbers with a point"
+        )
+    for cell in cells:
+        if len(cell) > LONGEST_CELL:
+            return _LineError(f"holds a name of more than {LONGEST_CELL} letters", f": {quote(cell)}")
+        if _UNPRINTABLE.search(cell):
+            return _LineError("holds signs that are no letters", f": {quote(cell)}")
+    return dict(zip_longest(header, cells, fillvalue=""))
 
 
 def _checked_header(source: Path, header: list[str]) -> list[str]:
@@ -119,17 +172,15 @@ def _checked_header(source: Path, header: list[str]) -> list[str]:
     return header
 
 
-def _drafts(row: Mapping[str, str] | None, source: Path, place: Place, options: ReadOptions) -> list[Draft]:
+def _drafts(line: _Line, source: Path, place: Place, options: ReadOptions) -> list[Draft]:
     """The clips of one line: one, or one a camera."""
-    if row is None:
-        raise _LineError("has more cells than the first line; put names with commas in quotes")
+    row = line.cells
+    if isinstance(row, _LineError):
+        raise row
     if not row.get("video"):
         raise _LineError("names no video")
-    dance = source.parent / row["video"]
-    audio = source.parent / row["audio"] if row.get("audio") else dance
-    for path in dict.fromkeys((dance, audio)):
-        if not path.is_file():
-            raise _LineError("there is no such file", f": {path}")
+    dance = _file(source.parent, row["video"])
+    audio = _file(source.parent, row["audio"]) if row.get("audio") else dance
     if audio == dance and dance.name.endswith((POSE_SUFFIX, RHYTHM_SUFFIX, KEYPOINTS_SUFFIX)):
         raise _LineError("poses and rhythms have no sound of their own; name the audio")
     views = options.views if dance.suffix == KEYPOINTS_SUFFIX else (None,)
@@ -141,6 +192,23 @@ def _drafts(row: Mapping[str, str] | None, source: Path, place: Place, options: 
         )
         for view in views
     ]  # fmt: skip
+
+
+def _file(folder: Path, cell: str) -> Path:
+    path = folder / cell
+    try:
+        if path.is_file():
+            return path
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        # Too long for the system, or in a folder that may not be looked into.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _LineError(f"names a file that can't be looked for ({reason})", f": {quote(cell)}") from error
+    if there:
+        raise _LineError("names something that is no file", f": {quote(cell)}")
+    if "\\" in cell:
+        raise _LineError("there is no such file; write paths with forward slashes", f": {quote(cell)}")
+    raise _LineError("there is no such file", f": {quote(cell)} ({path})")
 
 
 def _stem(dance: Path) -> str:
@@ -156,16 +224,19 @@ def _genre(cell: str) -> str | None:
     try:
         return genre_code(cell)
     except UsageError as error:
-        raise _LineError("unknown genre", f" {cell!r}") from error
+        raise _LineError("unknown genre", f" {quote(cell)}") from error
 
 
 def _start(cell: str) -> float:
+    if _DECIMAL_COMMA.fullmatch(cell):
+        raise _LineError("start must be written with a decimal point, as 0.5", f": {quote(cell)}")
     try:
-        start = float(cell or 0)
+        # Python takes digits that are joined by "_" for one number.
+        start = float("x" if "_" in cell else cell or 0)
     except ValueError as error:
-        raise _LineError("start is not a number of seconds", f": {cell!r}") from error
-    if not (math.isfinite(start) and start >= 0.0):
-        raise _LineError("start must be 0 seconds or more", f", not {cell}")
+        raise _LineError("start is not a number of seconds", f": {quote(cell)}") from error
+    if not 0.0 <= start <= LONGEST_SECONDS:
+        raise _LineError(f"start must be between 0 and {LONGEST_SECONDS:g} seconds", f": {quote(cell)}")
     return start
 
 
@@ -174,7 +245,7 @@ def _split(row: Mapping[str, str]) -> Split | None:
         return None
     split = split_word(row["split"])
     if split is None:
-        raise _LineError("split is none of train, validation and test", f": {row['split']!r}")
+        raise _LineError("split is none of train, validation and test", f": {quote(row['split'])}")
     return split
 
 
@@ -192,8 +263,12 @@ def _check_song(draft: Draft, splits: dict[str, tuple[Split, int]], source: Path
 
 def _named(drafts: list[Draft]) -> tuple[Draft, ...]:
     """Names made different by the line where two would be the same."""
-    counts = Counter(draft.name for draft in drafts)
-    return tuple(
-        replace(draft, name=f"{draft.name} line {draft.place.line}") if counts[draft.name] > 1 else draft
-        for draft in drafts
-    )
+    while True:
+        counts = Counter(draft.name for draft in drafts)
+        if len(counts) == len(drafts):
+            return tuple(drafts)
+        # Again, where a file was already named like that.
+        drafts = [
+            replace(draft, name=f"{draft.name} line {draft.place.line}") if counts[draft.name] > 1 else draft
+            for draft in drafts
+        ]

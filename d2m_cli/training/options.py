@@ -11,6 +11,14 @@ RHYTHM_ENCODERS = ("mlp", "attn-pos", "sequence", "constant")
 GENRE_ENCODERS = ("label", "clap", "constant", "none")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("fp32", "bf16", "fp16")
+LEAST_HOP, MOST_JITTER = 0.01, 5.0
+"""Seconds: of less hop there is no end of windows, and peaks that move farther are of another window."""
+_WHOLE = {
+    "hidden": (4, 1 << 16), "rhythm_vectors": (1, 1024), "genre_vectors": (1, 1024), "epochs": (1, 1_000_000),
+    "batch_size": (1, 1 << 16), "accumulate": (1, 1 << 16), "warmup": (0, 10**9), "patience": (0, 10**9),
+    "warm_updates": (0, 10**9), "validation_draws": (1, 10_000), "samples": (0, 10_000), "seed": (0, 2**63 - 1),
+}  # fmt: skip
+"""Least and most of each whole number: what networks, memory and random number generators take."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class TrainOptions:
     samples
         Validation windows for which music is made after each epoch.
     seed
-        Of first weights, order, noise and dropout.
+        Of first weights, order, noise and dropout; 0 to 2^63 - 1.
     """
 
     rhythm_encoder: str = "mlp"
@@ -111,16 +119,12 @@ class TrainOptions:
         ):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{option(name)} {getattr(self, name)}: say {', '.join(allowed)}")
-        for name, least in (
-            ("hidden", 4), ("rhythm_vectors", 1), ("genre_vectors", 1), ("epochs", 1), ("batch_size", 1),
-            ("accumulate", 1), ("warmup", 0), ("patience", 0), ("warm_updates", 0), ("validation_draws", 1),
-            ("samples", 0),
-        ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise UsageError(f"{option(name)} must be at least {least}, not {getattr(self, name)}")
-        for name, most in (("genre_dropout", 1.0), ("drop_peaks", 1.0), ("ema", 1.0), ("beta1", 1.0), ("beta2", 1.0)):
-            if not 0.0 <= getattr(self, name) < most:
-                raise UsageError(f"{option(name)} must be 0 or more and below {most:g}, not {getattr(self, name)}")
+        for name, (least, most) in _WHOLE.items():
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"{option(name)} must lie between {least} and {most}, not at {getattr(self, name)}")
+        for name in ("genre_dropout", "drop_peaks", "ema", "beta1", "beta2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"{option(name)} must be 0 or more and below 1, not {getattr(self, name)}")
         for name in ("learning_rate", "weight_decay", "clip", "focus", "jitter"):
             value = getattr(self, name)
             if not (0.0 <= value < math.inf) or (name == "learning_rate" and value == 0.0):
@@ -128,8 +132,10 @@ class TrainOptions:
                 raise UsageError(f"{option(name)} must be {range_of_it}, not {value}")
         if self.rhythm_encoder == "sequence" and self.rhythm_vectors == 1:
             raise UsageError("--rhythm-encoder sequence: say how many vectors with --rhythm-vectors, for example 8")
-        if self.hop is not None and not 0.0 < self.hop < math.inf:
-            raise UsageError(f"--hop must be above 0 seconds, not {self.hop}")
+        if self.jitter > MOST_JITTER:
+            raise UsageError(f"--jitter must be at most {MOST_JITTER:g} seconds, not {self.jitter}")
+        if self.hop is not None and not LEAST_HOP <= self.hop < math.inf:
+            raise UsageError(f"--hop must be at least {LEAST_HOP:g} seconds, not {self.hop}")
 
     def table(self) -> list[tuple[str, str]]:
         """Every choice by the name of its option, for people."""

@@ -122,6 +122,7 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         )
     config = _config(request.options, backbone, features)
     refuse_too_many_vectors(config, backbone)
+    start = _start(request, backbone, features)
     with accelerator.main_process_first():
         training, skipped = _windows(request, features, "train", progress)
         validation, more = _windows(request, features, "validation", progress)
@@ -131,7 +132,6 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         raise UsageError("no window is left to train on; the reasons are above")
     if validation is None:
         progress.say("no validation windows: the encoders of the last epoch are kept, and there is no early stop")
-    start = _start(request, backbone, features)
     task = Task(backbone, config, training, validation, request.options, start)
     with alone_in(request.out) if main else nullcontext():
         if main and request.overwrite:

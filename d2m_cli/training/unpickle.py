@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ def read_pickled_arrays(path: Path, largest: int | None = None) -> dict[str, NDA
     """
     try:
         with Path(path).open("rb") as file:
+            _check_memo(file)
+            file.seek(0)
             content = _Unpickler(_Stepper(file, largest), encoding="latin1").load()
         if not isinstance(content, dict):
             raise InputError(f"{path}: holds a {type(content).__name__} where a dict of arrays belongs")
@@ -71,6 +74,16 @@ def read_pickled_arrays(path: Path, largest: int | None = None) -> dict[str, NDA
     except _BROKEN as error:
         told = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"{path}: is no complete pickle of arrays ({told}); download it again") from error
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Raise ValueError where a file numbers its parts higher than it has parts.
+
+    The unpickler keeps parts in a table as long as the highest number, and a few bytes can say four thousand million.
+    """
+    for parts, (opcode, number, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(number or 0) <= parts:
+            raise ValueError(f"part {number} of {parts}")
 
 
 class _RefusedError(pickle.UnpicklingError):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest
+from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, unread_words
 from d2m_cli.backbones.codebooks import delayed
 from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
@@ -470,8 +470,15 @@ def test_words_and_tempo_as_vectors(tiny: Path, mono: Brief) -> None:
 def test_a_prompt_too_long_for_its_placeholder_is_refused(mono: Brief) -> None:
     with pytest.raises(UsageError, match="lies behind"):
         mono.embed(["a " * 600 + "*"], {"*": torch.zeros(1, 24)})
-    with pytest.warns(UserWarning, match="reads 511 of the prompt's"):
-        assert mono.embed(["a " * 600], {}).states.shape[1] == 512
+
+
+def test_what_is_not_read_of_a_prompt_is_told(mono: Brief) -> None:
+    assert mono.embed(["a " * 600], {}).states.shape[1] == 512
+    # 511 words and the end: of 600 words 89 are left.
+    assert unread_words(mono, "a " * 600, {}).split() == ["a"] * 89
+    assert unread_words(mono, "a " * 511, {}) == ""
+    # A pseudo-word of 3 vectors takes 3 of them.
+    assert unread_words(mono, "* " + "a " * 509, {"*": torch.zeros(1, 3, 24)}) == "a"
 
 
 # One set of vectors for every layer (P+).

@@ -10,9 +10,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from safetensors.torch import load_file, save_file
 
-from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest
+from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, unread_words
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
-from d2m_cli.errors import EncoderMismatchError, MissingWeightsError
+from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.weights_path import weights_dir
 
 
@@ -31,6 +31,21 @@ def test_a_pseudo_word_with_a_words_own_embedding_is_that_word(backbone: Riffusi
     placed = backbone.embed(["a * music, *", "a * guitar"], {"*": table[drum].expand(2, -1)})
     plain = backbone.embed(["a drum music, drum", "a drum guitar"], {})
     assert torch.allclose(placed.states, plain.states, atol=1e-6)
+
+
+def test_what_is_not_read_of_a_prompt_is_told(backbone: RiffusionBackbone) -> None:
+    length = backbone.tokenizer.model_max_length
+    words = ["drum"] * (length - 2)
+    assert unread_words(backbone, " ".join(words), {}) == ""
+    assert unread_words(backbone, " ".join([*words, "guitar"]), {}) == "guitar"
+    star = {"*": torch.zeros(1, 3, backbone.text_width)}
+    assert unread_words(backbone, " ".join(["*", *words]), star) == "drum drum drum"
+    # What is told is not read: it changes nothing, and the word before it does.
+    first = backbone.embed([" ".join([*words, "guitar"])], {}).states
+    assert torch.equal(backbone.embed([" ".join(words)], {}).states, first)
+    assert not torch.equal(backbone.embed([" ".join([*words[:-1], "guitar"])], {}).states, first)
+    with pytest.raises(UsageError, match=r"'\*' lies behind"):
+        backbone.embed([" ".join([*words, "*"])], star)
 
 
 def test_gradient_flows_to_pseudo_words_and_nowhere_else(backbone: RiffusionBackbone) -> None:

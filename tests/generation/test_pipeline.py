@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,33 @@ def test_prompts(options: GenerateOptions, encoders: bool, text: str, words: set
     assert used.backbone.prompts == ["", text]
     assert set(used.backbone.words[1]) == words
     assert all(vectors.shape == (1, 1, 1, 256) for vectors in used.backbone.words[1].values())
+
+
+class BriefBackbone(FakeBackbone):
+    """Reads eight words."""
+
+    def unread(self, prompt: str, pseudo_words: Mapping[str, torch.Tensor]) -> str:
+        return " ".join(prompt.split()[8:])
+
+
+def test_what_the_model_does_not_read_is_said_once_and_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    used = replace(models(encoders=FakeEncoders()), backbone=BriefBackbone())
+    options = GenerateOptions("LO", "funky guitar", "one two three four five six seven eight nine")
+    for _ in range(2):
+        _, takes = compose(rhythm(12.0, [1.0]), 12.0, used, options, "aa", quiet)
+        assert [take.unread for take in takes] == ["funky guitar"] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "d2m: the negative prompt is longer than the model reads: not read is 'nine'",
+        "d2m: the prompt is longer than the model reads: not read is 'funky guitar'",
+    ]
+
+
+def test_a_backbone_that_does_not_tell_is_taken_to_read_all(capsys: pytest.CaptureFixture[str]) -> None:
+    options = GenerateOptions("LO", "word " * 500)
+    _, takes = compose(rhythm(4.0, [1.0]), 4.0, models(encoders=FakeEncoders()), options, "aa", quiet)
+    assert takes[0].unread == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_sound_example_stands_for_the_genre(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.genre_encoder import one_hot
 from d2m_cli.inversion.genres import genre_code
-from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize
+from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize, unread_text
 from d2m_cli.rhythm.sequence import Tempo
 
 
@@ -24,7 +24,8 @@ def test_tempo_in_words_is_folded_into_the_captions_octave() -> None:
     assert rhythm_words(Tempo(112.0, 0.32, 1.0), True) == "112 bpm and first beat at 0.32 seconds"
     assert in_caption_octave(Tempo(160.0, 0.2, 1.0)) == Tempo(80.0, 0.2, 1.0)
     # At 50 bpm the first beat may come at 1.1 s; at 100 bpm (a beat each 0.6 s) one comes at 0.5 s.
-    assert in_caption_octave(Tempo(50.0, 1.1, 1.0)) == Tempo(100.0, pytest.approx(0.5), 1.0)
+    doubled = in_caption_octave(Tempo(50.0, 1.1, 1.0))
+    assert (doubled.bpm, doubled.first_beat, doubled.confidence) == (100.0, pytest.approx(0.5), 1.0)
     assert rhythm_words(Tempo(160.0, 0.2, 1.0), False) == "160 bpm"
     assert rhythm_words(None, True) == "a steady beat"
 
@@ -44,11 +45,28 @@ def test_placeholders_survive_beside_commas_and_are_counted_where_they_stand() -
     assert places == {"@": [2], "*": [4, 6]}
 
 
-def test_words_beyond_the_length_are_cut_aloud() -> None:
-    with pytest.warns(UserWarning, match="3 of the prompt's 4 tokens"):
-        ids, places = tokenize(Letters(), "* bb cc dd", {"*": 1}, 5)  # type: ignore[arg-type]
+def test_words_beyond_the_length_are_cut() -> None:
+    ids, places = tokenize(Letters(), "* bb cc dd", {"*": 1}, 5)  # type: ignore[arg-type]
     assert ids == [100, 1, 2, 2, 101]
     assert places == {"*": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "unread"),
+    [
+        ("* bb cc dd", 6, ""),
+        ("* bb cc dd", 5, "dd"),
+        ("* bb  cc, dd", 4, "cc, dd"),
+        ("* bb cc dd", 3, "bb cc dd"),
+        ("aa @ bb, * cc dd", 8, "dd"),
+        ("aa @ bb, * cc dd", 6, "* cc dd"),
+        ("aa bb, * cc", 4, "* cc"),
+        ("", 3, ""),
+    ],
+)
+def test_what_is_not_read_is_told(text: str, length: int, unread: str) -> None:
+    # "@" takes two tokens, each word one, start and end one each.
+    assert unread_text(Letters(), text, {"*": 1, "@": 2}, length) == unread  # type: ignore[arg-type]
 
 
 def test_a_placeholder_beyond_the_length_is_an_error() -> None:

@@ -1,29 +1,12 @@
-"""Where the files for development lie, and small networks made by hand."""
+"""Small networks made by hand."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-_ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def shared() -> Callable[[str], Path]:
-    """A function that gives a file of the development data, and skips the test where it is absent."""
-    folder = Path(os.environ.get("D2M_SHARED_DATA", _ROOT.parent / "shared" / "data"))
-
-    def find(name: str) -> Path:
-        path = folder / name
-        if not path.exists():
-            pytest.skip(f"the development data is not here: no {path}")
-        return path
-
-    return find
 
 
 @pytest.fixture

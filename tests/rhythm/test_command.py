@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def test_a_bad_file_is_named_and_the_rest_goes_on(poses: Path, tmp_path: Path) -
     assert "bad.pose.npz" in stderr
     assert "groove.rhythm.json" in stdout
     assert "steps.rhythm.json" in stdout
+
+
+@pytest.mark.parametrize("name", ["flip", "nan_times"])
+def test_a_damaged_pose_file_fails_with_its_reason(
+    poses: Path, tmp_path: Path, shared: Callable[[str], Path], name: str
+) -> None:
+    code, stdout, stderr = run(shared(f"damaged/{name}.pose.npz"), poses / "steps.pose.npz", "--out", tmp_path / "out")
+    assert code == 1
+    assert f"{name}.pose.npz: is not a readable pose file" in stderr
+    assert "bug in d2m" not in stderr
+    assert "steps.rhythm.json" in stdout
+    assert not (tmp_path / "out" / f"{name}.rhythm.json").exists()
 
 
 def test_dry_run_writes_nothing(poses: Path, tmp_path: Path) -> None:

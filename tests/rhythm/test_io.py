@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,87 @@ def test_other_files_are_refused_by_name(tmp_path: Path, text: str, word: str) -
     with pytest.raises(InputError, match=word) as caught:
         load_rhythm(path)
     assert "odd.json" in str(caught.value)
+
+
+WHOLE = {
+    "format": "d2m-rhythm", "format_version": 1, "mode": "stable", "duration": 4.0, "rate": 50.0, "peaks": [1.0, 2.0],
+    "tempo": {"bpm": 60.0, "first_beat": 0.0, "confidence": 1.0}, "envelope": [0.5] * 201,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"duration": float("nan")},
+        {"duration": float("inf")},
+        {"duration": -1.0},
+        {"duration": 1e9},
+        {"duration": 3600.0},
+        {"duration": "4"},
+        {"duration": [4]},
+        {"duration": True},
+        {"duration": int("9" * 400)},
+        {"rate": 0},
+        {"rate": -50.0},
+        {"rate": 1e300},
+        {"rate": float("nan")},
+        {"rate": None},
+        {"peaks": [1.0, 9.0]},
+        {"peaks": [-1.0, 1.0]},
+        {"peaks": [1.0, 1.0]},
+        {"peaks": [float("nan")]},
+        {"peaks": [1.0, "2.0"]},
+        {"peaks": [[1.0], [2.0]]},
+        {"peaks": {"1": 1.0}},
+        {"peaks": 1.0},
+        {"envelope": [1e9] * 201},
+        {"envelope": [-1.0] * 201},
+        {"envelope": [1e300] * 201},
+        {"envelope": [float("inf")] * 201},
+        {"envelope": [int("9" * 400)] * 201},
+        {"envelope": [0.5] * 20_000},
+        {"envelope": []},
+        {"envelope": "0.5"},
+        {"tempo": {"bpm": 0.0, "first_beat": 0.0, "confidence": 1.0}},
+        {"tempo": {"bpm": float("inf"), "first_beat": 0.0, "confidence": 1.0}},
+        {"tempo": {"bpm": 60.0, "first_beat": 5.0, "confidence": 1.0}},
+        {"tempo": {"bpm": 60.0, "first_beat": 0.0, "confidence": 2.0}},
+        {"tempo": {"bpm": 60.0}},
+        {"tempo": "60"},
+        {"mode": ["stable"]},
+        {"format": ["d2m-rhythm"]},
+        {"format_version": {}},
+    ],
+    ids=str,
+)
+def test_damaged_values_are_refused_by_name(tmp_path: Path, damage: dict[str, object]) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps(WHOLE))
+    assert load_rhythm(path).duration == 4.0
+    path.write_text(json.dumps(WHOLE | damage))
+    with pytest.raises(InputError, match=r"odd\.json"):
+        load_rhythm(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "[" * 5000 + "]" * 5000], ids=len)
+def test_lists_within_lists_without_end(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep.json").write_text(text)
+    with pytest.raises(InputError, match=r"deep\.json"):
+        load_rhythm(tmp_path / "deep.json")
+
+
+def test_the_development_datas_deep_file(shared: Callable[[str], Path]) -> None:
+    path = shared("damaged/deep.rhythm.json")
+    with pytest.raises(InputError, match="lists within lists"):
+        load_rhythm(path)
+
+
+def test_a_file_too_large_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(WHOLE))
+    monkeypatch.setattr("d2m_cli.rhythm.io.LARGEST", 100)
+    with pytest.raises(InputError, match=r"a\.json.*more than"):
+        load_rhythm(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from d2m_cli.rhythm.tempo import beat_grid, estimate_tempo, local_tempo
 
 def envelope_of(peaks: np.ndarray, seconds: float, heights: np.ndarray | float = 1.0) -> np.ndarray:
     clock = np.arange(round(seconds * 50) + 1) / 50
-    bells = np.exp(-0.5 * ((clock[:, None] - peaks) / 0.03) ** 2) * heights
-    return bells.sum(axis=1).astype(np.float32)
+    bells = (np.exp(-0.5 * ((clock[:, None] - peaks) / 0.03) ** 2) * heights).sum(axis=1)
+    return (bells / max(1.0, bells.max(initial=0.0))).astype(np.float32)
 
 
 def rhythm_of(peaks: np.ndarray, seconds: float, heights: np.ndarray | float = 1.0) -> Rhythm:

@@ -178,6 +178,13 @@ def test_no_pickle_at_all(tmp_path: Path) -> None:
         read_pickled_arrays(tmp_path / "gone.pkl")
 
 
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p2147483647\n", b"p-1\n"])
+def test_a_part_of_a_number_that_would_fill_the_memory(tmp_path: Path, put: bytes) -> None:
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02}" + put + b".")
+    with pytest.raises(InputError, match=r"a\.pkl: is no complete pickle of arrays"):
+        read_pickled_arrays(tmp_path / "a.pkl")
+
+
 def test_a_length_that_is_a_lie(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 62) + b"x")
     with pytest.raises(InputError):
@@ -240,6 +247,9 @@ def test_a_camera_that_never_saw_the_dancer(tmp_path: Path) -> None:
         ("timestamps", np.arange(60), "not rising microseconds"),
         ("timestamps", np.arange(60)[::-1] * 16667, "not rising microseconds"),
         ("timestamps", np.full(60, np.nan), "not rising microseconds"),
+        ("timestamps", np.append(np.arange(59) * 16667, 20 * 86_400_000_000), r"not rising microseconds .*24 h"),
+        ("timestamps", np.append(np.arange(59) * 16667, 700_000_000), r"not rising microseconds .*gap of 699 s"),
+        ("timestamps", np.arange(60) * 16667j, "do not fit 60 frames"),
     ],
 )
 def test_keypoints_that_are_none(tmp_path: Path, name: str, value: np.ndarray | None, word: str) -> None:
@@ -249,6 +259,13 @@ def test_keypoints_that_are_none(tmp_path: Path, name: str, value: np.ndarray | 
         with pytest.raises(InputError, match=word) as caught:
             read(path, 2)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "word"), [(1e300, "far outside"), (1j, "not numbers")])
+def test_keypoints_that_can_not_be(tmp_path: Path, value: complex, word: str) -> None:
+    content = keypoints(60) | {"keypoints2d": np.full((9, 60, 17, 3), value)}
+    with pytest.raises(InputError, match=rf"k\.pkl: .*{word}"):
+        load_keypoints(save_keypoints(tmp_path / "k.pkl", content), 0)
 
 
 # Names and splits.

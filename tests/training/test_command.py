@@ -126,6 +126,40 @@ def test_what_can_not_be_is_said(manifest: Path, tmp_path: Path, arguments: list
     assert told in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("--seed", "-1"), ("--seed", str(2**63)), ("--seed", "1.5"), ("--seed", "x"), ("--learning-rate", "nan"),
+        ("--learning-rate", "inf"), ("--learning-rate", "-1"), ("--hop", "nan"), ("--hop", "inf"), ("--hop", "1e-300"),
+        ("--checkpoint-minutes", "nan"), ("--checkpoint-minutes", "inf"), ("--checkpoint-minutes", "-1"),
+        ("--epochs", "0"), ("--jitter", "-0.1"), ("--jitter", "nan"), ("--jitter", "1e9"), ("--weight-decay", "nan"),
+        ("--clip", "inf"), ("--focus", "nan"), ("--beta1", "nan"), ("--beta2", "1"), ("--ema", "nan"),
+        ("--drop-peaks", "nan"), ("--genre-dropout", "-0.1"), ("--batch-size", "10000000000"), ("--warmup", "-1"),
+        ("--hidden", "1000000000"), ("--rhythm-vectors", "100000"), ("--validation-draws", "0"), ("--samples", "-1"),
+        ("--patience", "-1"), ("--accumulate", "0"), ("--warm-updates", "-1"), ("--genre-vectors", "0"),
+    ],
+)  # fmt: skip
+def test_numbers_are_checked_before_the_dances_are_looked_for(tmp_path: Path, name: str, value: str) -> None:
+    result = train(tmp_path / "nowhere.csv", name, value)
+    assert result.exit_code == 2, result.output
+    assert name in result.stderr
+    assert "nowhere" not in result.stderr
+
+
+def test_bad_lines_and_damaged_dances_are_skipped_by_name(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path / "set")
+    lines = manifest.read_text().splitlines()
+    lines[3:3] = ['dance0.pose.npz,song0.wav,LO,"0,5",song0,train', "flip.pose.npz,song1.wav,LO,0,song1,train"]
+    manifest.write_text("\n".join(lines))
+    whole = bytearray((tmp_path / "set" / "dance0.pose.npz").read_bytes())
+    whole[len(whole) // 2] ^= 4
+    (tmp_path / "set" / "flip.pose.npz").write_bytes(whole)
+    result = train(manifest, "--out", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert f"skipped: {manifest}: line 4: start must be written with a decimal point" in result.stderr
+    assert f"skipped: {manifest}: line 5: {tmp_path / 'set' / 'flip.pose.npz'}: is not a readable" in result.stderr
+
+
 def test_encoders_of_another_origin_are_not_replaced(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "encoders.safetensors").write_bytes(b"precious")
     result = train(manifest, "--out", tmp_path)

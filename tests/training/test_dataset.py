@@ -88,8 +88,8 @@ def test_summary() -> None:
     assert (validation.clips, validation.genres) == (1, (("unknown", 1),))
     assert (test.songs, test.clips, test.segments, test.genres) == (0, 0, 0, ())
     assert summary.skipped == (
-        SkipCounts("holds no sound", 2, Path("x.mp4")),
-        SkipCounts("unknown genre", 1, Path("t.csv")),
+        SkipCounts("holds no sound", 2, Path("x.mp4"), ("x.mp4: holds no sound", "y.mp4: holds no sound")),
+        SkipCounts("unknown genre", 1, Path("t.csv"), ("t.csv: line 3: unknown genre 'salsa'",)),
     )
     assert (summary.kind, summary.notes) == ("manifest", ("a note",))
 

@@ -246,3 +246,27 @@ def test_clap_hears_another_part_of_the_same_song(manifest: Path, tmp_path: Path
     samples, _ = load_audio(windows.segments[0].clip.audio)
     first = round((0.25 + 5.12) * RATE)
     assert np.array_equal(heard[0], samples[0, first : first + round(5.12 * RATE)])
+
+
+def test_damaged_entries_of_the_cache_are_made_anew(manifest: Path, tmp_path: Path) -> None:
+    segments = read_dances(manifest).segments("train", 5.12)[:2]
+    before, _ = cache(tmp_path).windows(segments, QUIET, tempi=True)
+    assert before is not None
+    for kind, junk in (("rhythm", b"[" * 100_000), ("beats", b"\x93NUMPY\x01\x00")):
+        for path in (tmp_path / kind).iterdir():
+            path.write_bytes(junk)
+    after, skipped = cache(tmp_path).windows(segments, QUIET, tempi=True)
+    assert after is not None
+    assert not skipped
+    assert after.digest() == before.digest()
+
+
+def test_files_that_went_away_are_skipped_by_name(tmp_path: Path) -> None:
+    segments = read_dances(make_set(tmp_path / "set")).segments("train", 5.12)
+    dance, audio = segments[0].clip.dance, segments[2].clip.audio
+    dance.unlink()
+    audio.unlink()
+    windows, skipped = cache(tmp_path / "cache").windows(segments, QUIET)
+    assert windows is not None
+    assert len(windows) == len(segments) - 4
+    assert [(skip.path, str(skip.path) in skip.reason) for skip in skipped] == [(dance, True), (audio, True)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +83,8 @@ def test_dance_and_music_count_as_far_as_both_go(folder: Path) -> None:
     dances = read_dances(source)
     assert [clip.seconds for clip in dances.clips] == [pytest.approx(6.5)]
     assert told(dances) == [
-        "line 3: the music is shorter than a window of 5.12 s (4.00 s)",
-        "line 4: the music is shorter than a window of 5.12 s (0.00 s)",
+        "line 3: the music is shorter than a window of 5.12 s (4.00 s): 'b.rhythm.json,two.wav,LO,16'",
+        "line 4: the music is shorter than a window of 5.12 s (0.00 s): 'a.pose.npz,three.wav,LO,30'",
     ]
     assert dances.summary().skipped[0].count == 2
 
@@ -112,20 +115,88 @@ def test_lines_that_fail_are_named(folder: Path, make_video: MakeVideo) -> None:
     last = reasons.pop()
     assert reasons == [
         "line 3: unknown genre 'salsa'",
-        f"line 4: there is no such file: {folder / 'gone.mp4'}",
-        f"line 5: there is no such file: {folder / 'gone.wav'}",
-        "line 6: start must be 0 seconds or more, not -1",
+        f"line 4: there is no such file: 'gone.mp4' ({folder / 'gone.mp4'})",
+        f"line 5: there is no such file: 'gone.wav' ({folder / 'gone.wav'})",
+        "line 6: start must be between 0 and 86400 seconds: '-1'",
         "line 7: start is not a number of seconds: 'soon'",
-        "line 8: start must be 0 seconds or more, not nan",
-        "line 9: poses and rhythms have no sound of their own; name the audio",
-        "line 10: names no video",
-        "line 11: has more cells than the first line; put names with commas in quotes",
-        "line 12: repeats another line, 2",
+        "line 8: start must be between 0 and 86400 seconds: 'nan'",
+        "line 9: poses and rhythms have no sound of their own; name the audio: 'a.pose.npz,,LO,0'",
+        "line 10: names no video: ',one.wav,LO,0'",
+        "line 11: has more cells than the first line; put names with commas in quotes, and write numbers with a point: "
+        "'a.pose.npz,one.wav,LO,1,5'",
+        "line 12: repeats another line, 2: 'a.pose.npz,one.wav,LO,0.0'",
         f"line 13: {folder / 'mute.mp4'}: holds no sound",
     ]
     assert last.startswith(f"line 15: {folder / 'notes.txt'}: is not a video that can be decoded")
     assert all(skip.path == source for skip in dances.skipped)
     assert "holds no sound" in {skips.cause for skips in dances.summary().skipped}
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        (b'a.pose.npz,one.wav,LO,"0,5"', "with a decimal point, as 0.5: '0,5'"),
+        (b"a.pose.npz,one.wav,LO,1_000", "not a number of seconds: '1_000'"),
+        (b"a.pose.npz,one.wav,LO,inf", "between 0 and 86400 seconds: 'inf'"),
+        (b"a.pose.npz,one.wav,LO,1e308", "between 0 and 86400 seconds: '1e308'"),
+        (b"a.pose.npz,one.wav,LO," + b"9" * 3000, "between 0 and 86400 seconds: '9999"),
+        (b"..\\set\\a.pose.npz,one.wav,LO,0", r"forward slashes: '\.\.\\set\\a\.pose\.npz'"),
+        (b"a\0b.mp4,one.wav,LO,0", r"no letters: 'a\\x00b.mp4'"),
+        (b"a\x1b[2J.mp4,one.wav,LO,0", r"no letters: 'a\\x1b"),
+        (b"x" * 300 + b".mp4,one.wav,LO,0", "can't be looked for .*: 'xxx"),
+        (b"x" * 10_000 + b".mp4,one.wav,LO,0", "more than 4096 letters: 'xxx"),
+        (b"x" * 200_000 + b".mp4,one.wav,LO,0", "no line of a table .*: 'xxx"),
+        (b"deeper,one.wav,LO,0", "is no file: 'deeper'"),
+        (b'"a.pose.npz,one.wav,LO,0', "no line of a table .*: '\"a.pose.npz"),
+        (b'a.pose.npz,"one".wav,LO,0', "no line of a table"),
+        (b"a.pose.npz,one.wav,L\xd6,0", r"not UTF-8.*: 'a.pose.npz,one.wav,L\\xd6,0'"),
+        (b"a.pose.npz", "no sound of their own; name the audio: 'a.pose.npz'"),
+        (b"a.pose.npz,one.wav,[/b],0", r"unknown genre '\[/b\]'"),
+        (b"nan.pose.npz,one.wav,LO,0", r"nan\.pose\.npz: is not a readable pose file"),
+        (b"deep.rhythm.json,one.wav,LO,0", r"deep\.rhythm\.json is not a rhythm file"),
+        (b"no.pkl,one.wav,LO,0", r"no\.pkl: is no complete pickle"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_one_bad_line_costs_that_line_alone(folder: Path, line: bytes, word: str) -> None:
+    (folder / "deeper").mkdir()
+    with np.load(folder / "a.pose.npz") as file:
+        np.savez(folder / "nan.pose.npz", **{name: file[name] for name in file.files} | {"times": np.full(120, np.nan)})
+    (folder / "deep.rhythm.json").write_text("[" * 100_000)
+    (folder / "no.pkl").write_bytes(b"junk")
+    path = folder / "t.csv"
+    path.write_bytes(b"\n".join([HEADER.encode(), b"a.pose.npz,one.wav,LO,0", line, b"b.rhythm.json,two.wav,HO,0"]))
+    dances = read_dances(path)
+    assert [clip.name for clip in dances.clips] == ["a", "b"]
+    assert len(dances.skipped) == 1
+    assert re.search(rf"t\.csv: line 3: (.*){word}", dances.skipped[0].reason)
+    # Where it is the only one, the error says as much.
+    path.write_bytes(b"\n".join([HEADER.encode(), b"", line]))
+    with pytest.raises(UsageError, match=rf"t\.csv: line 3: (.*){word}"):
+        read_dances(path)
+
+
+def test_names_that_are_already_numbered_by_line(folder: Path) -> None:
+    shutil.copy(folder / "a.pose.npz", folder / "a line 2.pose.npz")
+    source = table(folder, "a.pose.npz,one.wav,LO,0", "a.pose.npz,two.wav,LO,0", "a line 2.pose.npz,one.wav,LO,0")
+    names = [clip.name for clip in read_dances(source).clips]
+    assert names == ["a line 2 line 2", "a line 3", "a line 2 line 4"]
+
+
+def test_the_development_datas_odd_table(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = tmp_path / "man"
+    folder.mkdir()
+    rhythm = Rhythm(np.zeros(400, np.float32), 50.0, np.array([1.0]), 8.0, None, "stable")
+    for number in range(4):
+        save_rhythm(folder / f"train_0{number}.rhythm.json", rhythm)
+        save_wav(folder / f"train_0{number}.ogg", music(20.0), RATE)
+    shutil.copy(shared("cases/manifest_odd.csv"), folder / "odd.csv")
+    dances = read_dances(folder / "odd.csv")
+    assert [clip.name for clip in dances.clips] == ["train_00", "train_02"]
+    comma, backslash = told(dances)
+    assert comma == "line 3: start must be written with a decimal point, as 0.5: '0,5'"
+    assert backslash.startswith("line 5: there is no such file; write paths with forward slashes")
+    assert r"'..\man\train_03.rhythm.json'" in backslash
 
 
 def test_all_lines_failing_is_an_error(folder: Path) -> None:
@@ -192,12 +263,14 @@ def test_paths_are_relative_to_the_table(folder: Path, tmp_path_factory: pytest.
     ("content", "word"),
     [
         (b"", "is empty"),
+        ("video,audio,genre,start\n".encode("utf-16"), "is UTF-16; save the table as UTF-8"),
+        (b"\xff,video\n", "line 1 is not UTF-8"),
         (b"video,audio,genre\na.pose.npz,one.wav,LO\n", "lacks start"),
         (b"video;audio;genre;start\n", "lacks video, audio, genre, start.*separated by commas"),
         (b"video,audio,genre,start,splt\n", "'splt'"),
         (b"video,audio,genre,start,start\n", "a column twice"),
-        (b"video,audio,genre,start\na.mp4,b.wav,s\xfc\xdf,0\n", "line 2 is not UTF-8"),
-        (b'video,audio,genre,start\na.mp4,"b"c.wav,LO,0\n', "line 2 is no line of a table"),
+        (b"video,audio,genre,start\na.mp4,b.wav,s\xfc\xdf,0\n", "line 2: is not UTF-8(.|\\n)*'a.mp4,b.wav,s.*,0'"),
+        (b'video,audio,genre,start\na.mp4,"b"c.wav,LO,0\n', "line 2: is no line of a table"),
         (b"video,audio,genre,start\n", "holds no dance"),
     ],
 )
