@@ -13,6 +13,7 @@ from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import AudioError, VideoError
 from d2m_cli.media.container import check_file
 from d2m_cli.media.process import SEPARATE, media_process
+from d2m_cli.media.timeline import LONGEST
 
 Samples = NDArray[np.float32]
 
@@ -157,7 +158,7 @@ def sound_seconds(path: Path) -> float:
     Raises
     ------
     AudioError
-        The file is missing, holds no sound, or does not say how long it is.
+        The file is missing, holds no sound, or does not say a length that can be true.
     """
     import soundfile
 
@@ -165,11 +166,14 @@ def sound_seconds(path: Path) -> float:
     check_file(path, AudioError)
     try:
         info = soundfile.info(str(path))
-        seconds = float(info.frames) / float(info.samplerate)
+        seconds = float(info.frames) / float(info.samplerate) if info.samplerate > 0 else 0.0
     except (soundfile.LibsndfileError, UnicodeEncodeError):
         seconds = _pyav_seconds(path)
     if not seconds > 0.0:
         raise AudioError(f"{path}: its sound has no length; is it a complete file?")
+    if seconds > LONGEST:
+        hours = LONGEST / 3600
+        raise AudioError(f"{path}: says that its sound lasts {seconds:g} s; more than {hours:.0f} h are not read")
     return seconds
 
 

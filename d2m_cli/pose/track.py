@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.media.timeline import LONGEST, LONGEST_GAP
+
 COCO_JOINTS: tuple[str, ...] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear",
     "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
@@ -20,10 +22,6 @@ COCO_BONES: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 """Pairs of joints to draw as a skeleton."""
 
-LONGEST_SECONDS = 24 * 3600.0
-"""No dance is longer: time stamps behind it are damage, and would ask for endless clocks."""
-LONGEST_GAP = 600.0
-"""Seconds between two pictures; above it one of their time stamps is wrong."""
 DENSEST = 1000
 """Pictures within any second."""
 LARGEST_SIDE = 1 << 16
@@ -41,16 +39,16 @@ def check_times(times: NDArray[np.float64]) -> None:
     Parameters
     ----------
     times
-        (T,) float64 seconds: finite, rising, from 0 to `LONGEST_SECONDS`, without gaps above `LONGEST_GAP` (nor before
+        (T,) float64 seconds: finite, rising, from 0 to `LONGEST`, without gaps above `LONGEST_GAP` (nor before
         the first), and no more than `DENSEST` within a second.
     """
     if times.ndim != 1 or times.dtype != np.float64 or not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
         raise ValueError("times must be a rising float64 vector of finite seconds")
     if not len(times):
         return
-    if times[0] < -_ROUNDING or times[-1] > LONGEST_SECONDS:
+    if times[0] < -_ROUNDING or times[-1] > LONGEST:
         raise ValueError(
-            f"times run from {times[0]:g} to {times[-1]:g} s; they must lie between 0 and {LONGEST_SECONDS / 3600:g} h"
+            f"times run from {times[0]:g} to {times[-1]:g} s; they must lie between 0 and {LONGEST / 3600:g} h"
         )
     widest = float(np.diff(times, prepend=0.0).max())
     if widest > LONGEST_GAP:
@@ -60,9 +58,9 @@ def check_times(times: NDArray[np.float64]) -> None:
 
 
 def check_duration(seconds: float) -> None:
-    """Raise ValueError unless a length in seconds is finite, not negative and at most `LONGEST_SECONDS`."""
-    if not 0.0 <= seconds <= LONGEST_SECONDS:
-        raise ValueError(f"the duration is {seconds:g} s; it must lie between 0 and {LONGEST_SECONDS / 3600:g} h")
+    """Raise ValueError unless a length in seconds is finite, not negative and at most `LONGEST`."""
+    if not 0.0 <= seconds <= LONGEST:
+        raise ValueError(f"the duration is {seconds:g} s; it must lie between 0 and {LONGEST / 3600:g} h")
 
 
 def _bounded(values: NDArray[np.floating]) -> bool:

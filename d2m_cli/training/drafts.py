@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from d2m_cli.errors import InputError, UsageError
+from d2m_cli.media.audio import sound_seconds
 from d2m_cli.training.clips import SLACK, Clip, DanceSet, Skip, Split
-from d2m_cli.training.lengths import dance_seconds, sound_seconds
+from d2m_cli.training.lengths import dance_seconds
 from d2m_cli.training.progress import Progress
 from d2m_cli.training.splitting import split_songs
 

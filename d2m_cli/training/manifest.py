@@ -25,8 +25,8 @@ from pathlib import Path
 
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.genres import genre_code
+from d2m_cli.media.timeline import LONGEST
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
-from d2m_cli.pose.track import LONGEST_SECONDS
 from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
 from d2m_cli.training.clips import Skip, Split
 from d2m_cli.training.drafts import Draft, Drafts, Place, ReadOptions, quote
@@ -235,8 +235,8 @@ def _start(cell: str) -> float:
         start = float("x" if "_" in cell else cell or 0)
     except ValueError as error:
         raise _LineError("start is not a number of seconds", f": {quote(cell)}") from error
-    if not 0.0 <= start <= LONGEST_SECONDS:
-        raise _LineError(f"start must be between 0 and {LONGEST_SECONDS:g} seconds", f": {quote(cell)}")
+    if not 0.0 <= start <= LONGEST:
+        raise _LineError(f"start must be between 0 and {LONGEST:g} seconds", f": {quote(cell)}")
     return start
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.errors import AudioError, UsageError
-from d2m_cli.media.audio import save_wav
+from d2m_cli.media.audio import save_wav, sound_seconds
 from d2m_cli.training.dataset import Clip, DanceSet, ReadOptions, Skip, SkipCounts, read_dances, window_starts
-from d2m_cli.training.lengths import dance_seconds, sound_seconds
+from d2m_cli.training.lengths import dance_seconds
 from d2m_cli.training.progress import Progress
 from d2m_cli.training.splitting import split_songs
 from tests.conftest import MakeVideo
@@ -141,7 +141,7 @@ def test_sound_that_is_none(tmp_path: Path, make_video: MakeVideo) -> None:
     (tmp_path / "text.wav").write_text("no sound")
     for path, word in (
         (make_video(tmp_path / "mute.mp4", seconds=0.4), "holds no sound"),
-        (tmp_path / "text.wav", "can't be read"),
+        (tmp_path / "text.wav", "can't be decoded"),
         (tmp_path / "gone.wav", "no such file"),
     ):
         with pytest.raises(AudioError, match=word) as caught:
