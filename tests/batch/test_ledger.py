@@ -10,7 +10,8 @@ import pytest
 from d2m_cli.batch.ledger import LEDGER_NAME, Artefact, Entry, Ledger, content_digest, settings_digest
 from d2m_cli.errors import OutputError
 
-DONE = Entry("in.mp4", "c1", "s1", "done", (Artefact("a.wav", 3, "d"), Artefact("a.json", 2, "e")), seconds=1.5)
+WAV, JSON = (hashlib.blake2b(content, digest_size=16).hexdigest() for content in (b"123", b"12"))
+DONE = Entry("in.mp4", "c1", "s1", "done", (Artefact("a.wav", 3, WAV), Artefact("a.json", 2, JSON)), seconds=1.5)
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_every_line_is_json(folder: Path) -> None:
     document = json.loads(line)
     assert document["input"] == "a\nb\udcff☃"
     assert document["details"] == {"bpm": 103.4}
-    assert document["artefacts"][0] == {"path": "a.wav", "size": 3, "digest": "d"}
+    assert document["artefacts"][0] == {"path": "a.wav", "size": 3, "digest": WAV}
 
 
 def test_a_ledger_that_can_not_be_written(tmp_path: Path) -> None:
