@@ -203,9 +203,9 @@ class Ledger:
         counts = [self._deaths.get(self.relative(path), ("", "", 0)) for path in artefacts.values()]
         return max((count for *what, count in counts if what == [content, settings]), default=0)
 
-    def died_over(self, artefacts: Mapping[str, Path]) -> bool:
-        """Whether d2m died over one of these artefacts, and has not finished any file since."""
-        return any(self.relative(path) in self._deaths for path in artefacts.values())
+    def died_over(self, artefacts: Mapping[str, Path]) -> int:
+        """How often d2m died over these artefacts, whatever they were made of, since it last finished any file."""
+        return max((self._deaths.get(self.relative(path), ("", "", 0))[2] for path in artefacts.values()), default=0)
 
     def add(self, entry: Entry) -> None:
         """Add one line.

@@ -141,7 +141,7 @@ class _Batch:
     run: Run | None = field(default=None, init=False)
 
     def order(self, outcomes: Mapping[int, Outcome]) -> Iterator[int]:
-        """Numbers of the items: first all, those over which d2m died last; then again those others were making."""
+        """Numbers of the items, those over which d2m died most last; then again those that others were making."""
         if not self.dry_run:
             bury(self.ledger)
         died = [self.ledger.died_over(self._targets(item)) for item in self.items]
