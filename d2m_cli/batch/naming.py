@@ -42,7 +42,7 @@ def keep_apart(items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger)
         for number, item in enumerate(items):
             stem = names.known(item) if again else names.new(item) if number not in stems else None
             if stem is not None:
-                names.take(stem)
+                names.take(stem, item)
                 stems[number] = stem
     return [Found(item.path, stems[number]) for number, item in enumerate(items)]
 
@@ -61,7 +61,7 @@ class _Names:
         self._folder = ledger.folder
         self._places = {item.path: place(item.path, ledger.folder) for item in items}
         self._here = set(self._places.values())
-        self._taken: set[str] = set()
+        self._taken: dict[str, str] = {}
         self._owners = {name_key(name): entry for name, entry in ledger.owned().items()}
 
     def known(self, item: Found) -> Path | None:
@@ -73,14 +73,24 @@ class _Names:
         return None
 
     def new(self, item: Found) -> Path:
-        """The shortest name that is free."""
-        for stem in self._candidates(item):
-            if name_key(stem) not in self._taken and self._may_have(item, self._owner(stem)):
+        """The shortest name that is free; its suffix is no help against a file of the same name."""
+        short, *longer = self._candidates(item)
+        with_suffix = item.stem.with_name(item.path.name)
+        alike = self._holder(short) == item.path.name
+        for stem in (short, *longer):
+            if name_key(stem) in self._taken or (alike and stem == with_suffix):
+                continue
+            if self._may_have(item, self._owner(stem)):
                 return stem
         raise AssertionError("a digest of the path is nobody else's")
 
-    def take(self, stem: Path) -> None:
-        self._taken.add(name_key(stem))
+    def take(self, stem: Path, item: Found) -> None:
+        self._taken[name_key(stem)] = item.path.name
+
+    def _holder(self, stem: Path) -> str | None:
+        """File name of the input that has a name already."""
+        owner = self._owner(stem)
+        return self._taken.get(name_key(stem)) or (_file_name(owner) if owner is not None else None)
 
     def _owner(self, stem: Path) -> Entry | None:
         found = (self._owners.get(name_key(stem.as_posix() + suffix)) for suffix in self._artefacts)
@@ -89,7 +99,7 @@ class _Names:
     def _may_have(self, item: Found, owner: Entry | None) -> bool:
         if owner is None or owner.place == self._places[item.path]:
             return True
-        if PurePosixPath(owner.place or Path(owner.input).as_posix()).name != item.path.name:
+        if _file_name(owner) != item.path.name:
             return False
         # Ledgers of older versions don't say where an input lies from here.
         return not owner.place or not (owner.place in self._here or (self._folder / owner.place).exists())
@@ -101,6 +111,10 @@ class _Names:
             yield _fitting(stem.with_name(item.path.name))
         yield Path(_fitting(Path(item.path.resolve().parent.name or "root")).name) / _fitting(stem)
         yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
+
+
+def _file_name(entry: Entry) -> str:
+    return PurePosixPath(entry.place or Path(entry.input).as_posix()).name
 
 
 def _fitting(stem: Path) -> Path:
