@@ -169,7 +169,7 @@ class _Walk:
             try:
                 mode = os.stat(path).st_mode
             except OSError as error:
-                self._pass_over(path, f"is {_missing(path, error)}" if path.is_symlink() else _missing(path, error))
+                self._pass_over(path, f"is {_missing(path, error)}" if os.path.islink(path) else _missing(path, error))
                 continue
             if stat.S_ISDIR(mode):
                 if not self._holds_results_alone(path):
@@ -198,12 +198,11 @@ class _Walk:
         if folder not in self._ledgers:
             self._ledgers[folder] = None
             try:
-                if stat.S_ISREG(os.stat(folder / LEDGER_NAME).st_mode):
+                # A folder that is closed altogether is named when it is looked into.
+                if os.path.isfile(folder / LEDGER_NAME):
                     self._ledgers[folder] = Ledger(folder)
-            except FileNotFoundError:
-                pass
-            except (OSError, OutputError) as error:
-                self._pass_over(folder / LEDGER_NAME, f"can't be read, so results beside it are not known: {error}")
+            except OutputError as error:
+                self._pass_over(folder / LEDGER_NAME, f"hides which files beside it are results: {error}")
         return self._ledgers[folder]
 
 
@@ -216,7 +215,7 @@ def _missing(path: Path, error: OSError) -> str:
         return "a symbolic link that leads in a circle"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return (
-            "a symbolic link that leads nowhere" if path.is_symlink() else "no such file or folder; check the spelling"
+            "a symbolic link that leads nowhere" if os.path.islink(path) else "no such file or folder; check the spelling"
         )
     return f"can't be looked at: {error.strerror}"
 
