@@ -215,7 +215,9 @@ def _missing(path: Path, error: OSError) -> str:
         return "a symbolic link that leads in a circle"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return (
-            "a symbolic link that leads nowhere" if os.path.islink(path) else "no such file or folder; check the spelling"
+            "a symbolic link that leads nowhere"
+            if os.path.islink(path)
+            else "no such file or folder; check the spelling"
         )
     return f"can't be looked at: {error.strerror}"
 

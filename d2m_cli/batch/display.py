@@ -231,8 +231,8 @@ def _result_lines(outcome: Outcome) -> list[str]:
         return []
     head = {"planned": "would make ", "already done": "already there "}.get(outcome.state, "")
     tail = f"  ({outcome.summary})" if outcome.summary else ""
-    lines = [printable(head + path) for path in outcome.artefacts.values()]
-    return [*lines[:-1], lines[-1] + tail] if lines else []
+    lines = [head + path for path in outcome.artefacts.values()]
+    return [printable(line) for line in [*lines[:-1], lines[-1] + tail]] if lines else []
 
 
 def _line(outcome: Outcome) -> str:

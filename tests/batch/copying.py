@@ -11,6 +11,7 @@ from pathlib import Path
 
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.discover import search
+from d2m_cli.batch.display import say
 from d2m_cli.batch.outcome import ItemResult, Job, Report
 from d2m_cli.batch.runner import run_batch
 
@@ -33,7 +34,7 @@ def main() -> None:
         content = job.path.read_bytes()
         if content.startswith(b"killer"):
             os.kill(os.getpid(), signal.SIGKILL)
-        print(f"at {job.path.name}", file=sys.stderr, flush=True)
+        say(f"at {job.path.name}")
         while options.wait_for is not None and not options.wait_for.exists():
             time.sleep(0.01)
         for path in job.artefacts.values():
