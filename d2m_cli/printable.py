@@ -21,7 +21,10 @@ def printable(text: object) -> str:
     One line: what would move the cursor, break the line or turn letters around is written as in a Python string
     ("\\\\n", "\\\\x1b", "\\\\u202e"). All else, spaces and backslashes among it, stays as it is.
     """
-    return "".join(_escaped(letter) if _steers(letter) else letter for letter in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(_escaped(letter) if _steers(letter) else letter for letter in text)
 
 
 def _steers(letter: str) -> bool:

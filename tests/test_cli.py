@@ -262,6 +262,23 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         assert json.loads(result.stdout)["settings"]["seed"] == seed
 
 
+def test_where_a_bug_came_from_is_shown_on_request(
+    invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import d2m_cli.generation.pipeline as pipeline
+
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(pipeline, "generate_for_video", stumble)
+    arguments = ["generate", make_video(tmp_path / "a.mp4", seconds=1), "--out", tmp_path / "out"]
+    quiet, loud = invoke(*arguments), invoke("-v", *arguments)
+    assert (quiet.exit_code, loud.exit_code) == (1, 1)
+    assert "bug in d2m or a library: ZeroDivisionError at test_cli.py" in quiet.stderr
+    assert "Traceback" not in quiet.stderr
+    assert 'raise ZeroDivisionError("nobody foresaw this")' in loud.stderr
+
+
 def test_music_beside_its_videos(invoke, fake_models, make_video, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "clips").mkdir()
     make_video(tmp_path / "clips" / "a.mov", seconds=1)
