@@ -222,3 +222,18 @@ def test_artefacts_of_other_settings_do_not_stay_beside_new_ones(inputs: Path, t
     assert run(inputs, out, "--seed", 1)[0] == 0
     assert run(inputs, out, "--seed", 1, "--artefacts", ".wav,.json")[1]["already_done"] == 4
     assert (out / "a.mp3").exists()
+
+
+def test_what_a_run_that_dies_had_in_hand_falls_to_the_other(inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = launch(inputs, out, "--wait-for", tmp_path / "never")
+    wait_for(first, "at a.mov")
+    second = launch(inputs, out, "--json", "--seconds", "0.3")
+    wait_for(second, "[1/4] ")
+    first.kill()
+    first.communicate()
+    stdout, _ = second.communicate()
+    assert second.returncode == 0
+    assert set(states(json.loads(stdout)).values()) == {"done"}
+    assert set(results(out)) == {f"{stem}{suffix}" for stem in "abcd" for suffix in (".json", ".mp3", ".wav")}
+    assert [line["input"] for line in lines(out) if line["status"] == "died"] == [str(inputs / "a.mov")]
