@@ -8,7 +8,8 @@
     │   ├── AudioError                not audio, no samples
     │   ├── PoseFileError             a pose file that isn't one
     │   └── NoPersonError             nobody to follow in the picture
-    ├── OutputError          exit 1   the result can't be written (full disk, read-only folder)
+    ├── OutputError          exit 1   results can't be written (full disk, read-only folder): the batch stops
+    │   └── ResultError               one of them can't (long name, a folder in its place): the batch goes on
     ├── TrainingError        exit 1   a training can't go on
     ├── DownloadError        exit 1   weights can't be fetched, or came damaged
     └── UsageError           exit 2   the command can't start as asked
@@ -50,6 +51,10 @@ class NoPersonError(InputError):
 
 class OutputError(D2MError):
     """A result can't be written: full disk, read-only folder, a file in the way."""
+
+
+class ResultError(OutputError):
+    """One result can't be written, which says nothing of the others."""
 
 
 class TrainingError(D2MError):

@@ -29,6 +29,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_of_hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests remember of their weights out of the user's cache."""
+    from d2m_cli.hub import known
+
+    real, folder = known.cache_folder, tmp_path_factory.mktemp("hashes")
+    known.cache_folder = lambda: real() if "XDG_CACHE_HOME" in os.environ else folder
+    yield
+    known.cache_folder = real
+
+
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
     """A function that gives a file of the development data, and skips the test where it is absent."""

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import d2m_cli.app
 from d2m_cli import __version__
 from d2m_cli.errors import EncoderMismatchError, OutputError
+from d2m_cli.weights_path import weights_dir
 from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
 
 HEAVY = ("torch", "numpy", "scipy", "onnxruntime", "librosa", "av", "decord", "diffusers", "transformers", "matplotlib")
@@ -183,6 +184,109 @@ def test_a_backbone_without_encoders(invoke, fake_models, make_video, tmp_path: 
     result = invoke("generate", video, "--out", tmp_path / "out", "--encoders", tmp_path / "none")
     assert result.exit_code == 2
     assert "no such file" in result.stderr
+
+
+def test_weights_and_pose_networks_are_known_by_their_content(
+    invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import d2m_cli.pose.batch
+
+    video = make_video(tmp_path / "a.mp4", seconds=1)
+    arguments = ["generate", video, "--out", tmp_path / "out", "--no-mp4", "--json"]
+    first = json.loads(invoke(*arguments).stdout)
+    assert first["done"] == 1
+    assert first["settings"]["d2m"] == __version__
+    shipped = json.loads((weights_dir() / "manifest.json").read_text())["weights"]
+    expected = {one["file"]: one["sha256"] for one in shipped}
+    assert first["settings"]["poses"] == {
+        "pose": expected["pose/movenet-thunder.onnx"],
+        "detector": expected["pose/movenet-multipose.onnx"],
+    }
+    assert json.loads(invoke(*arguments).stdout)["already_done"] == 1
+    assert json.loads(invoke(*arguments, "--verify").stdout)["already_done"] == 1
+    # Other encoders of the same name and size.
+    (tmp_path / "weights" / "encoders.safetensors").write_bytes(b"f")
+    assert json.loads(invoke(*arguments).stdout)["done"] == 1
+    monkeypatch.setattr(d2m_cli.pose.batch, "known_sha256", lambda path, verify: "another network")
+    assert json.loads(invoke(*arguments).stdout)["done"] == 1
+
+
+def test_what_is_done_is_told_without_loading_a_network(make_video, tmp_path: Path) -> None:
+    words = [tmp_path / "in", "--out", tmp_path / "out", "--json"]
+    (tmp_path / "in").mkdir()
+    video = make_video(tmp_path / "in" / "a.mp4", seconds=1)
+    script = (
+        "import sys\n"
+        "from d2m_cli.app import app\n"
+        "import d2m_cli.batch.ledger as ledger\n"
+        "ledger.Ledger.checked = lambda *_, **__: {}\n"
+        "try:\n"
+        "    app(sys.argv[1:])\n"
+        "except SystemExit as end:\n"
+        "    code = end.code\n"
+        "heavy = ('torch', 'onnxruntime', 'av', 'decord')\n"
+        "print([name for name in heavy if name in sys.modules], code, file=sys.stderr)\n"
+    )
+    for command in ("pose", "rhythm", "generate"):
+        line = [sys.executable, "-c", script, command, *map(str, words)]
+        around = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = subprocess.run(line, capture_output=True, text=True, check=True, env=around)
+        assert json.loads(done.stdout)["already_done"] == 1, command
+        assert done.stderr.splitlines()[-1] == "[] 0", command
+    assert video.exists()
+
+
+def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=1)
+    for command, *words in (
+        ("generate", "--seed", 2**63),
+        ("generate", "--seed", -(2**63) - 1),
+        ("generate", "--seed", "9" * 5000),
+        ("generate", "--seed", "1.5"),
+        ("generate", "--guidance", "nan"),
+        ("generate", "--top-p", "0"),
+        ("generate", "--candidates", 0),
+        ("generate", "--dancers", "9" * 5000),
+        ("pose", "--dancers", "9" * 5000),
+        ("pose", "--threads", -1),
+        ("rhythm", "--dancer", "9" * 5000),
+        ("rhythm", "--window", "nan"),
+        ("rhythm", "--window", "inf"),
+    ):
+        result = invoke(command, video, "--out", tmp_path / "out", *words)
+        assert result.exit_code == 2, (command, words, result.output)
+        assert not isinstance(result.exception, ValueError), (command, words)
+    assert not (tmp_path / "out").exists()
+    for seed in (-1, 2**63 - 1, -(2**63)):
+        result = invoke("generate", video, "--out", tmp_path / "out", "--no-mp4", f"--seed={seed}", "--json")
+        assert json.loads(result.stdout)["settings"]["seed"] == seed
+
+
+def test_where_a_bug_came_from_is_shown_on_request(
+    invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import d2m_cli.generation.pipeline as pipeline
+
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr(pipeline, "generate_for_video", stumble)
+    arguments = ["generate", make_video(tmp_path / "a.mp4", seconds=1), "--out", tmp_path / "out"]
+    quiet, loud = invoke(*arguments), invoke("-v", *arguments)
+    assert (quiet.exit_code, loud.exit_code) == (1, 1)
+    assert "bug in d2m or a library: ZeroDivisionError at test_cli.py" in quiet.stderr
+    assert "Traceback" not in quiet.stderr
+    assert 'raise ZeroDivisionError("nobody foresaw this")' in loud.stderr
+
+
+def test_music_beside_its_videos(invoke, fake_models, make_video, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "clips").mkdir()
+    make_video(tmp_path / "clips" / "a.mov", seconds=1)
+    monkeypatch.chdir(tmp_path / "clips")
+    for state in ("done", "already_done"):
+        document = json.loads(invoke("generate", ".", "--out", ".", "--json").stdout)
+        assert (len(document["items"]), document[state]) == (1, 1)
+    assert sorted(os.listdir()) == ["a.json", "a.mov", "a.mp4", "a.wav", "d2m-ledger.jsonl"]
 
 
 def test_dry_run(invoke, fake_models, make_video, tmp_path: Path) -> None:

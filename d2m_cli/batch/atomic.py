@@ -7,11 +7,13 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
-from d2m_cli.errors import OutputError
+from d2m_cli.errors import OutputError, ResultError
 
 _MARK = ".d2m-part-"
+_LONGEST_SUFFIX = 32
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space, or choose another folder with --out",
@@ -28,10 +30,27 @@ _ADVICE = {
 }
 
 
-def output_error(path: Path, error: OSError) -> OutputError:
-    """The `OutputError` that says why `path` can't be written and what to do about it."""
+_ONE_FILE = {
+    errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
+"""Troubles that another file need not have."""
+
+
+def output_error(path: Path, error: OSError, *, whole: bool = False) -> OutputError:
+    """The `OutputError` that says why `path` can't be written and what to do about it.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    error
+        What the system said.
+    whole
+        Nothing at all can be written without `path`: no `ResultError`, which concerns one result alone.
+    """
     advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-    return OutputError(f"can't write {path}: {advice}")
+    kind = ResultError if error.errno in _ONE_FILE and not whole else OutputError
+    return kind(f"can't write {path}: {advice}")
 
 
 @contextmanager
@@ -50,7 +69,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        Full disk, no permission, a file in the way: names `target` and what to do.
+        Full disk, no permission, a file in the way: names `target` and what to do. It is a `ResultError` where other
+        files need not have the same trouble.
     """
     target = Path(target)
     try:
@@ -78,24 +98,30 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise output_error(target, error) from error
     finally:
         part.unlink(missing_ok=True)
-    _flush_folder(target.parent)
+    flush_folder(target.parent)
 
 
 def _prefix(target: Path) -> str:
-    # Names may hold 255 bytes; the mark, the host and the process number need up to 120 of them.
-    stem = os.fsencode(target.stem)[:120].decode(errors="ignore")
-    return f".{stem}{_MARK}{socket.gethostname()[:60]}-"
+    # Names may hold 255 bytes. The digest keeps targets apart whose names begin alike.
+    stem = os.fsencode(target.stem)[:60].decode(errors="ignore")
+    own = blake2b(os.fsencode(target.name), digest_size=4).hexdigest()
+    return f".{stem}-{own}{_MARK}{socket.gethostname()[:60]}-"
+
+
+def _suffix(target: Path) -> str:
+    # What follows the last dot of a long name need not be a suffix.
+    return target.suffix if len(os.fsencode(target.suffix)) <= _LONGEST_SUFFIX else ""
 
 
 def _part_path(target: Path) -> Path:
-    return target.with_name(f"{_prefix(target)}{os.getpid()}{target.suffix}")
+    return target.with_name(f"{_prefix(target)}{os.getpid()}{_suffix(target)}")
 
 
 def _remove_leftovers(target: Path) -> None:
-    prefix = _prefix(target)
+    prefix, suffix = _prefix(target), _suffix(target)
     for entry in os.scandir(target.parent):
-        if entry.name.startswith(prefix) and entry.name.endswith(target.suffix):
-            number = entry.name[len(prefix) : len(entry.name) - len(target.suffix)]
+        if entry.name.startswith(prefix) and entry.name.endswith(suffix):
+            number = entry.name[len(prefix) : len(entry.name) - len(suffix)]
             if number.isdigit() and (int(number) == os.getpid() or not _alive(int(number))):
                 Path(entry.path).unlink(missing_ok=True)
 
@@ -119,8 +145,8 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def _flush_folder(folder: Path) -> None:
-    # Makes the new name itself durable; some file systems refuse to sync a folder, and the file is whole either way.
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where its file system can do that; the files are whole either way."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

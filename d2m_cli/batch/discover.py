@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from d2m_cli.batch.ledger import LEDGER_NAME
-from d2m_cli.errors import UsageError
+from d2m_cli.batch.ledger import LEDGER_NAME, Ledger
+from d2m_cli.errors import OutputError, UsageError
 
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
@@ -36,17 +38,58 @@ class Found:
     stem: Path
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """Something in a folder that is not worked on, though it may have been meant.
+
+    Attributes
+    ----------
+    path
+        As reached from the input that held it.
+    reason
+        In words that follow the path.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the inputs hold.
+
+    Attributes
+    ----------
+    found
+        The files, each once, in a steady order; stems may fall together.
+    passed_over
+        What can't be worked on: links that lead nowhere or in circles, pipes, sockets, devices, closed folders.
+    """
+
+    found: tuple[Found, ...]
+    passed_over: tuple[PassedOver, ...]
+
+
 def find_videos(inputs: Sequence[Path]) -> list[Found]:
     """`find_files` for videos."""
     return find_files(inputs, VIDEO_SUFFIXES)
 
 
 def find_files(inputs: Sequence[Path], suffixes: frozenset[str]) -> list[Found]:
-    """All files that the inputs name, each once, in a steady order.
+    """The files that `search` finds, with stems that are all different (also where letter case is ignored).
 
-    Folders are searched all the way down, in sorted order; hidden names and folders that hold results of d2m are passed
-    over (unless named outright), and a symbolic link that leads back up is followed once. A file named outright is
-    taken whatever its suffix.
+    For callers that keep no ledger; `d2m_cli.batch.runner.run_batch` gives names that stay.
+    """
+    return _keep_apart(list(search(inputs, suffixes).found))
+
+
+def search(inputs: Sequence[Path], suffixes: frozenset[str], *, made_too: frozenset[str] = frozenset()) -> Search:
+    """All files that the inputs name.
+
+    Folders are searched all the way down, in sorted order; hidden names are passed over, and a symbolic link that leads
+    back up is followed once. So are results of d2m: files that a ledger in their folder or in one above lists, and
+    folders below an input that hold nothing else (a ledger lies there, and what it tells of came from elsewhere). A
+    file named outright is taken whatever it is and whatever its suffix.
 
     Parameters
     ----------
@@ -54,10 +97,8 @@ def find_files(inputs: Sequence[Path], suffixes: frozenset[str]) -> list[Found]:
         Files and folders.
     suffixes
         Suffixes to look for in folders, in lower case with their dot.
-
-    Returns
-    -------
-    The files, their result stems all different (also where letter case is ignored).
+    made_too
+        Those among them that are looked for among d2m's results too.
 
     Raises
     ------
@@ -66,50 +107,131 @@ def find_files(inputs: Sequence[Path], suffixes: frozenset[str]) -> list[Found]:
     """
     if not inputs:
         raise UsageError("no input: name at least one file or folder")
+    walk = _Walk(suffixes, made_too)
     found: dict[Path, Found] = {}
     for entry in inputs:
-        for item in _below(Path(entry), suffixes):
+        for item in walk.below(Path(entry)):
             found.setdefault(item.path.resolve(), item)
-    return _keep_apart(list(found.values()))
+    return Search(tuple(found.values()), tuple(dict.fromkeys(walk.passed_over)))
 
 
-def _below(entry: Path, suffixes: frozenset[str]) -> list[Found]:
-    if entry.is_dir():
-        items = [Found(path, path.relative_to(entry).with_suffix("")) for path in _walk(entry, suffixes)]
-        if not items:
-            raise UsageError(f"the folder {entry} holds no file ending in {', '.join(sorted(suffixes))}")
-        return items
-    if entry.is_file():
-        return [Found(entry, Path(Path(entry.name).stem))]
-    if entry.exists():
-        raise UsageError(f"{entry} is neither a file nor a folder")
-    hint = "a symbolic link that leads nowhere" if entry.is_symlink() else "no such file or folder"
-    raise UsageError(f"{entry}: {hint}; check the spelling")
+class _Walk:
+    """Goes through inputs, and notes what it passes over."""
 
+    def __init__(self, suffixes: frozenset[str], made_too: frozenset[str]) -> None:
+        self._suffixes = suffixes
+        self._made_too = made_too
+        self._ledgers: dict[Path, Ledger | None] = {}
+        self.passed_over: list[PassedOver] = []
 
-def _walk(root: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    seen: set[Path] = set()
-
-    def visit(folder: Path) -> Iterator[Path]:
-        real = folder.resolve()
-        if real in seen:
-            return
-        seen.add(real)
+    def below(self, entry: Path) -> list[Found]:
         try:
+            mode = os.stat(entry).st_mode
+        except OSError as error:
+            raise UsageError(f"{entry}: {_missing(entry, error)}") from error
+        if stat.S_ISDIR(mode):
+            return self._in_folder(entry)
+        if stat.S_ISREG(mode):
+            return [Found(entry, Path(Path(entry.name).stem))]
+        raise UsageError(f"{entry} is neither a file nor a folder, but {_kind(mode)}")
+
+    def _in_folder(self, root: Path) -> list[Found]:
+        before = len(self.passed_over)
+        candidates = list(self._visit(root, (), set()))
+        kept = [path for path in candidates if path.suffix.lower() in self._made_too or not self._is_result(path)]
+        if kept:
+            return [Found(path, path.relative_to(root).with_suffix("")) for path in kept]
+        text = f"the folder {root} holds no file ending in {', '.join(sorted(self._suffixes))}"
+        if candidates:
+            text += f" but results of d2m, such as {candidates[0].name}: name files outright to work on those"
+        for odd in self.passed_over[before:][:1]:
+            text += f"; {odd.path} {odd.reason}"
+        raise UsageError(text)
+
+    def _visit(self, folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[Path]:
+        try:
+            real = folder.resolve()
             names = sorted(os.listdir(folder))
         except OSError as error:
-            raise UsageError(f"can't look into the folder {folder}: {error.strerror}") from error
+            if not above:
+                raise UsageError(f"can't look into the folder {folder}: {error.strerror}") from error
+            self._pass_over(folder, f"can't be looked into: {error.strerror}")
+            return
+        if real in seen:
+            if real in above:
+                self._pass_over(folder, "leads back to a folder above it")
+            return
+        seen.add(real)
         for name in names:
-            path = folder / name
             if name.startswith("."):
                 continue
-            if path.is_dir():
-                if not (path / LEDGER_NAME).exists():
-                    yield from visit(path)
-            elif path.suffix.lower() in suffixes and path.is_file():
+            path = folder / name
+            try:
+                mode = os.stat(path).st_mode
+            except OSError as error:
+                self._pass_over(path, f"is {_missing(path, error)}" if os.path.islink(path) else _missing(path, error))
+                continue
+            if stat.S_ISDIR(mode):
+                if not self._holds_results_alone(path):
+                    yield from self._visit(path, (*above, real), seen)
+            elif not stat.S_ISREG(mode):
+                self._pass_over(path, f"is {_kind(mode)}")
+            elif path.suffix.lower() in self._suffixes:
                 yield path
 
-    return visit(root)
+    def _pass_over(self, path: Path, reason: str) -> None:
+        self.passed_over.append(PassedOver(path, reason))
+
+    def _is_result(self, path: Path) -> bool:
+        real = path.parent.resolve() / path.name
+        for folder in real.parents:
+            ledger = self._ledger(folder)
+            if ledger is not None and ledger.knows(real.relative_to(folder).as_posix()):
+                return True
+        return False
+
+    def _holds_results_alone(self, folder: Path) -> bool:
+        ledger = self._ledger(folder.resolve())
+        return ledger is not None and not any(_lies_below(entry.place) for entry in ledger.owned().values())
+
+    def _ledger(self, folder: Path) -> Ledger | None:
+        if folder not in self._ledgers:
+            self._ledgers[folder] = None
+            try:
+                # A folder that is closed altogether is named when it is looked into.
+                if os.path.isfile(folder / LEDGER_NAME):
+                    self._ledgers[folder] = Ledger(folder)
+            except OutputError as error:
+                self._pass_over(folder / LEDGER_NAME, f"hides which files beside it are results: {error}")
+        return self._ledgers[folder]
+
+
+def _lies_below(place: str) -> bool:
+    return bool(place) and not place.startswith(("../", "/")) and place != ".."
+
+
+def _missing(path: Path, error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "a symbolic link that leads in a circle"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return (
+            "a symbolic link that leads nowhere"
+            if os.path.islink(path)
+            else "no such file or folder; check the spelling"
+        )
+    return f"can't be looked at: {error.strerror}"
+
+
+def _kind(mode: int) -> str:
+    for test, kind in (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if test(mode):
+            return kind
+    return "something else"
 
 
 def _keep_apart(items: list[Found]) -> list[Found]:
@@ -129,12 +251,13 @@ def _keep_apart(items: list[Found]) -> list[Found]:
         return item.stem.with_name(f"{item.stem.name}-{_digest(item.path)}")
 
     for step in (with_suffix, below_folder, with_digest):
-        taken = Counter(_key(item.stem) for item in items)
-        items = [Found(item.path, step(item)) if taken[_key(item.stem)] > 1 else item for item in items]
+        taken = Counter(name_key(item.stem) for item in items)
+        items = [Found(item.path, step(item)) if taken[name_key(item.stem)] > 1 else item for item in items]
     return items
 
 
-def _key(stem: Path) -> str:
+def name_key(stem: Path | str) -> str:
+    """A relative path without what some file systems don't tell apart: letter case, and ways to write an accent."""
     return unicodedata.normalize("NFC", str(stem)).casefold()
 
 

@@ -1,168 +1,33 @@
-"""Work through many files: skip what is done, name what fails, say how long it still takes."""
+"""Work through many files: skip what is done, name what fails, go on where the last run ended."""
 
 from __future__ import annotations
 
 import errno
-import json
-import sys
+import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from d2m_cli import __version__
 from d2m_cli.batch.atomic import output_error
-from d2m_cli.batch.discover import Found
-from d2m_cli.batch.ledger import LEDGER_NAME, Artefact, Entry, Ledger, Status, content_digest, settings_digest
-from d2m_cli.errors import D2MError, OutputError, UsageError
+from d2m_cli.batch.discover import Found, PassedOver
+from d2m_cli.batch.display import Results, close, display, say
+from d2m_cli.batch.ledger import INPUT, Artefact, Entry, Ledger, Status, settings_digest
+from d2m_cli.batch.naming import keep_apart, place
+from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, Report, State, Work
+from d2m_cli.batch.publish import measure, publish, refuse_folders
+from d2m_cli.batch.runs import Run, bury, is_alive
+from d2m_cli.batch.stamp import Stamp, read_digest
+from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 
-State = Literal["done", "already done", "failed", "planned", "not tried"]
+DEATHS = 3
+"""So often in a row may d2m itself die over a file before that is left out."""
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file on its way through a batch.
-
-    Attributes
-    ----------
-    path
-        The file to read.
-    stem
-        Relative path of its results, without a suffix.
-    content
-        BLAKE2b of the file's content, hexadecimal; what seeds hang on.
-    artefacts
-        Suffix to the full path of the file that is to be made (with `d2m_cli.batch.atomic.atomic_path`).
-    """
-
-    path: Path
-    stem: Path
-    content: str
-    artefacts: Mapping[str, Path]
-
-
-@dataclass(frozen=True)
-class ItemResult:
-    """What the work on one file has to say.
-
-    Attributes
-    ----------
-    summary
-        A few words for the terminal, for example "103.4 bpm, 2 dancers".
-    details
-        The same for machines: values that JSON can hold.
-    """
-
-    summary: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file.
-
-    Attributes
-    ----------
-    input
-        Path as named on the command line.
-    state
-        "done", "already done", "failed", "planned" (dry run) or "not tried" (the batch stopped before it).
-    artefacts
-        Suffix to path of the results that are there (or planned).
-    summary, details
-        Of its `ItemResult`.
-    error
-        Why it failed.
-    bug
-        Whether it failed on an exception that d2m did not foresee.
-    seconds
-        How long it took.
-    """
-
-    input: str
-    state: State
-    artefacts: Mapping[str, str] = field(default_factory=dict)
-    summary: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    bug: bool = False
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class BatchSummary:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    label
-        The command.
-    out_dir
-        Folder of the results.
-    settings
-        As given to `run_batch`.
-    outcomes
-        One for each file, in order.
-    interrupted
-        Whether it was stopped from the keyboard.
-    stopped
-        Why it stopped early (disk full), or None.
-    seconds
-        Length of the whole batch.
-    """
-
-    label: str
-    out_dir: Path
-    settings: Mapping[str, Any]
-    outcomes: tuple[Outcome, ...]
-    interrupted: bool
-    stopped: str | None
-    seconds: float
-
-    def count(self, state: State) -> int:
-        """How many files ended in a state."""
-        return sum(outcome.state == state for outcome in self.outcomes)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 1 some failed, 130 interrupted."""
-        if self.interrupted:
-            return 130
-        return 1 if self.stopped is not None or self.count("failed") else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The whole summary as one JSON document."""
-        return {
-            "command": self.label,
-            "version": __version__,
-            "out": str(self.out_dir),
-            "settings": dict(self.settings),
-            "done": self.count("done"),
-            "already_done": self.count("already done"),
-            "planned": self.count("planned"),
-            "failed": self.count("failed"),
-            "not_tried": self.count("not tried"),
-            "interrupted": self.interrupted,
-            "stopped": self.stopped,
-            "seconds": round(self.seconds, 3),
-            "exit_code": self.exit_code,
-            "items": [asdict(outcome) for outcome in self.outcomes],
-        }
-
-
-class Report(Protocol):
-    """How work tells where it is."""
-
-    def __call__(self, step: str, fraction: float = 0.0) -> None:
-        """Show a step ("pose", "music window 2 of 3") and how much of the file is done, 0 to 1."""
-
-
-Work = Callable[[Job, Report], ItemResult]
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def run_batch(
@@ -173,16 +38,23 @@ def run_batch(
     artefacts: Sequence[str],
     out_dir: Path,
     overwrite: bool = False,
+    verify: bool = False,
     dry_run: bool = False,
     json_out: bool = False,
+    verbose: bool = False,
+    passed_over: Sequence[PassedOver] = (),
     label: str,
 ) -> BatchSummary:
     """Do `work` on every item that is not done yet, and say what became of each.
 
-    A file that fails is named with its reason, and the rest go on. What stops the batch: an interrupt from the
-    keyboard, a result folder that can't be written to (full disk), and a `UsageError` from the work (a missing model
-    concerns every file), which is passed on. Results go to stdout, one line a result or one JSON document; progress
-    goes to stderr.
+    A file that fails is named with its reason, and the rest go on. What stops the batch: an interrupt, a result folder
+    that can't be written to (full disk), and a `UsageError` from the work (a missing model concerns every file), which
+    is passed on. Results go to stdout, one line a result or one JSON document; progress goes to stderr.
+
+    Several runs may share a folder. With the same settings they share the work; a run with other settings is refused
+    the results that one at work has claimed. All results of a file appear together, and those of the same name that
+    were made with other settings go. Files over which d2m itself died (killed, out of memory) are tried last, and are
+    left out after `DEATHS` deaths in a row.
 
     Parameters
     ----------
@@ -191,17 +63,23 @@ def run_batch(
     work
         Makes all artefacts of one job, each with `atomic_path`.
     settings
-        All options that change the result; values that JSON can hold.
+        All options that change the result; values that JSON can hold. The version of d2m is added.
     artefacts
         Suffixes of the files that work makes, such as ".wav"; appended to an item's stem.
     out_dir
         Folder of the results and of the ledger.
     overwrite
         Do what is done again, and replace files that d2m did not make.
+    verify
+        Read all inputs and results, also those whose size and times say that they are what they were.
     dry_run
         Only say what would be done; nothing is written.
     json_out
         One JSON document on stdout in place of lines.
+    verbose
+        Show where errors that nobody foresaw came from; the ledger keeps that in any case.
+    passed_over
+        What the search for the items passed over, to be told.
     label
         Name of the command.
 
@@ -211,107 +89,293 @@ def run_batch(
         A result would replace an input; or raised by work.
     """
     out_dir = Path(out_dir)
+    if out_dir.exists() and not out_dir.is_dir():
+        raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with --out")
+    settings = {**settings, "d2m": __version__}
+    ledger = Ledger(out_dir)
+    items = keep_apart(items, artefacts, ledger)
     _refuse_to_replace_inputs(items, artefacts, out_dir)
-    batch = _Batch(work, settings_digest(label, settings), artefacts, Ledger(out_dir), overwrite, dry_run)
-    begun = time.monotonic()
-    outcomes: list[Outcome] = []
-    interrupted, stopped = False, None
-    with _display(len(items), label, quiet=dry_run) as display:
-        for number, item in enumerate(items):
-            display.start(number, str(item.stem))
-            try:
-                outcome = batch.one(item, display.report)
-            except KeyboardInterrupt:
-                interrupted = True
-                break
-            except OutputError as error:
-                stopped = str(error)
-                outcomes.append(Outcome(str(item.path), "failed", error=stopped))
-                break
-            outcomes.append(outcome)
-            display.finish(number, outcome, to_stdout=not json_out)
-    outcomes += [Outcome(str(item.path), "not tried") for item in items[len(outcomes) :]]
-    summary = BatchSummary(
-        label, out_dir, settings, tuple(outcomes), interrupted, stopped, seconds=time.monotonic() - begun
+    for odd in passed_over:
+        say(f"d2m: passed over: {odd.path} {odd.reason}")
+    batch = _Batch(
+        label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, overwrite, verify, dry_run
     )
-    _close(summary, json_out)
-    return summary
+    results = Results()
+    begun = time.monotonic()
+    outcomes: dict[int, Outcome] = {}
+    interrupted, stopped = False, None
+    try:
+        with display(len(items), label, results, quiet=dry_run, json_out=json_out, verbose=verbose) as shown:
+            for count, number in enumerate(batch.order(outcomes)):
+                shown.start(min(count, len(items) - 1), str(items[number].stem))
+                try:
+                    outcomes[number] = batch.one(items[number], shown.report)
+                except OutputError as error:
+                    stopped = str(error)
+                    outcomes[number] = Outcome(str(items[number].path), "failed", error=stopped)
+                    break
+                shown.finish(min(count, len(items) - 1), outcomes[number])
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        batch.end()
+    told = tuple(outcomes.get(number, Outcome(str(item.path), "not tried")) for number, item in enumerate(items))
+    summary = BatchSummary(
+        label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
+    )
+    close(summary, results, json_out=json_out)
+    return replace(summary, unlisted=results.lost)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Batch:
+    label: str
+    items: Sequence[Found]
     work: Work
     settings: str
-    artefacts: Sequence[str]
+    artefacts: tuple[str, ...]
     ledger: Ledger
     overwrite: bool
+    verify: bool
     dry_run: bool
+    run: Run | None = field(default=None, init=False)
+
+    def order(self, outcomes: Mapping[int, Outcome]) -> Iterator[int]:
+        """Numbers of the items, those over which d2m died most last; then again those that others were making."""
+        if not self.dry_run:
+            bury(self.ledger)
+        died = [self.ledger.died_over(self._targets(item)) for item in self.items]
+        yield from sorted(range(len(self.items)), key=died.__getitem__)
+        yield from [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
 
     def one(self, item: Found, report: Report) -> Outcome:
         """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
         begun = time.monotonic()
         outcome = Outcome(str(item.path), "failed")
         try:
-            content = content_digest(item.path)
+            report("reading")
+            content, stamp = self._content(item)
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
-        job = Job(item.path, item.stem, content, _targets(item, self.artefacts, self.ledger.folder))
+        job = Job(item.path, item.stem, content, self._targets(item))
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
         if not self.overwrite:
-            if self.ledger.is_done(content, self.settings, job.artefacts):
-                return self._already(job, replace(outcome, artefacts=paths))
+            if self._is_done(job, stamp):
+                return self._already(job, outcome)
             if (stranger := self._stranger(job)) is not None:
                 advice = "move it, choose another folder with --out, or add --overwrite"
                 return replace(outcome, error=f"{stranger} is in the way and d2m did not make it: {advice}")
         if self.dry_run:
             return replace(outcome, state="planned", artefacts=paths)
-        self._write(job, "started")
-        try:
-            result = self.work(job, report)
-            made = tuple(self._measure(path) for path in job.artefacts.values())
-        except (OutputError, UsageError):
-            raise
-        except D2MError as error:
-            outcome = replace(outcome, error=str(error))
-        except OSError as error:
-            if error.errno in _DISK:
-                raise output_error(Path(error.filename or self.ledger.folder), error) from error
-            outcome = _bug(outcome, error)
-        except Exception as error:
-            outcome = _bug(outcome, error)
-        else:
-            seconds = time.monotonic() - begun
-            self._write(job, "done", artefacts=made, seconds=seconds, details=result.details)
-            return replace(
-                outcome, state="done", artefacts=paths, summary=result.summary, details=result.details, seconds=seconds
-            )
-        outcome = replace(outcome, seconds=time.monotonic() - begun)
-        self._write(job, "failed", error=outcome.error, seconds=outcome.seconds)
-        return outcome
+        if (other := self._claim(job, stamp, outcome)) is not None:
+            return other
+        outcome = self._make(job, stamp, outcome, report, begun)
+        return replace(outcome, artefacts=paths) if outcome.state == "done" else outcome
+
+    def end(self) -> None:
+        """Give the results free that this run had claimed."""
+        if self.run is not None:
+            self.run.end()
+
+    def _targets(self, item: Found) -> dict[str, Path]:
+        return _targets(item, self.artefacts, self.ledger.folder)
+
+    def _content(self, item: Found) -> tuple[str, Stamp]:
+        """Digest of an input, from the ledger where its stamp vouches for it."""
+        entry = self.ledger.entry_of(self._targets(item))
+        now = Stamp.of(item.path)
+        if entry is not None and not self.verify and entry.place == place(item.path, self.ledger.folder):
+            known = entry.stamps.get(INPUT)
+            if known is not None and known.vouches_for(now):
+                return entry.content, known
+        return read_digest(item.path)
+
+    def _is_done(self, job: Job, stamp: Stamp) -> bool:
+        fresh = self.ledger.checked(job.content, self.settings, job.artefacts, verify=self.verify)
+        if fresh is None:
+            return False
+        entry = self.ledger.entry_of(job.artefacts)
+        if entry is not None and entry.stamps.get(INPUT) != stamp:
+            fresh[INPUT] = stamp
+        if fresh and not self.dry_run:
+            self._remember(job, fresh)
+        return True
+
+    def _remember(self, job: Job, fresh: Mapping[str, Stamp]) -> None:
+        """Note that files were read and are what they were, so that the next run need not read them."""
+        names = [self.ledger.relative(path) for path in job.artefacts.values()]
+        before = [self.ledger.owner(name) for name in names]
+        with suppress(OutputError), self.ledger.locked():  # where it can't be noted they are read again
+            owners = [entry for entry in map(self.ledger.owner, names) if entry is not None]
+            if len(owners) < len(names) or any(now is not then for now, then in zip(owners, before, strict=True)):
+                return
+            stamps = {INPUT: owners[0].stamps[INPUT]} if INPUT in owners[0].stamps else {}
+            made = []
+            for name, entry in zip(names, owners, strict=True):
+                made += [artefact for artefact in entry.artefacts if artefact.path == name]
+                if name in entry.stamps:
+                    stamps[name] = entry.stamps[name]
+            rest = {"seconds": owners[0].seconds, "details": owners[0].details}
+            self._write(job, "checked", artefacts=tuple(made), stamps={**stamps, **fresh}, **rest)
 
     def _already(self, job: Job, outcome: Outcome) -> Outcome:
         entry = self.ledger.entry_of(job.artefacts)
-        return replace(outcome, state="already done", details=entry.details if entry else {})
+        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
 
     def _stranger(self, job: Job) -> Path | None:
         for path in job.artefacts.values():
-            if path.exists() and self.ledger.owner(self.ledger.relative(path)) is None:
+            if path.exists() and not self.ledger.knows(self.ledger.relative(path)):
                 return path
         return None
 
-    def _measure(self, path: Path) -> Artefact:
-        return Artefact(self.ledger.relative(path), path.stat().st_size, content_digest(path))
+    def _claim(self, job: Job, stamp: Stamp, outcome: Outcome) -> Outcome | None:
+        """Take the results of a job in hand; an outcome where they are not to be made here and now."""
+        if self.run is None:
+            every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
+            self.run = Run(self.ledger, self.settings, self.artefacts, every)
+        names = [self.ledger.relative(path) for path in job.artefacts.values()]
+        if (other := self.run.refuses(names, self.settings, self.artefacts)) is not None:
+            return replace(
+                outcome,
+                error=f"another run ({other.who}) makes its results with other settings: wait for that run, or choose "
+                "another folder with --out",
+            )
+        with self.ledger.locked():
+            if not self.overwrite and self._is_done(job, stamp):
+                return self._already(job, outcome)
+            for entry in filter(None, map(self.ledger.owner, names)):
+                if self.ledger.begun.get(entry.run) is entry:
+                    if is_alive(self.ledger, entry.run):
+                        return replace(outcome, state="being made")
+                    bury(self.ledger)
+            deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
+            if deaths >= DEATHS and not self.overwrite:
+                outcome = replace(
+                    outcome,
+                    error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or "
+                    "out of memory), so it is left out; --overwrite tries it once more",
+                )
+                self._write(job, "failed", stamps={INPUT: stamp}, error=outcome.error)
+                return outcome
+            self._write(job, "started", stamps={INPUT: stamp})
+        return None
+
+    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
+        assert self.run is not None
+
+        def told(error: BaseException) -> str:
+            # Results are named as they will be called, not where they are made.
+            return str(error).replace(f"{workshop}{os.sep}", f"{next(iter(job.artefacts.values())).parent}{os.sep}")
+
+        with self.run.workshop() as workshop:
+            try:
+                refuse_folders(job.artefacts)
+                staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
+                result = self.work(replace(job, artefacts=staged), report)
+                if not stamp.same_file(Stamp.of(job.path)):
+                    raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
+                self._remove_stale(job)
+                publish(staged, job.artefacts)
+            except UsageError as error:
+                self._end(job, "interrupted", stamp, begun, str(error))
+                raise
+            except OutputError as error:
+                self._end(job, "failed", stamp, begun, told(error))
+                # Where nothing can be written to the folder itself, no other result can be either.
+                if not isinstance(error, ResultError) or not os.access(self.ledger.folder, os.W_OK):
+                    raise OutputError(told(error)) from error
+                outcome = replace(outcome, error=told(error))
+            except D2MError as error:
+                outcome = replace(outcome, error=told(error))
+            except OSError as error:
+                if error.errno in _DISK:
+                    full = output_error(Path(error.filename or self.ledger.folder), error)
+                    self._end(job, "failed", stamp, begun, told(full))
+                    raise OutputError(told(full)) from error
+                outcome = _unreadable(outcome, job, error) or _bug(outcome, error)
+            except Exception as error:
+                outcome = _bug(outcome, error)
+            except BaseException:
+                self._end(job, "interrupted", stamp, begun, None)
+                raise
+            else:
+                return self._done(job, stamp, replace(outcome, state="done", summary=result.summary), result, begun)
+        outcome = replace(outcome, seconds=time.monotonic() - begun)
+        self._write(
+            job,
+            "failed",
+            stamps={INPUT: stamp},
+            error=outcome.error,
+            seconds=outcome.seconds,
+            traceback=outcome.traceback,
+        )
+        return outcome
+
+    def _done(self, job: Job, stamp: Stamp, outcome: Outcome, result: ItemResult, begun: float) -> Outcome:
+        made, stamps = [], {INPUT: stamp}
+        for path in job.artefacts.values():
+            name = self.ledger.relative(path)
+            digest, stamps[name] = measure(path)
+            made.append(Artefact(name, stamps[name].size, digest))
+        seconds = time.monotonic() - begun
+        self._write(job, "done", artefacts=tuple(made), stamps=stamps, seconds=seconds, details=result.details)
+        return replace(outcome, details=result.details, seconds=seconds)
+
+    def _remove_stale(self, job: Job) -> None:
+        """Remove what was made for the same name with other settings and is not made anew: it fits no longer."""
+        for name in self.ledger.siblings(self.label, job.stem.as_posix()):
+            entry, path = self.ledger.owner(name), self.ledger.folder / name
+            if path in job.artefacts.values() or entry is None or not entry.made:
+                continue
+            if (entry.content, entry.settings) == (job.content, self.settings) or not path.is_file():
+                continue
+            if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
+                path.unlink()
+                say(f"d2m: removed {path}: it was made with other settings than the results beside it")
+            else:
+                say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
+
+    def _end(self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None) -> None:
+        # Where the disk is full this may fail too; the run still ends in order, which is told by its claim.
+        with suppress(OutputError):
+            self._write(job, status, stamps={INPUT: stamp}, error=error, seconds=time.monotonic() - begun)
 
     def _write(self, job: Job, status: Status, *, artefacts: tuple[Artefact, ...] | None = None, **rest: Any) -> None:
         if artefacts is None:
             artefacts = tuple(Artefact(self.ledger.relative(path), -1, "") for path in job.artefacts.values())
-        self.ledger.add(Entry(str(job.path), job.content, self.settings, status, artefacts, **rest))
+        self.ledger.add(
+            Entry(
+                str(job.path),
+                job.content,
+                self.settings,
+                status,
+                artefacts,
+                run=self.run.name if self.run is not None else "",
+                command=self.label,
+                stem=job.stem.as_posix(),
+                place=place(job.path, self.ledger.folder),
+                **rest,
+            )
+        )
 
 
 def _bug(outcome: Outcome, error: Exception) -> Outcome:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno}"
-    return replace(outcome, error=f"bug in d2m or a library: {type(error).__name__} at {where}: {error}", bug=True)
+    return replace(
+        outcome,
+        error=f"bug in d2m or a library: {type(error).__name__} at {where}: {error}",
+        bug=True,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _unreadable(outcome: Outcome, job: Job, error: OSError) -> Outcome | None:
+    """What is to be said where the input itself vanished or was closed to us meanwhile."""
+    if error.filename is None or error.strerror is None or Path(os.fsdecode(error.filename)) != job.path:
+        return None
+    return replace(outcome, error=f"{job.path} can't be read: {error.strerror}")
 
 
 def _targets(item: Found, artefacts: Sequence[str], out_dir: Path) -> dict[str, Path]:
@@ -324,140 +388,6 @@ def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], 
         for path in _targets(item, artefacts, out_dir).values():
             if path.resolve() in inputs:
                 raise UsageError(f"the result {path} would replace an input: choose another folder with --out")
-    if out_dir.exists() and not out_dir.is_dir():
-        raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with --out")
 
 
-# What the user sees.
-
-
-class _Display(Protocol):
-    def start(self, number: int, name: str) -> None: ...
-    def report(self, step: str, fraction: float = 0.0) -> None: ...
-    def finish(self, number: int, outcome: Outcome, *, to_stdout: bool) -> None: ...
-
-
-@contextmanager
-def _display(total: int, label: str, *, quiet: bool) -> Iterator[_Display]:
-    if quiet or not sys.stderr.isatty():
-        yield _PlainDisplay(total, quiet)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[step]}", markup=False),
-    )
-    # stdout is left alone: it may lead to a file, where nothing but results belongs.
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as progress:
-        yield _BarDisplay(progress, progress.add_task(label, total=total, step=""))
-
-
-class _PlainDisplay:
-    """Lines for a log file: one when a file is finished."""
-
-    def __init__(self, total: int, quiet: bool) -> None:
-        self._total, self._quiet = total, quiet
-        self._begun = time.monotonic()
-        self._worked = 0
-
-    def start(self, number: int, name: str) -> None:
-        pass
-
-    def report(self, step: str, fraction: float = 0.0) -> None:
-        pass
-
-    def finish(self, number: int, outcome: Outcome, *, to_stdout: bool) -> None:
-        if to_stdout:
-            _print_result(outcome)
-        if self._quiet:
-            return
-        self._worked += outcome.state != "already done"
-        left = self._total - number - 1
-        line = f"[{number + 1}/{self._total}] {_line(outcome)}"
-        if left and self._worked:
-            line += f", about {_clock((time.monotonic() - self._begun) / self._worked * left)} left"
-        print(line, file=sys.stderr, flush=True)
-
-
-class _BarDisplay:
-    """A bar on a terminal, and one line above it for each finished file."""
-
-    def __init__(self, progress: Any, task: Any) -> None:
-        self._progress, self._task = progress, task
-        self._number, self._name = 0, ""
-
-    def start(self, number: int, name: str) -> None:
-        self._number, self._name = number, name
-        self.report("")
-
-    def report(self, step: str, fraction: float = 0.0) -> None:
-        text = f"{self._name}: {step}" if step else self._name
-        self._progress.update(self._task, completed=self._number + min(max(fraction, 0.0), 1.0), step=text)
-
-    def finish(self, number: int, outcome: Outcome, *, to_stdout: bool) -> None:
-        self._progress.update(self._task, completed=number + 1)
-        console = self._progress.console
-        if outcome.state == "failed":
-            console.print(_line(outcome), style="red", markup=False, highlight=False)
-        if not to_stdout:
-            return
-        if sys.stdout.isatty():
-            for line in _result_lines(outcome):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            _print_result(outcome)
-
-
-def _result_lines(outcome: Outcome) -> list[str]:
-    if outcome.state == "failed":
-        return []
-    head = {"planned": "would make ", "already done": "already there "}.get(outcome.state, "")
-    tail = f"  ({outcome.summary})" if outcome.summary else ""
-    lines = [head + path for path in outcome.artefacts.values()]
-    return [*lines[:-1], lines[-1] + tail] if lines else []
-
-
-def _print_result(outcome: Outcome) -> None:
-    for line in _result_lines(outcome):
-        print(line, flush=True)
-
-
-def _line(outcome: Outcome) -> str:
-    if outcome.state == "failed":
-        return f"{outcome.input}: failed: {outcome.error}"
-    if outcome.state == "done":
-        return f"{outcome.input}: done in {outcome.seconds:.1f} s"
-    return f"{outcome.input}: {outcome.state}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _close(summary: BatchSummary, json_out: bool) -> None:
-    if json_out:
-        print(json.dumps(summary.to_json(), indent=2, default=str), flush=True)
-    counts = [
-        f"{summary.count(state)} {state}"
-        for state in ("done", "already done", "planned", "failed", "not tried")
-        if summary.count(state)
-    ]
-    print(f"d2m {summary.label}: {', '.join(counts)} in {_clock(summary.seconds)}", file=sys.stderr)
-    for outcome in summary.outcomes:
-        if outcome.state == "failed" and outcome.error != summary.stopped:
-            print(f"  failed: {outcome.input}: {outcome.error}", file=sys.stderr)
-    if summary.stopped is not None:
-        print(f"d2m: error: {summary.stopped}", file=sys.stderr)
-    if summary.interrupted:
-        print(f"interrupted; run the same command again to go on ({LEDGER_NAME} knows what is done)", file=sys.stderr)
-    sys.stderr.flush()
-
-
-__all__ = ["BatchSummary", "ItemResult", "Job", "Outcome", "Report", "Work", "run_batch"]
+__all__ = ["BatchSummary", "ItemResult", "Job", "Outcome", "Report", "State", "Work", "run_batch"]

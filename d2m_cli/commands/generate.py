@@ -137,6 +137,9 @@ def generate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all videos, models and results to see that what is done is true.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -145,11 +148,14 @@ def generate(
 
     from d2m_cli.backbones.base import Sampling
     from d2m_cli.backbones.registry import choose
-    from d2m_cli.batch.discover import find_videos
+    from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
     from d2m_cli.batch.runner import ItemResult, Job, Report, run_batch
     from d2m_cli.generation.pipeline import GenerateOptions, generate_for_video, load_models, weights_stamp
+    from d2m_cli.hub.known import files_stamp
     from d2m_cli.hub.store import named_path
     from d2m_cli.inversion.genres import genre_code
+    from d2m_cli.pose.batch import network_hashes
+    from d2m_cli.pose.estimator import PoseOptions
 
     options = GenerateOptions(
         genre=genre_code(genre) if genre is not None else None,
@@ -169,7 +175,7 @@ def generate(
     named = "--genre" if options.genre else "--genre-audio" if options.genre_audio else None
     if named and options.prompt and "*" in options.prompt and "@" not in options.prompt:
         print(f"d2m: the prompt holds '*' but no '@': {named} has no effect", file=sys.stderr)
-    items = find_videos(videos)
+    inputs = search(videos, VIDEO_SUFFIXES)
     choice = choose(backbone)
     chosen_encoders = _encoders(encoders, choice.encoders, choice.name, rhythm)
 
@@ -186,16 +192,25 @@ def generate(
         report("loading models")
         return generate_for_video(job, models(), options, report)
 
-    settings: dict[str, Any] = {**options.settings, **weights_stamp(choice, chosen_encoders)}
+    settings: dict[str, Any] = {
+        **options.settings,
+        **weights_stamp(choice, chosen_encoders, verify=verify),
+        "poses": network_hashes(PoseOptions(dancers=options.dancers), verify=verify),
+    }
+    if verify and options.clap is not None:
+        settings["clap"] = files_stamp(options.clap, verify=True)
     summary = run_batch(
-        items,
+        inputs.found,
         work,
         settings=settings,
         artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
         out_dir=out,
         overwrite=overwrite,
+        verify=verify,
         dry_run=dry_run,
         json_out=json_out,
+        verbose=context.find_root().params.get("verbose", False),
+        passed_over=inputs.passed_over,
         label="generate",
     )
     raise typer.Exit(summary.exit_code)
@@ -215,7 +230,7 @@ def _without_effect(context: typer.Context, heeds: Sequence[str]) -> list[str]:
 def _dancers(text: str) -> str | int:
     if text in ("largest", "all"):
         return text
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and len(text) < 10 and int(text) > 0:
         return int(text)
     raise UsageError(f"--dancers {text}: say largest, all, or how many at most")
 

@@ -9,6 +9,7 @@ import typer
 
 
 def pose(
+    context: typer.Context,
     videos: Annotated[
         list[Path], typer.Argument(metavar="VIDEOS...", help="Videos, and folders that are searched all the way down.")
     ],
@@ -29,21 +30,24 @@ def pose(
     longest: Annotated[int, typer.Option(help="Decode frames at this many pixels along the longer side.")] = 640,
     camera: Annotated[bool, typer.Option(help="Estimate how the camera moved.")] = True,
     batch: Annotated[int, typer.Option(help="Frames or people computed at once.")] = 8,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a preview with the skeletons.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all videos, models and results to see that what is done is true.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Find the dancers of videos: 17 joints a frame, and how the camera moved."""
-    from d2m_cli.batch.discover import find_videos
+    from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
     from d2m_cli.pose.batch import estimate_files
     from d2m_cli.pose.estimator import PoseOptions
 
     options = PoseOptions(
         model=model,
         detector=detector,
-        dancers=int(dancers) if dancers.isdecimal() else dancers,
+        dancers=int(dancers) if dancers.isdecimal() and len(dancers) < 10 else dancers,
         device=device,
         decoder=decoder,
         flip_test=flip_test,
@@ -53,6 +57,17 @@ def pose(
         batch=batch,
         threads=threads,
     )
-    found = find_videos(videos)
-    done = estimate_files(found, out, options, overlay=overlay, overwrite=overwrite, dry_run=dry_run, json_out=json_out)
+    inputs = search(videos, VIDEO_SUFFIXES)
+    done = estimate_files(
+        inputs.found,
+        out,
+        options,
+        overlay=overlay,
+        overwrite=overwrite,
+        verify=verify,
+        dry_run=dry_run,
+        json_out=json_out,
+        verbose=context.find_root().params.get("verbose", False),
+        passed_over=inputs.passed_over,
+    )
     raise typer.Exit(done.exit_code)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +22,7 @@ _POSES = ".pose.npz"
 
 
 def rhythm(
+    context: typer.Context,
     inputs: Annotated[
         list[Path],
         typer.Argument(metavar="VIDEOS|POSES...", help="Videos, pose files of 'd2m pose', or folders of them."),
@@ -37,28 +40,35 @@ def rhythm(
         bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
     ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all videos, models and results to see that what is done is true.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do what is done again.")] = False,
 ) -> None:
     """Read the rhythm of dances: one JSON file each with peaks, envelope, tempo and beats."""
     from dataclasses import asdict
 
-    from d2m_cli.batch.discover import VIDEO_SUFFIXES, find_files
+    from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
     from d2m_cli.batch.runner import run_batch
+    from d2m_cli.pose.batch import pose_settings
     from d2m_cli.pose.estimator import PoseOptions
 
     options = _options(mode, sectors, window, dancer)
     pose_options = PoseOptions(dancers="largest" if dancer == "largest" else "all", device=device)
-    items = _only_poses_of_ours(find_files(inputs, VIDEO_SUFFIXES | {".npz"}), inputs)
+    found = search(inputs, VIDEO_SUFFIXES | {".npz"}, made_too=frozenset({".npz"}))
     summary = run_batch(
-        items,
+        _only_poses_of_ours(found.found, inputs),
         _Work(options, pose_options, plot),
-        settings={"rhythm": asdict(options), "pose": asdict(pose_options)},
+        settings={"rhythm": asdict(options), "pose": pose_settings(pose_options, verify=verify)},
         artefacts=[".rhythm.json", ".rhythm.png"] if plot else [".rhythm.json"],
         out_dir=out,
         overwrite=overwrite,
+        verify=verify,
         dry_run=dry_run,
         json_out=json_out,
+        verbose=context.find_root().params.get("verbose", False),
+        passed_over=found.passed_over,
         label="rhythm",
     )
     raise typer.Exit(summary.exit_code)
@@ -70,8 +80,10 @@ def _options(mode: str, sectors: int, window: float, dancer: str) -> RhythmOptio
 
     # Poses number their dancers by prominence, from 0.
     dancer = "0" if dancer == "largest" else dancer
-    if dancer != "all" and not dancer.isdecimal():
+    if dancer != "all" and not (dancer.isdecimal() and len(dancer) < 10):
         raise UsageError(f"--dancer must be largest, all or a number from 0, not {dancer!r}")
+    if not math.isfinite(window):
+        raise UsageError(f"--window must be a number of seconds above 0, not {window}")
     whom = "all" if dancer == "all" else int(dancer)
     try:
         return RhythmOptions(mode=mode, sectors=sectors, window_seconds=window, dancer=whom)
@@ -79,7 +91,7 @@ def _options(mode: str, sectors: int, window: float, dancer: str) -> RhythmOptio
         raise UsageError(str(error)) from error
 
 
-def _only_poses_of_ours(items: list[Found], inputs: list[Path]) -> list[Found]:
+def _only_poses_of_ours(items: Sequence[Found], inputs: list[Path]) -> list[Found]:
     """Leave out .npz files of a folder that are no pose files, and name results after the video."""
     from d2m_cli.batch.discover import Found
     from d2m_cli.errors import UsageError
@@ -92,9 +104,7 @@ def _only_poses_of_ours(items: list[Found], inputs: list[Path]) -> list[Found]:
     ]
     if not kept:
         raise UsageError(f"no video and no {_POSES} file among the inputs: make pose files with 'd2m pose'")
-    taken = {item.stem for item in kept}
-    short = [Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem) for item in kept]
-    return [new if old.stem == new.stem or new.stem not in taken else old for old, new in zip(kept, short, strict=True)]
+    return [Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem) for item in kept]
 
 
 class _Work:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
-from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -25,6 +24,7 @@ from d2m_cli.generation.candidates import choose_take
 from d2m_cli.generation.music import BEAT_TRACKER, Music, track_beats
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
+from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.inversion.genres import GENRE_CODES
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
 from d2m_cli.media.audio import load_audio, save_wav
@@ -75,7 +75,7 @@ class GenerateOptions:
     precision
         In what number format the backbone computes.
     seed
-        The user's; see `window_seed`.
+        The user's, of 64 bits with a sign; see `window_seed`.
     candidates
         How many takes of each window are drawn; the one that keeps time best with the dance is kept.
     overlap_seconds
@@ -104,6 +104,8 @@ class GenerateOptions:
             raise UsageError(f"unknown genre code {self.genre!r}; choose one of {', '.join(GENRE_CODES)}")
         if self.candidates < 1:
             raise UsageError(f"--candidates must be at least 1, not {self.candidates}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(f"--seed must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}")
         if self.genre is not None and self.genre_audio is not None:
             raise UsageError("'@' stands for a genre or for a sound example: give --genre or --genre-audio, not both")
         if self.genre_audio is not None and self.clap is None:
@@ -302,20 +304,19 @@ def quiet_libraries() -> None:
         library.utils.logging.disable_progress_bar()
 
 
-def weights_stamp(choice: Choice, encoders: Path | None) -> dict[str, Any]:
-    """What tells one set of weights from another without loading it: names and sizes, and the encoders' content."""
+def weights_stamp(choice: Choice, encoders: Path | None, *, verify: bool = False) -> dict[str, Any]:
+    """What tells one set of weights from another without loading it: their content.
+
+    Raises
+    ------
+    MissingWeightsError
+        A file can't be read.
+    """
     return {
         "backbone": choice.name,
-        "backbone_files": files_stamp(choice.folder),
-        "encoders": content_digest(encoders) if encoders is not None else None,
+        "backbone_files": files_stamp(choice.folder, verify=verify),
+        "encoders": known_sha256(encoders, verify=verify) if encoders is not None else None,
     }
-
-
-def files_stamp(folder: Path) -> str:
-    """Digest of the names and sizes of all files in a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
-    return blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest()
 
 
 def generate_for_video(job: Job, models: Models, options: GenerateOptions, report: Report) -> ItemResult:

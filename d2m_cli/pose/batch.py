@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from d2m_cli.batch.discover import Found
+from d2m_cli.batch.discover import Found, PassedOver
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
+from d2m_cli.errors import MissingWeightsError
+from d2m_cli.hub.known import known_sha256
+from d2m_cli.hub.store import named_path
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.overlay import write_overlay
+from d2m_cli.pose.session import gpu_is_visible
 from d2m_cli.pose.track import Poses
+from d2m_cli.pose.weights import pose_weights
 
 OVERLAY_SUFFIX = ".pose.mp4"
 
@@ -25,21 +31,30 @@ def estimate_files(
     *,
     overlay: bool = False,
     overwrite: bool = False,
+    verify: bool = False,
     dry_run: bool = False,
     json_out: bool = False,
+    verbose: bool = False,
+    passed_over: Sequence[PassedOver] = (),
 ) -> BatchSummary:
-    """Write a pose file for each video, and a preview where `overlay` asks for one.
+    """Write a pose file for each video, and a preview where `overlay` asks for one; see `run_batch` for the rest.
 
     Raises
     ------
     UsageError
         The options do not fit, or a network is not there.
     """
-    estimator = PoseEstimator(options)
-    print(f"d2m pose: {estimator.description}", file=sys.stderr)
+
+    @cache
+    def estimator() -> PoseEstimator:
+        # Only once there is something to do: a batch that is done already answers at once.
+        loaded = PoseEstimator(options)
+        print(f"d2m pose: {loaded.description}", file=sys.stderr)
+        return loaded
 
     def work(job: Job, report: Report) -> ItemResult:
-        poses = estimator.estimate(job.path, report)
+        report("loading networks")
+        poses = estimator().estimate(job.path, report)
         save_poses(job.artefacts[SUFFIX], poses)
         encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder) if overlay else None
         return _result(poses, encoder)
@@ -47,22 +62,33 @@ def estimate_files(
     return run_batch(
         found,
         work,
-        settings=_settings(options, estimator),
+        settings=pose_settings(options, verify=verify),
         artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
         out_dir=out,
         overwrite=overwrite,
+        verify=verify,
         dry_run=dry_run,
         json_out=json_out,
+        verbose=verbose,
+        passed_over=passed_over,
         label="pose",
     )
 
 
-def _settings(options: PoseOptions, estimator: PoseEstimator) -> dict[str, object]:
-    """What the poses hang on: not where files lie, how fast they are computed or how many are held in memory."""
+def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, object]:
+    """What the poses hang on: not where files lie, how fast they are computed or how many are held in memory.
+
+    No network is loaded for that.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network is not there.
+    """
     return {
         "model": options.model.split(":")[0],
-        "networks": estimator.model_hashes,
-        "provider": estimator.provider,
+        "networks": network_hashes(options, verify=verify),
+        "gpu": options.device == "cuda" or (options.device == "auto" and gpu_is_visible()),
         "dancers": str(options.dancers),
         "decoder": options.decoder,
         "flip_test": options.flip_test,
@@ -70,6 +96,26 @@ def _settings(options: PoseOptions, estimator: PoseEstimator) -> dict[str, objec
         "longest": options.longest,
         "detect_longest": options.detect_longest,
         "camera": options.camera,
+    }
+
+
+def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:
+    """SHA-256 of the pose network and of the detector that these options mean.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network is not there.
+    """
+    own = options.model == "movenet"
+    network = pose_weights("movenet-thunder") if own else named_path(options.model.removeprefix("hrnet:"))
+    detector = pose_weights("movenet-multipose") if options.detector == "multipose" else Path(options.detector)
+    for path in (network, detector):
+        if not path.is_file():
+            raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
+    return {
+        "pose": known_sha256(network, verify=verify),
+        "detector": known_sha256(detector, verify=verify),
     }
 
 

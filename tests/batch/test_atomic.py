@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.errors import OutputError
+from d2m_cli.batch.atomic import atomic_path, output_error
+from d2m_cli.errors import OutputError, ResultError
 
 
 def test_a_file_appears_whole_with_the_usual_permissions(tmp_path: Path) -> None:
@@ -125,3 +125,33 @@ def test_a_writer_that_replaces_the_file_does_not_change_who_may_read_it(tmp_pat
         os.close(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600))
         part.write_bytes(b"x")
     assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_names_that_begin_alike_have_temporary_files_of_their_own(tmp_path: Path) -> None:
+    first, second = tmp_path / ("n" * 200 + "a.wav"), tmp_path / ("n" * 200 + "b.wav")
+    with atomic_path(first) as one, atomic_path(second) as two:
+        one.write_bytes(b"1")
+        two.write_bytes(b"2")
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    # What follows the last dot may be as long as a name.
+    dotted = tmp_path / ("a." + "n" * 250)
+    with atomic_path(dotted) as part:
+        part.write_bytes(b"3")
+    assert dotted.read_bytes() == b"3"
+
+
+@pytest.mark.parametrize(
+    ("number", "one_alone"),
+    [
+        (errno.ENAMETOOLONG, True),
+        (errno.EISDIR, True),
+        (errno.EACCES, True),
+        (errno.ENOSPC, False),
+        (errno.EROFS, False),
+        (errno.EIO, False),
+    ],
+)
+def test_troubles_of_one_result_are_told_from_those_of_all(tmp_path: Path, number: int, one_alone: bool) -> None:
+    error = OSError(number, os.strerror(number))
+    assert isinstance(output_error(tmp_path, error), ResultError) == one_alone
+    assert not isinstance(output_error(tmp_path, error, whole=True), ResultError)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from d2m_cli.batch.discover import find_files, find_videos
-from d2m_cli.batch.ledger import LEDGER_NAME
+from d2m_cli.batch.discover import find_files, find_videos, search
+from d2m_cli.batch.ledger import LEDGER_NAME, Artefact, Entry, Ledger
 from d2m_cli.errors import UsageError
 
 SUFFIXES = frozenset({".mp4", ".avi"})
@@ -90,3 +93,92 @@ def test_what_can_not_be_searched_is_named(tmp_path: Path) -> None:
         find_files([tmp_path / "pipe.mp4"], SUFFIXES)
     with pytest.raises(UsageError, match="no input"):
         find_videos([])
+
+
+def passed_over(folder: Path) -> dict[str, str]:
+    return {item.path.relative_to(folder).as_posix(): item.reason for item in search([folder], SUFFIXES).passed_over}
+
+
+def test_what_is_no_file_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "a" / "x.mp4", tmp_path / "z.mp4")
+    (tmp_path / "a" / "dead.mp4").symlink_to(tmp_path / "gone.mp4")
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "null.mp4").symlink_to("/dev/null")
+    (tmp_path / "twice").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with socket.socket(socket.AF_UNIX) as one:
+        here = Path.cwd()
+        os.chdir(tmp_path)  # the path of a socket may hold 107 bytes
+        one.bind("socket.avi")
+        os.chdir(here)
+        assert passed_over(tmp_path) == {
+            "a/dead.mp4": "is a symbolic link that leads nowhere",
+            "a/null.mp4": "is a device",
+            "a/self": "is a symbolic link that leads in a circle",
+            "a/up": "leads back to a folder above it",
+            "pipe.mp4": "is a named pipe",
+            "socket.avi": "is a socket",
+        }
+    assert stems(tmp_path) == ["a/x", "z"]
+    with pytest.raises(UsageError, match=r"pipe\.mp4 is neither a file nor a folder, but a named pipe"):
+        search([tmp_path / "pipe.mp4"], SUFFIXES)
+    with pytest.raises(UsageError, match=r"self: a symbolic link that leads in a circle"):
+        search([tmp_path / "a" / "self"], SUFFIXES)
+
+
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A folder that everyone can look into; meanwhile we are a user who may not look everywhere."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(user)
+            for path in Path(name).iterdir():
+                path.chmod(0o755)
+
+
+def test_a_closed_folder_is_named_and_the_rest_goes_on(nobody: Path) -> None:
+    put(nobody / "closed" / "x.mp4", nobody / "listed" / "y.mp4", nobody / "z.mp4")
+    (nobody / "closed").chmod(0)
+    (nobody / "listed").chmod(0o444)
+    found = search([nobody], SUFFIXES)
+    assert [item.path.name for item in found.found] == ["z.mp4"]
+    assert {item.path.relative_to(nobody).as_posix(): item.reason for item in found.passed_over} == {
+        "closed": "can't be looked into: Permission denied",
+        "listed/y.mp4": "can't be looked at: Permission denied",
+    }
+    with pytest.raises(UsageError, match="can't look into the folder"):
+        search([nobody / "closed"], SUFFIXES)
+
+
+def test_results_among_the_inputs_are_known(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    put(clips / "a.mov", clips / "a.mp4", clips / "mine.mp4", clips / "sub" / "b.mp4")
+    done = Entry("a.mov", "c", "s", "done", (Artefact("a.mp4", 1, "d"), Artefact("sub/b.mp4", 1, "d")), place="a.mov")
+    failed = Entry("m.mov", "c", "s", "failed", (Artefact("mine.mp4", -1, ""),), place="m.mov")
+    Ledger(clips).add(done)
+    Ledger(clips).add(failed)
+    both = SUFFIXES | {".mov"}
+    # What was only to be made, and lies there now, is somebody else's.
+    assert [item.path.name for item in search([clips], both).found] == ["a.mov", "mine.mp4"]
+    # The ledger of a folder above knows them too; but what is named outright is taken.
+    with pytest.raises(UsageError, match=r"but results of d2m, such as b\.mp4"):
+        search([clips / "sub"], both)
+    assert stems(clips / "sub" / "b.mp4") == ["b"]
+    assert len(search([clips], both, made_too=frozenset({".mp4"})).found) == 4
+    # A folder of videos with results beside them is looked into from above, too.
+    assert [item.path.name for item in search([tmp_path], both).found] == ["a.mov", "mine.mp4"]
+
+
+def test_a_ledger_that_can_not_be_read_is_named(nobody: Path) -> None:
+    put(nobody / "a.mp4")
+    (nobody / LEDGER_NAME).write_bytes(b"")
+    (nobody / LEDGER_NAME).chmod(0)
+    assert "hides which files beside it are results" in passed_over(nobody)[LEDGER_NAME]
+    assert stems(nobody) == ["a"]

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.batch.discover import find_files
+from d2m_cli.batch import runner, stamp
+from d2m_cli.batch.atomic import atomic_path, output_error
+from d2m_cli.batch.discover import find_files, search
 from d2m_cli.batch.ledger import LEDGER_NAME
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
@@ -33,6 +35,16 @@ class Copier:
             raise ZeroDivisionError("oops")
         if content == b"full":
             raise OSError(errno.ENOSPC, "full", str(job.path))
+        if content == b"long":
+            raise output_error(job.artefacts[".wav"], OSError(errno.ENAMETOOLONG, "long"))
+        if content == b"vanishes":
+            job.path.unlink()
+            job.path.read_bytes()
+        if content == b"grows":
+            job.path.write_bytes(b"grown")
+        if content == b"half":
+            job.artefacts[".wav"].write_bytes(b"half")
+            raise VideoError(f"{job.path}: ends early")
         if content == b"stop":
             raise KeyboardInterrupt
         if content == b"weights":
@@ -238,7 +250,8 @@ def test_kill_half_way_and_run_again(inputs: Path) -> None:
     out = inputs.parent / "out"
     whole = {path.name: path.read_bytes() for path in out.iterdir() if not path.name.startswith(".")}
     whole.pop(LEDGER_NAME)
-    assert whole == {"a.wav": b"a", "a.json": b"a", "b.wav": b"b"}
+    # All results of a file appear together.
+    assert whole == {"a.wav": b"a", "a.json": b"a"}
     process = launch(inputs, "none")
     stdout, _ = process.communicate()
     assert process.returncode == 0
@@ -290,3 +303,190 @@ def test_a_terminal_shows_a_bar_and_keeps_stdout_clean(inputs: Path) -> None:
     ]
     assert b"3/3" in shown
     assert b"3 done" in shown
+
+
+def ledger_lines(inputs: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (inputs.parent / "out" / LEDGER_NAME).read_text().splitlines()]
+
+
+@pytest.fixture
+def digests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were read for their digest."""
+    read: list[str] = []
+    really = stamp.content_digest
+
+    def spy(path: Path) -> str:
+        read.append(path.name)
+        return really(path)
+
+    monkeypatch.setattr(stamp, "content_digest", spy)
+    return read
+
+
+def test_what_is_done_is_not_read_again_but_to_verify(inputs: Path, digests: list[str]) -> None:
+    for path in inputs.iterdir():
+        stamp.settle(path)
+    run(inputs, Copier())
+    assert sorted(digests) == sorted(f"{name}.{kind}" for name in "abc" for kind in ("mp4", "wav", "json"))
+    digests.clear()
+    assert states(run(inputs, Copier())) == ["already done"] * 3
+    assert digests == []
+    assert states(run(inputs, Copier(), verify=True)) == ["already done"] * 3
+    assert len(digests) == 9
+    # Copies with other times are read once, and then known.
+    digests.clear()
+    os.utime(inputs / "a.mp4", ns=(0, 5))
+    os.utime(inputs.parent / "out" / "b.wav", ns=(0, 5))
+    for path in (inputs / "a.mp4", inputs.parent / "out" / "b.wav"):
+        stamp.settle(path)
+    for _ in range(2):
+        assert states(run(inputs, Copier())) == ["already done"] * 3
+    assert digests == ["a.mp4", "b.wav"]
+    assert states(run(inputs, Copier(), dry_run=True, verify=True)) == ["already done"] * 3
+
+
+def test_a_result_of_the_same_size_and_another_content_is_not_done(inputs: Path) -> None:
+    run(inputs, Copier())
+    (inputs.parent / "out" / "b.wav").write_bytes(b"x")
+    assert states(run(inputs, Copier())) == ["already done", "done", "already done"]
+    assert (inputs.parent / "out" / "b.wav").read_bytes() == b"b"
+
+
+def test_another_version_of_d2m_makes_it_anew(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(inputs, Copier()).settings["d2m"] == runner.__version__
+    monkeypatch.setattr(runner, "__version__", "99")
+    assert states(run(inputs, Copier())) == ["done"] * 3
+
+
+def test_what_is_done_needs_no_folder_that_can_be_written_to(inputs: Path) -> None:
+    run(inputs, Copier())
+    for path in (inputs / "a.mp4", inputs.parent / "out" / "a.wav"):
+        os.utime(path, ns=(0, 5))
+    (inputs.parent / "out" / LEDGER_NAME).chmod(0o444)
+    user = os.geteuid()
+    (inputs.parent / "out").chmod(0o555)
+    if user == 0:
+        for folder in [inputs.parent, *inputs.parent.parents]:
+            if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o5:
+                folder.chmod(folder.stat().st_mode | 0o55)
+        os.seteuid(65534)
+    try:
+        summary = run(inputs, Copier())
+        other = run(inputs, Copier(), settings={"k": 2})
+    finally:
+        os.seteuid(user)
+    assert (states(summary), summary.exit_code) == (["already done"] * 3, 0)
+    # One word for all: none of the others could be written either.
+    assert (states(other), other.exit_code) == (["failed", "not tried", "not tried"], 1)
+    assert "no permission to write there" in (other.stopped or "")
+
+
+def test_an_error_nobody_foresaw_keeps_its_traceback(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "b.mp4").write_bytes(b"bug")
+    run(inputs, Copier(), verbose=True)
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last):" in err
+    assert 'raise ZeroDivisionError("oops")' in err
+    (line,) = [line for line in ledger_lines(inputs) if line["status"] == "failed"]
+    assert 'raise ZeroDivisionError("oops")' in line["traceback"]
+    run(inputs, Copier())
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_file_is_named_once_in_a_line(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "b.mp4").write_bytes(b"bad")
+    run(inputs, Copier())
+    line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("[2/3]"))
+    assert line.startswith(f"[2/3] {inputs / 'b.mp4'}: failed: is not a video")
+
+
+def test_trouble_with_one_result_is_that_files_alone(inputs: Path) -> None:
+    out = inputs.parent / "out"
+    (out / "a.json").mkdir(parents=True)
+    (inputs / "b.mp4").write_bytes(b"long")
+    summary = run(inputs, Copier(), overwrite=True)
+    assert (states(summary), summary.stopped) == (["failed", "failed", "done"], None)
+    assert summary.outcomes[0].error == (
+        f"can't write {out / 'a.json'}: a folder stands where the file belongs: move it, or choose another folder "
+        "with --out"
+    )
+    # Named as it would be called, not as it is called while it is made.
+    assert f"can't write {out / 'b.wav'}: the name is too long" in (summary.outcomes[1].error or "")
+    assert sorted(path.name for path in out.iterdir()) == ["a.json", "c.json", "c.wav", LEDGER_NAME]
+
+
+def test_nothing_of_a_failed_file_appears(inputs: Path) -> None:
+    run(inputs, Copier())
+    (inputs / "b.mp4").write_bytes(b"half")
+    assert states(run(inputs, Copier(), settings={"k": 2})) == ["done", "failed", "done"]
+    assert (inputs.parent / "out" / "b.wav").read_bytes() == b"b"
+
+
+def test_a_file_that_goes_or_changes_meanwhile_costs_only_itself(inputs: Path) -> None:
+    (inputs / "a.mp4").write_bytes(b"vanishes")
+    (inputs / "b.mp4").write_bytes(b"grows")
+    summary = run(inputs, Copier())
+    assert (states(summary), summary.exit_code) == (["failed", "failed", "done"], 1)
+    assert summary.outcomes[0].error == f"{inputs / 'a.mp4'} can't be read: No such file or directory"
+    assert not summary.outcomes[0].bug
+    assert "b.mp4 changed while d2m worked on it: run the same command again" in (summary.outcomes[1].error or "")
+    assert not (inputs.parent / "out" / "b.wav").exists()
+    # A pipe in the place of a file is not opened.
+    items = find_files([inputs], frozenset({".mp4"}))
+    (inputs / "c.mp4").unlink()
+    os.mkfifo(inputs / "c.mp4")
+    summary = run_batch(items, Copier(), settings={}, artefacts=(".wav",), out_dir=inputs.parent / "o", label="copy")
+    assert "c.mp4 can't be read: not a regular file" in (summary.outcomes[-1].error or "")
+
+
+def test_a_missing_model_is_no_death(inputs: Path) -> None:
+    (inputs / "a.mp4").write_bytes(b"weights")
+    for _ in range(4):
+        with pytest.raises(MissingWeightsError):
+            run(inputs, Copier())
+    assert [line["status"] for line in ledger_lines(inputs)] == ["started", "interrupted"] * 4
+    assert [path.name for path in (inputs.parent / "out").iterdir()] == [LEDGER_NAME]
+
+
+def test_results_beside_their_videos_are_not_taken_for_videos(tmp_path: Path) -> None:
+    (tmp_path / "a.mov").write_bytes(b"a")
+    suffixes = frozenset({".mov", ".mp4"})
+    arguments = {"settings": {}, "artefacts": (".mp4",), "out_dir": tmp_path, "label": "copy"}
+    assert states(run_batch(find_files([tmp_path], suffixes), Copier(), **arguments)) == ["done"]
+    assert states(run_batch(find_files([tmp_path], suffixes), Copier(), **arguments)) == ["already done"]
+    (tmp_path / "b.mp4").write_bytes(b"b")
+    assert [item.path.name for item in find_files([tmp_path], suffixes)] == ["a.mov", "b.mp4"]
+
+
+def test_names_stay_when_another_file_comes(inputs: Path) -> None:
+    work = Copier()
+    run(inputs, work)
+    (inputs / "a.avi").write_bytes(b"other")
+    arguments = {"settings": {"k": 1}, "artefacts": (".wav", ".json"), "out_dir": inputs.parent / "out"}
+    items = search([inputs], frozenset({".mp4", ".avi"})).found
+    summary = run_batch(items, work, **arguments, label="copy")
+    assert states(summary) == ["done", "already done", "already done", "already done"]
+    assert summary.outcomes[0].artefacts[".wav"] == str(inputs.parent / "out" / "a.avi.wav")
+    assert (inputs.parent / "out" / "a.wav").read_bytes() == b"a"
+
+
+def test_a_name_of_250_bytes(inputs: Path) -> None:
+    (inputs / ("n" * 246 + ".mp4")).write_bytes(b"long name")
+    for state in ("done", "already done"):
+        summary = run(inputs, Copier(), artefacts=(".rhythm.json",))
+        assert states(summary) == [state] * 4
+    (name,) = [path.name for path in (inputs.parent / "out").iterdir() if path.name.startswith("n")]
+    assert len(name) == 231 + len(".rhythm.json")
+
+
+def test_what_was_passed_over_is_told(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "dead\n.mp4").symlink_to("nowhere")
+    found = search([inputs], frozenset({".mp4"}))
+    summary = run(inputs, Copier(), passed_over=found.passed_over, json_out=True)
+    assert summary.exit_code == 0
+    captured = capsys.readouterr()
+    assert f"d2m: passed over: {inputs}/dead\\n.mp4 is a symbolic link that leads nowhere" in captured.err
+    assert "3 done, 1 passed over" in captured.err
+    assert json.loads(captured.out)["passed_over"] == [
+        {"path": f"{inputs}/dead\n.mp4", "reason": "is a symbolic link that leads nowhere"}
+    ]

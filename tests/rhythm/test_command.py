@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from d2m_cli.app import app
+from d2m_cli.batch.ledger import Artefact, Entry, Ledger
 from d2m_cli.pose.io import save_poses
 from d2m_cli.rhythm.io import load_rhythm
 
@@ -101,6 +102,21 @@ def test_an_absent_dancer_is_a_failure_of_that_file(poses: Path, tmp_path: Path)
 )
 def test_wrong_usage_is_exit_code_2(poses: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert run(poses, "--out", tmp_path / "out", *arguments)[0] == 2
+
+
+def test_pose_files_are_inputs_though_d2m_made_them(poses: Path, tmp_path: Path) -> None:
+    # As "d2m pose --overlay" leaves its folder: the previews are no dances to work on.
+    (poses / "groove.pose.mp4").write_bytes(b"preview")
+    made = tuple(Artefact(name, 1, "d") for name in ("groove.pose.npz", "groove.pose.mp4", "steps.pose.npz"))
+    Ledger(poses).add(Entry("../groove.mp4", "c", "s", "done", made, place="../groove.mp4"))
+    code, stdout, _ = run(poses, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    assert [Path(item["input"]).name for item in json.loads(stdout)["items"]] == ["groove.pose.npz", "steps.pose.npz"]
+    # A video of the same name gets a name beside that of the poses, which came first.
+    (poses / "groove.mp4").write_bytes(b"no video")
+    code, stdout, _ = run(poses, "--out", tmp_path / "out", "--json")
+    assert [item["state"] for item in json.loads(stdout)["items"]] == ["failed", "already done", "already done"]
+    assert load_rhythm(tmp_path / "out" / "groove.rhythm.json").tempo is not None
 
 
 def test_inputs_that_hold_nothing(tmp_path: Path) -> None:

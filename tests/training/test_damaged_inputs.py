@@ -14,8 +14,8 @@ import pytest
 
 from d2m_cli.errors import InputError, PoseFileError, UsageError
 from d2m_cli.media.audio import save_wav
+from d2m_cli.media.timeline import LONGEST
 from d2m_cli.pose.io import load_poses, save_poses
-from d2m_cli.pose.track import LONGEST_SECONDS
 from d2m_cli.rhythm.extract import extract_rhythm
 from d2m_cli.rhythm.io import load_rhythm, save_rhythm
 from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
@@ -88,7 +88,7 @@ def test_pose_files(tmp_path: Path, count: int, how: Callable[[bytes, np.random.
             refused += 1
             continue
         assert all(np.isfinite(track.keypoints).all() and np.isfinite(track.times).all() for track in poses.tracks)
-        assert 0.0 <= poses.duration <= LONGEST_SECONDS
+        assert 0.0 <= poses.duration <= LONGEST
         rhythm = extract_rhythm(poses)
         assert rhythm.window(0.0, RhythmGrid()).max() <= 1.0
     assert refused > count / 4
@@ -105,7 +105,7 @@ def test_rhythm_files(tmp_path: Path, count: int) -> None:
         if rhythm is None:
             refused += 1
             continue
-        assert 0.0 <= rhythm.duration <= LONGEST_SECONDS
+        assert 0.0 <= rhythm.duration <= LONGEST
         assert np.isfinite(rhythm.envelope).all()
         assert np.isfinite(rhythm.peaks).all()
         assert rhythm.window(0.0, RhythmGrid()).max() <= 1.0
@@ -125,7 +125,7 @@ def test_keypoint_files(tmp_path: Path, count: int) -> None:
             refused += 1
             continue
         assert info.seconds == pytest.approx(poses.duration)
-        assert 0.0 <= poses.duration <= LONGEST_SECONDS
+        assert 0.0 <= poses.duration <= LONGEST
     assert refused > count / 4
 
 

@@ -1,0 +1,263 @@
+"""What the user sees of a batch: results on stdout, progress and errors on stderr, a bar where that is a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+from d2m_cli.batch.ledger import LEDGER_NAME
+from d2m_cli.batch.outcome import BatchSummary, Outcome
+from d2m_cli.printable import printable
+
+SILENCE_SECONDS = 60.0
+"""Off a terminal, the longest time without a word."""
+
+
+class Display(Protocol):
+    """Shows where a batch is."""
+
+    def start(self, number: int, name: str) -> None:
+        """Work on the file of this number, from 0, begins."""
+        ...
+
+    def report(self, step: str, fraction: float = 0.0) -> None:
+        """It is at this step."""
+        ...
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """It came to this."""
+        ...
+
+
+class Results:
+    """Lines on stdout, and what became of stdout.
+
+    Results are made whether they can be listed or not. Where nobody listens any more (a closed pipe, a closed stdout)
+    that is all right; where a line is lost for another reason (full disk) `lost` says so, for the exit code.
+
+    Attributes
+    ----------
+    lost
+        Why a line could not be written, or None.
+    """
+
+    def __init__(self) -> None:
+        self.lost: str | None = None
+
+    def line(self, text: str) -> None:
+        """Print one line; the first that can't be printed is the last that is tried."""
+        if sys.stdout is None:
+            return
+        try:
+            print(text, file=sys.stdout, flush=True)
+        except BrokenPipeError:
+            self._give_up("nobody reads stdout any more; the work goes on, and its results are not listed")
+        except OSError as error:
+            self.lost = error.strerror or str(error)
+            self._give_up(f"results can't be listed on stdout ({self.lost}); the work goes on")
+
+    def _give_up(self, reason: str) -> None:
+        # What lies in the buffer would be tried again at the end of the program, with a traceback.
+        with suppress(OSError, ValueError):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, sys.stdout.fileno())
+            os.close(nothing)
+        say(f"d2m: {reason}")
+
+
+def say(text: str) -> None:
+    """One line on stderr, where there is one; work does not end because nobody can be told of it."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError, ValueError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def display(
+    total: int, label: str, results: Results, *, quiet: bool, json_out: bool, verbose: bool
+) -> Iterator[Display]:
+    """The display for stderr as it is.
+
+    Parameters
+    ----------
+    total
+        How many files there are.
+    label
+        The command.
+    results
+        Where results are listed.
+    quiet
+        Say nothing of progress, as in a dry run.
+    json_out
+        Results are not listed one by one.
+    verbose
+        Show where unforeseen errors came from.
+    """
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        with _Lines(total, results, quiet, json_out, verbose) as lines:
+            yield lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[step]}", markup=False),
+    )
+    # stdout is left alone: it may lead to a file, where nothing but results belongs.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as progress:
+        yield _Bar(progress, progress.add_task(label, total=total, step=""), results, json_out, verbose)
+
+
+class _Lines:
+    """Lines for a log file: one when a file is finished, and one a minute while a file takes longer."""
+
+    def __init__(self, total: int, results: Results, quiet: bool, json_out: bool, verbose: bool) -> None:
+        self._total, self._results, self._quiet = total, results, quiet
+        self._json_out, self._verbose = json_out, verbose
+        self._begun = self._spoke = time.monotonic()
+        self._worked = 0
+        self._now = ""
+        self._over = threading.Event()
+        self._reminder = threading.Thread(target=self._remind, daemon=True)
+
+    def __enter__(self) -> _Lines:
+        self._reminder.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+
+    def start(self, number: int, name: str) -> None:
+        self._place = f"[{number + 1}/{self._total}] still at {name}"
+        self._now = self._place
+
+    def report(self, step: str, fraction: float = 0.0) -> None:
+        self._now = f"{self._place}: {step}, {100 * min(max(fraction, 0.0), 1.0):.0f} %"
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        self._now = ""
+        if not self._json_out:
+            for line in _result_lines(outcome):
+                self._results.line(line)
+        if self._quiet:
+            return
+        self._worked += outcome.state != "already done"
+        left = self._total - number - 1
+        line = f"[{number + 1}/{self._total}] {_line(outcome)}"
+        if left and self._worked:
+            line += f", about {_clock((time.monotonic() - self._begun) / self._worked * left)} left"
+        self._say(line)
+        for line in _traceback_lines(outcome) if self._verbose else ():
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        say(line)
+        self._spoke = time.monotonic()
+
+    def _remind(self) -> None:
+        while not self._over.wait(max(0.01, self._spoke + SILENCE_SECONDS - time.monotonic())):
+            if time.monotonic() - self._spoke >= SILENCE_SECONDS:
+                self._say(self._now or "d2m: still at work")
+
+
+class _Bar:
+    """A bar on a terminal, and one line above it for each finished file."""
+
+    def __init__(self, progress: Any, task: Any, results: Results, json_out: bool, verbose: bool) -> None:
+        self._progress, self._task, self._results = progress, task, results
+        self._json_out, self._verbose = json_out, verbose
+        self._number, self._name = 0, ""
+
+    def start(self, number: int, name: str) -> None:
+        self._number, self._name = number, name
+        self.report("")
+
+    def report(self, step: str, fraction: float = 0.0) -> None:
+        text = printable(f"{self._name}: {step}" if step else self._name)
+        self._progress.update(self._task, completed=self._number + min(max(fraction, 0.0), 1.0), step=text)
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        self._progress.update(self._task, completed=number + 1)
+        console = self._progress.console
+        if outcome.state == "failed":
+            console.print(printable(_line(outcome)), style="red", markup=False, highlight=False)
+            for line in _traceback_lines(outcome) if self._verbose else ():
+                console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        if self._json_out:
+            return
+        for line in _result_lines(outcome):
+            if sys.stdout is not None and sys.stdout.isatty():
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                self._results.line(line)
+
+
+def close(summary: BatchSummary, results: Results, *, json_out: bool) -> None:
+    """Say how the batch ended."""
+    if json_out:
+        results.line(json.dumps(summary.to_json(), indent=2, default=str))
+    counts = [
+        f"{summary.count(state)} {state}"
+        for state in ("done", "already done", "being made", "planned", "failed", "not tried")
+        if summary.count(state)
+    ]
+    if summary.passed_over:
+        counts.append(f"{len(summary.passed_over)} passed over")
+    say(f"d2m {summary.label}: {', '.join(counts)} in {_clock(summary.seconds)}")
+    for outcome in summary.outcomes:
+        if outcome.state == "failed" and outcome.error != summary.stopped:
+            say(f"  failed: {outcome.input}: {_cause(outcome)}")
+        elif outcome.state == "being made":
+            say(f"  being made by another run: {outcome.input}")
+    if summary.stopped is not None:
+        say(f"d2m: error: {summary.stopped}")
+    if summary.interrupted:
+        say(f"interrupted; run the same command again to go on ({LEDGER_NAME} knows what is done)")
+
+
+def _result_lines(outcome: Outcome) -> list[str]:
+    if outcome.state in ("failed", "being made"):
+        return []
+    head = {"planned": "would make ", "already done": "already there "}.get(outcome.state, "")
+    tail = f"  ({outcome.summary})" if outcome.summary else ""
+    lines = [head + path for path in outcome.artefacts.values()]
+    return [printable(line) for line in [*lines[:-1], lines[-1] + tail]] if lines else []
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.state == "failed":
+        return f"{outcome.input}: failed: {_cause(outcome)}"
+    if outcome.state == "done":
+        return f"{outcome.input}: done in {outcome.seconds:.1f} s"
+    if outcome.state == "being made":
+        return f"{outcome.input}: being made by another run"
+    return f"{outcome.input}: {outcome.state}"
+
+
+def _cause(outcome: Outcome) -> str:
+    """Why it failed, without the name that stands before it already."""
+    text = outcome.error or ""
+    if text.startswith(outcome.input) and text[len(outcome.input) :][:1] in (":", " "):
+        return text[len(outcome.input) :].lstrip(": ")
+    return text
+
+
+def _traceback_lines(outcome: Outcome) -> list[str]:
+    return (outcome.traceback or "").splitlines()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,130 @@
+"""What the results of an input are called: names that stay, whatever other inputs come and go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+
+from d2m_cli.batch.discover import Found, name_key
+from d2m_cli.batch.ledger import Entry, Ledger
+
+LONGEST = 231
+"""Bytes of a name without what d2m puts behind it: file systems take 255, and suffixes need their share."""
+
+
+def keep_apart(items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger) -> list[Found]:
+    """Give every item a name of its own, the one that it had before where the ledger knows one.
+
+    A name belongs to the input that had it first. An input that comes later, or later in the order, gets a longer one:
+    with its suffix ("clip.avi" beside "clip" of clip.mp4), or, where that has the same file name, with its folder
+    ("b/clip"), and at last with a digest of its path. Names are the same where only the case of letters differs.
+
+    A name whose input is gone stays taken; only an input of the same file name, which may have been moved, has it.
+
+    Parameters
+    ----------
+    items
+        As found; their stems may fall together.
+    artefacts
+        Suffixes of what is made.
+    ledger
+        Of the folder of the results.
+
+    Returns
+    -------
+    The items in the same order, all stems different, none too long.
+    """
+    names = _Names(items, artefacts, ledger)
+    stems: dict[int, Path] = {}
+    for again in (True, False):
+        for number, item in enumerate(items):
+            stem = names.known(item) if again else names.new(item) if number not in stems else None
+            if stem is not None:
+                names.take(stem, item)
+                stems[number] = stem
+    return [Found(item.path, stems[number]) for number, item in enumerate(items)]
+
+
+def place(path: Path, folder: Path) -> str:
+    """Path of an input from a folder of results, with forward slashes, as `Entry.place` has it."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return path.resolve().as_posix()
+
+
+class _Names:
+    def __init__(self, items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger) -> None:
+        self._artefacts = artefacts
+        self._folder = ledger.folder
+        self._places = {item.path: place(item.path, ledger.folder) for item in items}
+        self._here = set(self._places.values())
+        self._taken: dict[str, str] = {}
+        self._owners = {name_key(name): entry for name, entry in ledger.owned().items()}
+
+    def known(self, item: Found) -> Path | None:
+        """The name that the ledger has for this very file."""
+        for stem in self._candidates(item):
+            owner = self._owner(stem)
+            if owner is not None and owner.place == self._places[item.path] and name_key(stem) not in self._taken:
+                return stem
+        return None
+
+    def new(self, item: Found) -> Path:
+        """The shortest name that is free; its suffix is no help against a file of the same name."""
+        short, *longer = self._candidates(item)
+        with_suffix = item.stem.with_name(item.path.name)
+        alike = self._holder(short) == item.path.name
+        for stem in (short, *longer):
+            if name_key(stem) in self._taken or (alike and stem == with_suffix):
+                continue
+            if self._may_have(item, self._owner(stem)):
+                return stem
+        raise AssertionError("a digest of the path is nobody else's")
+
+    def take(self, stem: Path, item: Found) -> None:
+        self._taken[name_key(stem)] = item.path.name
+
+    def _holder(self, stem: Path) -> str | None:
+        """File name of the input that has a name already."""
+        owner = self._owner(stem)
+        return self._taken.get(name_key(stem)) or (_file_name(owner) if owner is not None else None)
+
+    def _owner(self, stem: Path) -> Entry | None:
+        found = (self._owners.get(name_key(stem.as_posix() + suffix)) for suffix in self._artefacts)
+        return next((entry for entry in found if entry is not None), None)
+
+    def _may_have(self, item: Found, owner: Entry | None) -> bool:
+        if owner is None or owner.place == self._places[item.path]:
+            return True
+        if _file_name(owner) != item.path.name:
+            return False
+        # Ledgers of older versions don't say where an input lies from here.
+        return not owner.place or not (owner.place in self._here or (self._folder / owner.place).exists())
+
+    def _candidates(self, item: Found) -> Iterator[Path]:
+        stem, digest = item.stem, _digest(self._places[item.path])
+        yield _fitting(stem)
+        if stem.name != item.path.name:
+            yield _fitting(stem.with_name(item.path.name))
+        yield Path(_fitting(Path(item.path.resolve().parent.name or "root")).name) / _fitting(stem)
+        yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
+
+
+def _file_name(entry: Entry) -> str:
+    return PurePosixPath(entry.place or Path(entry.input).as_posix()).name
+
+
+def _fitting(stem: Path) -> Path:
+    """A name that is too long for most file systems, cut, with a digest of the whole behind it."""
+    name = os.fsencode(stem.name)
+    if len(name) <= LONGEST:
+        return stem
+    digest = blake2b(name, digest_size=4).hexdigest()
+    return stem.with_name(f"{name[: LONGEST - 9].decode(errors='ignore')}-{digest}")
+
+
+def _digest(place: str) -> str:
+    return blake2b(os.fsencode(place), digest_size=8).hexdigest()

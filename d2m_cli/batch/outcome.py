@@ -1,0 +1,166 @@
+"""What a batch is given, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from d2m_cli import __version__
+from d2m_cli.batch.discover import PassedOver
+
+State = Literal["done", "already done", "being made", "failed", "planned", "not tried"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file on its way through a batch.
+
+    Attributes
+    ----------
+    path
+        The file to read.
+    stem
+        Relative path of its results, without a suffix.
+    content
+        BLAKE2b of the file's content, hexadecimal; what seeds hang on.
+    artefacts
+        Suffix to the full path of the file that is to be made (with `d2m_cli.batch.atomic.atomic_path`). It may lie in
+        a folder of the run's own, under the name that it will have; the batch moves all of a job to their places at
+        once.
+    """
+
+    path: Path
+    stem: Path
+    content: str
+    artefacts: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What the work on one file has to say.
+
+    Attributes
+    ----------
+    summary
+        A few words for the terminal, for example "103.4 bpm, 2 dancers".
+    details
+        The same for machines: values that JSON can hold.
+    """
+
+    summary: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes
+    ----------
+    input
+        Path as named on the command line.
+    state
+        "done", "already done", "being made" (by another run with the same settings), "failed", "planned" (dry run) or
+        "not tried" (the batch stopped before it).
+    artefacts
+        Suffix to path of the results that are there (or planned).
+    summary, details
+        Of its `ItemResult`.
+    error
+        Why it failed.
+    bug, traceback
+        Whether it failed on an exception that d2m did not foresee, and where that came from.
+    seconds
+        How long it took.
+    """
+
+    input: str
+    state: State
+    artefacts: Mapping[str, str] = field(default_factory=dict)
+    summary: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    bug: bool = False
+    traceback: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    label
+        The command.
+    out_dir
+        Folder of the results.
+    settings
+        As given to `run_batch`.
+    outcomes
+        One for each file, in order.
+    interrupted
+        Whether it was stopped from the keyboard.
+    stopped
+        Why it stopped early (disk full), or None.
+    seconds
+        Length of the whole batch.
+    passed_over
+        What lay in the folders and can't be worked on.
+    unlisted
+        Why results could not be listed on stdout (full disk), or None.
+    """
+
+    label: str
+    out_dir: Path
+    settings: Mapping[str, Any]
+    outcomes: tuple[Outcome, ...]
+    interrupted: bool
+    stopped: str | None
+    seconds: float
+    passed_over: tuple[PassedOver, ...] = ()
+    unlisted: str | None = None
+
+    def count(self, state: State) -> int:
+        """How many files ended in a state."""
+        return sum(outcome.state == state for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed or results could not be listed, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if self.stopped is not None or self.unlisted is not None or self.count("failed") else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole summary as one JSON document."""
+        return {
+            "command": self.label,
+            "version": __version__,
+            "out": str(self.out_dir),
+            "settings": dict(self.settings),
+            "done": self.count("done"),
+            "already_done": self.count("already done"),
+            "being_made": self.count("being made"),
+            "planned": self.count("planned"),
+            "failed": self.count("failed"),
+            "not_tried": self.count("not tried"),
+            "interrupted": self.interrupted,
+            "stopped": self.stopped,
+            "seconds": round(self.seconds, 3),
+            "exit_code": self.exit_code,
+            "items": [asdict(outcome) for outcome in self.outcomes],
+            "passed_over": [{"path": str(one.path), "reason": one.reason} for one in self.passed_over],
+        }
+
+
+class Report(Protocol):
+    """How work tells where it is."""
+
+    def __call__(self, step: str, fraction: float = 0.0) -> None:
+        """Show a step ("pose", "music window 2 of 3") and how much of the file is done, 0 to 1."""
+
+
+Work = Callable[[Job, Report], ItemResult]

@@ -1,0 +1,169 @@
+"""Which runs are at work in a result folder, on which results, and where each keeps what is not finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from d2m_cli.batch.atomic import output_error
+from d2m_cli.batch.ledger import Ledger
+from d2m_cli.batch.locks import is_locked, lock
+
+_MARK = ".d2m-run-"
+_CARD = "run.json"
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """Another run that is at work in the same folder.
+
+    Attributes
+    ----------
+    who
+        Its process and machine, in words.
+    settings
+        Digest of its settings.
+    artefacts
+        Suffixes of what it makes.
+    results
+        Artefacts (as the ledger names them) that it has claimed.
+    """
+
+    who: str
+    settings: str
+    artefacts: tuple[str, ...]
+    results: frozenset[str]
+
+
+class Run:
+    """One run's claim on its results, from the first file it works on to its end.
+
+    The claim is a hidden folder ``.d2m-run-NAME`` beside the ledger, with a card that says what is claimed. The card is
+    locked for as long as the process lives, so that a run that was killed is known by its card being free; one that
+    ended in order takes its folder away. Results are made in that folder too, and moved to their places all at once.
+
+    Attributes
+    ----------
+    name
+        Of the run.
+    folder
+        The hidden folder.
+    others
+        Runs that were at work when this one began.
+    """
+
+    def __init__(self, ledger: Ledger, settings: str, artefacts: Sequence[str], results: Iterable[str]) -> None:
+        """Claim `results`, but for those that another run has claimed for other settings.
+
+        Raises
+        ------
+        OutputError
+            The folder can't be written to.
+        """
+        self.name = uuid4().hex[:12]
+        self.folder = ledger.folder / f"{_MARK}{self.name}"
+        with ledger.locked():
+            self.others = tuple(_others(ledger.folder))
+            foreign = {
+                result
+                for other in self.others
+                if (other.settings, other.artefacts) != (settings, tuple(artefacts))
+                for result in other.results
+            }
+            mine = [result for result in results if result not in foreign]
+            card = {
+                "who": f"process {os.getpid()} on {socket.gethostname()}",
+                "settings": settings,
+                "artefacts": list(artefacts),
+                "results": mine,
+            }
+            path = self.folder / _CARD
+            try:
+                self.folder.mkdir()
+                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+                lock(self._handle, path, wait=True)
+                path.write_text(json.dumps(card) + "\n", encoding="ascii")
+            except OSError as error:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                raise output_error(path, error, whole=True) from error
+
+    def refuses(self, results: Iterable[str], settings: str, artefacts: Sequence[str]) -> OtherRun | None:
+        """The other run that has claimed one of the results for other settings or other kinds of results."""
+        wanted, way = set(results), (settings, tuple(artefacts))
+        foreign = (other for other in self.others if (other.settings, other.artefacts) != way)
+        return next((other for other in foreign if not wanted.isdisjoint(other.results)), None)
+
+    @contextmanager
+    def workshop(self) -> Iterator[Path]:
+        """An empty folder to make the results of one file in; gone at the end."""
+        folder = self.folder / "work"
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise output_error(folder, error, whole=True) from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def end(self) -> None:
+        """Give the claim back."""
+        # The card goes last of the files: a folder without one is no sign of a death, whatever the ledger lacks.
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
+        (self.folder / _CARD).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._handle)
+
+
+def is_alive(ledger: Ledger, run: str) -> bool:
+    """Whether the run of this name is still at work in the ledger's folder."""
+    return bool(run) and is_locked(ledger.folder / f"{_MARK}{run}" / _CARD)
+
+
+def bury(ledger: Ledger) -> None:
+    """Note in the ledger which runs died with a file in hand, and remove what they left.
+
+    Raises
+    ------
+    OutputError
+        The folder can't be written to.
+    """
+    if not any(_folders(ledger.folder)):
+        return
+    with ledger.locked():
+        for folder in _folders(ledger.folder):
+            if is_locked(folder / _CARD):
+                continue
+            in_hand = ledger.begun.get(folder.name.removeprefix(_MARK))
+            if in_hand is not None and (folder / _CARD).exists():
+                ledger.add(replace(in_hand, status="died", error="d2m itself ended while it worked on this"))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _others(folder: Path) -> Iterator[OtherRun]:
+    for other in _folders(folder):
+        path = other / _CARD
+        if not is_locked(path):
+            continue
+        # It may just be ending, or be of a version of d2m that writes other cards: then it claims nothing we know of.
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            card = json.loads(path.read_bytes())
+            results = frozenset(map(str, card["results"]))
+            yield OtherRun(str(card["who"]), str(card["settings"]), tuple(map(str, card["artefacts"])), results)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise output_error(folder, error, whole=True) from error
+    return [folder / name for name in names if name.startswith(_MARK)]

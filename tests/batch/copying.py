@@ -1,0 +1,64 @@
+"""A batch in a process of its own, for the tests: its work copies files, slowly, or as their content says."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.batch.discover import search
+from d2m_cli.batch.display import say
+from d2m_cli.batch.outcome import ItemResult, Job, Report
+from d2m_cli.batch.runner import run_batch
+
+PARTS = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("inputs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=0.0, help="how long each file takes")
+    parser.add_argument("--artefacts", default=".wav,.mp3,.json")
+    parser.add_argument("--wait-for", type=Path, help="go on with the first file once this one is there")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+
+    def work(job: Job, report: Report) -> ItemResult:
+        content = job.path.read_bytes()
+        if content.startswith(b"killer"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        say(f"at {job.path.name}")
+        while options.wait_for is not None and not options.wait_for.exists():
+            time.sleep(0.01)
+        for path in job.artefacts.values():
+            with atomic_path(path) as part, part.open("wb") as file:
+                for number in range(PARTS):
+                    file.write(b"%d %d %s %s\n" % (options.seed, number, path.suffix.encode(), content))
+                    file.flush()
+                    time.sleep(options.seconds / PARTS / len(job.artefacts))
+        return ItemResult("copied")
+
+    found = search([options.inputs], frozenset({".mov", ".mp4", ".avi"}))
+    summary = run_batch(
+        found.found,
+        work,
+        settings={"seed": options.seed},
+        artefacts=options.artefacts.split(","),
+        out_dir=options.out,
+        overwrite=options.overwrite,
+        json_out=options.json,
+        passed_over=found.passed_over,
+        label="copy",
+    )
+    sys.exit(summary.exit_code)
+
+
+if __name__ == "__main__":
+    main()

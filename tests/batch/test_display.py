@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from d2m_cli.batch import display as module
+from d2m_cli.batch.display import Results, close, display, say
+from d2m_cli.batch.outcome import BatchSummary, Outcome
+
+ROOT = Path(__file__).resolve().parents[2]
+ODD = "in/new\nline\x1b[2J\u202e.mp4"
+ESCAPED = "in/new\\nline\\x1b[2J\\u202e.mp4"
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.mov").write_bytes(name.encode())
+    return folder
+
+
+def shell(inputs: Path, ending: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the batch of the tests with its streams led elsewhere; its exit code is the last line of stderr."""
+    words = [sys.executable, "-m", "tests.batch.copying", str(inputs), str(inputs.parent / "out"), *options]
+    line = f"{{ {shlex.join(words)} {ending}"
+    return subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def made(inputs: Path) -> set[str]:
+    return {path.name for path in (inputs.parent / "out").iterdir() if path.suffix == ".wav"}
+
+
+def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = (
+        Outcome(ODD, "done", {".wav": ODD + ".wav"}, summary="a\x07b", seconds=1.0),
+        Outcome(ODD, "failed", error=f"{ODD}: is\rnot a video"),
+    )
+    results = Results()
+    with display(2, "copy", results, quiet=False, json_out=False, verbose=False) as shown:
+        for number, outcome in enumerate(outcomes):
+            shown.start(number, ODD)
+            shown.finish(number, outcome)
+    close(BatchSummary("copy", Path("out"), {}, outcomes, False, f"can't write {ODD}", 1.0), results, json_out=False)
+    captured = capsys.readouterr()
+    assert captured.out == f"{ESCAPED}.wav  (a\\x07b)\n"
+    assert captured.err.splitlines() == [
+        f"[1/2] {ESCAPED}: done in 1.0 s, about 0:00 left",
+        f"[2/2] {ESCAPED}: failed: is\\rnot a video",
+        "d2m copy: 1 done, 1 failed in 0:01",
+        f"  failed: {ESCAPED}: is\\rnot a video",
+        f"d2m: error: can't write {ESCAPED}",
+    ]
+
+
+def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    with display(3, "copy", Results(), quiet=False, json_out=True, verbose=False) as shown:
+        shown.start(1, "clip\n")
+        time.sleep(0.3)
+        shown.report("music, window 2 of 3", 0.374)
+        time.sleep(0.3)
+        shown.finish(1, Outcome("clip\n", "done", seconds=1.0))
+    time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "[2/3] still at clip\\n"
+    assert "[2/3] still at clip\\n: music, window 2 of 3, 37 %" in lines
+    assert lines[-1].startswith("[2/3] clip\\n: done")
+    assert len(lines) <= 4
+    assert module.SILENCE_SECONDS == 0.2
+
+
+def test_a_word_a_minute_is_enough_for_400_seconds() -> None:
+    assert module.SILENCE_SECONDS == 60.0
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_stdout_loses_no_result(inputs: Path, options: list[str]) -> None:
+    done = shell(inputs, "> /dev/full; echo $? >&2; }", *options)
+    assert made(inputs) == {"a.wav", "b.wav", "c.wav"}
+    assert done.stderr.splitlines()[-1] == "1"
+    assert done.stderr.count("results can't be listed on stdout (No space left on device); the work goes on") == 1
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_goes_stops_nothing(inputs: Path) -> None:
+    done = shell(inputs, "--seconds 0.2; echo $? >&2; } | head -n 1")
+    assert made(inputs) == {"a.wav", "b.wav", "c.wav"}
+    assert done.stdout == f"{inputs.parent / 'out' / 'a.wav'}\n"
+    assert done.stderr.splitlines()[-1] == "0"
+    assert "nobody reads stdout any more" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_closed_stdout_stops_nothing(inputs: Path) -> None:
+    done = shell(inputs, ">&-; echo $? >&2; }")
+    assert made(inputs) == {"a.wav", "b.wav", "c.wav"}
+    assert done.stderr.splitlines()[-1] == "0"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_closed_or_full_stderr_stops_nothing_and_stays_out_of_stdout(inputs: Path, stderr: str) -> None:
+    done = shell(inputs, f"{stderr}; echo $?; }}", "--json")
+    *document, code = done.stdout.splitlines()
+    assert code == "0"
+    assert json.loads("\n".join(document))["done"] == 3
+    assert made(inputs) == {"a.wav", "b.wav", "c.wav"}
+
+
+def test_say_without_a_stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    say("lost")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "stdout", None)
+    results = Results()
+    results.line("lost")
+    assert results.lost is None
+
+
+def test_a_pipe_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    leader, follower = os.pipe()
+    os.close(leader)
+    with os.fdopen(follower, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        results = Results()
+        results.line("one")
+        results.line("two")
+    assert results.lost is None
