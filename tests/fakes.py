@@ -77,7 +77,7 @@ class FakePoses:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def estimate(self, video: Path, report=None) -> Poses:
+    def estimate(self, video: Path, report=None, timeline=None) -> Poses:
         content = video.read_bytes()
         if b"nobody" in content:
             raise NoPersonError(f"{video}: nobody was found")

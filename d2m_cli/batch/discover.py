@@ -16,8 +16,8 @@ from d2m_cli.batch.ledger import LEDGER_NAME, Ledger
 from d2m_cli.errors import OutputError, UsageError
 
 VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
-    ".wmv",
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mod", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv",
+    ".ts", ".vob", ".webm", ".wmv",
 })  # fmt: skip
 """Suffixes, in lower case, that a folder is searched for; a file named outright may have any."""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from d2m_cli.commands.generate import Device
+from d2m_cli.commands.generate import DECODER, Decoder, Device
 from d2m_cli.errors import UsageError
 
 _COMPARED, _LISTENERS, _OUTPUT, _PEOPLE = "What is compared", "Who listens", "Output", "Listening test"
@@ -89,6 +89,7 @@ def evaluate(
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to estimate poses.", rich_help_panel=_LISTENERS)] = Device.auto,
+    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
     json_out: Annotated[
         bool, typer.Option("--json", help="One JSON document on stdout in place of tables.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -179,6 +180,7 @@ def evaluate(
         classifiers=classifier or ["listener"],
         clap=clap,
         device=device.value,
+        decoder=decoder.value,
     )
     pairing = pair_folders(systems, reference=reference, dances=dances, table=clips, prompt=prompt)
     found = judge(pairing, judges, progress, about_reference=about, resamples=resamples, draws=draws, seed=seed)

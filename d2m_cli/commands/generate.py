@@ -24,6 +24,14 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Decoder(StrEnum):
+    """What reads videos."""
+
+    auto = "auto"
+    decord = "decord"
+    pyav = "pyav"
+
+
 class Precision(StrEnum):
     """Number format of the backbone's weights."""
 
@@ -40,6 +48,7 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
+DECODER: Any = typer.Option(help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.")
 BACKBONE: Any = typer.Option(
     help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
     "FAMILY:FOLDER_OR_HUB_ID."
@@ -124,6 +133,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
     dancers: Annotated[str, typer.Option(help="Whom to follow: largest, all, or how many at most.")] = "largest",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
     precision: Annotated[
         Precision, typer.Option(help="Number format of the backbone: auto is fp16 on a GPU, fp32 elsewhere.")
     ] = Precision.auto,
@@ -167,6 +177,7 @@ def generate(
         candidates=candidates,
         seed=seed,
         dancers=_dancers(dancers),
+        decoder=decoder.value,
         genre_audio=_existing("--genre-audio", genre_audio, folder=False),
         clap=_existing("--clap", named_path(clap) if clap is not None else None, folder=True),
     )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from d2m_cli.commands.generate import DECODER, Decoder
+
 
 def pose(
     context: typer.Context,
@@ -24,7 +26,7 @@ def pose(
     ] = "multipose",
     dancers: Annotated[str, typer.Option(help="largest, all, or the largest number of dancers to follow.")] = "largest",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    decoder: Annotated[str, typer.Option(help="auto, decord or pyav.")] = "auto",
+    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
     flip_test: Annotated[bool, typer.Option("--flip-test", help="HRNet: average with the mirrored picture.")] = False,
     decoding: Annotated[str, typer.Option(help="HRNet: dark or quarter.")] = "dark",
     longest: Annotated[int, typer.Option(help="Decode frames at this many pixels along the longer side.")] = 640,
@@ -49,7 +51,7 @@ def pose(
         detector=detector,
         dancers=int(dancers) if dancers.isdecimal() and len(dancers) < 10 else dancers,
         device=device,
-        decoder=decoder,
+        decoder=decoder.value,
         flip_test=flip_test,
         decoding=decoding,
         longest=longest,

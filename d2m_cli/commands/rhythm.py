@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from d2m_cli.commands.generate import DECODER, Decoder
+
 if TYPE_CHECKING:
     from d2m_cli.batch.discover import Found
     from d2m_cli.batch.runner import ItemResult, Job, Report
@@ -36,6 +38,7 @@ def rhythm(
     window: Annotated[float, typer.Option(help="Seconds of the window of local maxima in mode paper.")] = 0.2,
     dancer: Annotated[str, typer.Option(help="Whom to follow: largest, all, or the number of one.")] = "largest",
     device: Annotated[str, typer.Option(help="Where the pose network runs on videos: auto, cpu or cuda.")] = "auto",
+    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
     ] = False,
@@ -55,7 +58,9 @@ def rhythm(
     from d2m_cli.pose.estimator import PoseOptions
 
     options = _options(mode, sectors, window, dancer)
-    pose_options = PoseOptions(dancers="largest" if dancer == "largest" else "all", device=device)
+    pose_options = PoseOptions(
+        dancers="largest" if dancer == "largest" else "all", device=device, decoder=decoder.value
+    )
     found = search(inputs, VIDEO_SUFFIXES | {".npz"}, made_too=frozenset({".npz"}))
     summary = run_batch(
         _only_poses_of_ours(found.found, inputs),

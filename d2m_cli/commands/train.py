@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from d2m_cli.commands.generate import BACKBONE, Device
+from d2m_cli.commands.generate import BACKBONE, DECODER, Decoder, Device
 from d2m_cli.errors import UsageError
 
 _DATA, _ENCODERS, _TRAINING = "What to learn on", "Encoders", "Training"
@@ -88,6 +88,7 @@ def train(
         Preset, typer.Option(help="Set of choices to begin with; every option below changes one of them.")
     ] = Preset.recommended,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of poses, rhythms and targets [OUT/cache].", show_default=False)
     ] = None,
@@ -227,6 +228,7 @@ def train(
         out=out,
         cache=cache or out / "cache",
         device=device.value,
+        decoder=decoder.value,
         start=start,
         clap=clap,
         overwrite=overwrite,

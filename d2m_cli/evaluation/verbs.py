@@ -39,6 +39,7 @@ def make_judges(
     classifiers: Sequence[str],
     clap: Path | None,
     device: str,
+    decoder: str = "auto",
 ) -> tuple[Judges, str]:
     """Load what listens.
 
@@ -53,8 +54,8 @@ def make_judges(
         Of "listener", "sincresnet", "sincresnet:FILE" and "none".
     clap
         Folder of a CLAP model for prompts, "clap" for the one that ``d2m weights pull clap`` fetched, or None.
-    device
-        For poses.
+    device, decoder
+        For poses; see `PoseOptions`.
 
     Returns
     -------
@@ -75,7 +76,8 @@ def make_judges(
     text = _clap(clap) if clap is not None else None
     if reference is not None:
         return Judges(true_music, heard, known, text), "the true music"
-    return Judges(danced(_poses(device)), (), known, text), "the dance: moments at which it comes to rest or turns"
+    looked = Judges(danced(_poses(device, decoder)), (), known, text)
+    return looked, "the dance: moments at which it comes to rest or turns"
 
 
 def _embedders(names: Sequence[str]) -> tuple[Embedder, ...]:
@@ -124,14 +126,14 @@ def _split(text: str) -> tuple[str, Path | None]:
     return name, Path(path) if path else None
 
 
-def _poses(device: str) -> Any:
+def _poses(device: str, decoder: str) -> Any:
     from d2m_cli.pose.io import load_poses
 
     @cache
     def estimator() -> Any:
         from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
-        return PoseEstimator(PoseOptions(device=device))
+        return PoseEstimator(PoseOptions(device=device, decoder=decoder))
 
     def look(path: Path) -> Any:
         return load_poses(path) if path.name.endswith(POSE_SUFFIX) else estimator().estimate(path)

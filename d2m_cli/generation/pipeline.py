@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.inversion.checkpoint import Encoders
+    from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import Poses, PoseSource
 
 FORMAT = "d2m-music"
@@ -80,7 +81,7 @@ class GenerateOptions:
         How many takes of each window are drawn; the one that keeps time best with the dance is kept.
     overlap_seconds
         How much of the last window each window continues.
-    dancers
+    dancers, decoder
         As in `PoseOptions`.
     genre_audio, clap
         A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it.
@@ -96,6 +97,7 @@ class GenerateOptions:
     candidates: int = 3
     overlap_seconds: float = 1.28
     dancers: str | int = "largest"
+    decoder: str = "auto"
     genre_audio: Path | None = None
     clap: Path | None = None
 
@@ -148,7 +150,7 @@ class DancerEstimator(Protocol):
     @property
     def description(self) -> str: ...
 
-    def estimate(self, video: Path, report: Report | None = None) -> Poses: ...
+    def estimate(self, video: Path, report: Report | None = None, timeline: Timeline | None = None) -> Poses: ...
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def load_models(
         loaded.check(backbone)
     check_genre(loaded, options)
     sound, clap_sha256 = hear(loaded, options)
-    poses = PoseEstimator(PoseOptions(dancers=options.dancers, device=device))
+    poses = PoseEstimator(PoseOptions(dancers=options.dancers, device=device, decoder=options.decoder))
     return Models(poses, backbone, loaded, loaded.sha256 if loaded else "", sound, clap_sha256)
 
 
@@ -340,7 +342,7 @@ def generate_for_video(job: Job, models: Models, options: GenerateOptions, repor
     OutputError
         A result can't be written.
     """
-    from d2m_cli.media.mux import picture_seconds
+    from d2m_cli.media.video import probe
     from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 
     def looking(step: str, fraction: float = 0.0) -> None:
@@ -349,13 +351,15 @@ def generate_for_video(job: Job, models: Models, options: GenerateOptions, repor
     def playing(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 + 0.65 * fraction)
 
-    poses = models.poses.estimate(job.path, looking)
+    timeline = probe(job.path)
+    poses = models.poses.estimate(job.path, looking, timeline)
     grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
     rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
-    seconds = picture_seconds(job.path)
-    music, takes = compose(rhythm, seconds, models, options, job.content, playing)
+    music, takes = compose(rhythm, timeline.duration, models, options, job.content, playing)
     report("writing", 0.96)
-    notes = write_artefacts(job, music)
+    notes = write_artefacts(job, music, timeline)
+    if timeline.notes:
+        notes["video"] = "; ".join(timeline.notes)
     if ".json" in job.artefacts:
         document = describe(job, models, options, poses.source, rhythm, music, takes, notes)
         with atomic_path(job.artefacts[".json"]) as part:
@@ -507,7 +511,7 @@ def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo
     return (in_caption_octave(tempo) if in_octave else tempo).seen_from(start)
 
 
-def write_artefacts(job: Job, music: Music) -> dict[str, Any]:
+def write_artefacts(job: Job, music: Music, timeline: Timeline) -> dict[str, Any]:
     """Write the sound and the video; returns what is to be said about them."""
     from d2m_cli.media.mux import mux
 
@@ -515,7 +519,8 @@ def write_artefacts(job: Job, music: Music) -> dict[str, Any]:
     if ".wav" in job.artefacts:
         save_wav(job.artefacts[".wav"], music.samples, music.sample_rate)
     if ".mp4" in job.artefacts:
-        notes["mp4"] = mux(job.path, music.samples, music.sample_rate, job.artefacts[".mp4"]).note
+        made = mux(job.path, music.samples, music.sample_rate, job.artefacts[".mp4"], timeline=timeline)
+        notes["mp4"] = made.note
     return notes
 
 

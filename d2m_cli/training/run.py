@@ -53,6 +53,8 @@ class TrainRequest:
         Folder of poses, rhythms and targets.
     device
         "auto", "cpu" or "cuda".
+    decoder
+        What reads videos: "auto", "decord" or "pyav".
     start
         Encoders to begin from, or None for random ones.
     clap
@@ -69,6 +71,7 @@ class TrainRequest:
     out: Path
     cache: Path
     device: str = "auto"
+    decoder: str = "auto"
     start: Path | None = None
     clap: Path | None = None
     overwrite: bool = False
@@ -222,7 +225,7 @@ def _features(request: TrainRequest, backbone: Backbone) -> FeatureCache:
 
     @cache
     def dancers() -> PoseEstimator:
-        return PoseEstimator(PoseOptions(device=request.device))
+        return PoseEstimator(PoseOptions(device=request.device, decoder=request.decoder))
 
     return FeatureCache(request.cache, backbone, grid_of(request.options.rhythm_mode), dancers, listener)
 
