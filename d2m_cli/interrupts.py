@@ -68,16 +68,22 @@ class Interruptible:
         now = time.monotonic()
         if self._asked is None:
             self._asked = now
-            self._raise(number, frame)
+            # Not at once: others that wait would be handled when the tidying ends, and pass for second requests.
+            if not self._later():
+                self._raise(number, frame)
         elif now - self._asked > SAME_REQUEST_SECONDS:
             _leave(number, frame)
 
     def _raise(self, _number: int, frame: FrameType | None) -> None:
-        if hasattr(signal, "setitimer") and _loads_compiled_module(frame):
-            signal.signal(signal.SIGALRM, self._raise)
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-            return
-        raise KeyboardInterrupt
+        if not (_loads_compiled_module(frame) and self._later()):
+            raise KeyboardInterrupt
+
+    def _later(self) -> bool:
+        if not hasattr(signal, "setitimer"):
+            return False
+        signal.signal(signal.SIGALRM, self._raise)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        return True
 
 
 def _loads_compiled_module(frame: FrameType | None) -> bool:
