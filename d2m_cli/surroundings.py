@@ -12,7 +12,7 @@ import sys
 
 from d2m_cli.errors import UsageError
 
-_NUMBA, _MATPLOTLIB = "NUMBA_CACHE_DIR", "MPLCONFIGDIR"
+_NUMBA, _MATPLOTLIB, _CACHE = "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"
 
 
 def settle_libraries() -> None:
@@ -24,7 +24,8 @@ def settle_libraries() -> None:
 
     Numba, with which librosa compiles, can't be imported where it can write neither beside librosa nor to the user's
     cache. It is then given a private temporary folder, which goes when this process ends; so is Matplotlib, which
-    would make one itself and say so on stderr. Folders chosen by ``NUMBA_CACHE_DIR`` and ``MPLCONFIGDIR`` stay where
+    would make one itself and say so on stderr. A process without any home folder, as in containers that run under a
+    bare user number, has its whole cache there, since librosa asks where that is. Folders chosen by ``NUMBA_CACHE_DIR`` and ``MPLCONFIGDIR`` stay where
     they can be written to.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -93,15 +94,16 @@ def fill_closed_streams() -> None:
 
 
 def _cache_folders() -> dict[str, bool]:
-    """Variable that names a library's cache folder to whether the library has a folder as things are."""
+    """Variable that names a folder to whether the libraries that ask for it have one as things are."""
     home = os.path.expanduser("~")
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    cache = os.environ.get(_CACHE) or os.path.join(home, ".cache")
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     own = {name: _writable(os.environ.get(name, "")) for name in (_NUMBA, _MATPLOTLIB)}
     both = [_writable(os.path.join(folder, "matplotlib")) for folder in (cache, config)]
     return {
         _NUMBA: own[_NUMBA] or _writable(os.path.join(cache, "numba")) or _writable(_beside_librosa()),
         _MATPLOTLIB: own[_MATPLOTLIB] or all(both),
+        _CACHE: os.path.isabs(cache),
     }
 
 
