@@ -25,8 +25,8 @@ def settle_libraries() -> None:
     Numba, with which librosa compiles, can't be imported where it can write neither beside librosa nor to the user's
     cache. It is then given a private temporary folder, which goes when this process ends; so is Matplotlib, which
     would make one itself and say so on stderr. A process without any home folder, as in containers that run under a
-    bare user number, has its whole cache there, since librosa asks where that is. Folders chosen by ``NUMBA_CACHE_DIR`` and ``MPLCONFIGDIR`` stay where
-    they can be written to.
+    bare user number, has its whole cache there, since librosa asks where that is. Folders chosen by
+    ``NUMBA_CACHE_DIR`` and ``MPLCONFIGDIR`` stay where they can be written to.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
