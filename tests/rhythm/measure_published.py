@@ -4,7 +4,7 @@
 
     python -m tests.rhythm.measure_published [FOLDER]
 
-Without a folder it takes the true keypoints of examples/videos that are at 60 fps; a folder holds .npz with ``keypoints``
+Without a folder it takes the true keypoints of the example at 60 fps; a folder holds .npz with ``keypoints``
 (cameras, T, 17, 2 or 3) and ``times`` (T,). Frames at other rates than 60 and 30 lie on a cubic through all frames.
 """
 
@@ -54,8 +54,9 @@ def main() -> None:
             rhythm = extract_rhythm(Poses((track,), None, float(times[-1])), RhythmOptions("published"))
             starts = np.arange(0.0, times[-1] - 5.12, 1.0)
             counts += [rhythm.window(float(start), PUBLISHED_GRID).sum() for start in starts]
-            whole = [published_acceleration(seen[(at >= start) & (at < start + 305 / 60)]) for start in starts]
-            raw += [len(published_peaks(one)) for one in whole]
+            first = np.searchsorted(at, starts - 1e-6)
+            clips = [keypoints[i : i + round(305 / 60 * rate), :, :2] for i in first]
+            raw += [len(published_peaks(published_acceleration(clip))) for clip in clips]
         print(f"{rate:6.2f} fps: {np.mean(counts):5.1f} peaks a window; on the frames as they are {np.mean(raw):5.1f}")
 
 
