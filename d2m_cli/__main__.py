@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from d2m_cli.app import main
+from d2m_cli.entry import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -20,8 +20,8 @@ from d2m_cli.commands.rhythm import rhythm
 from d2m_cli.commands.train import train
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
-
-_INTERRUPTED = 130
+from d2m_cli.interrupts import EXIT_CODE, Interruptible
+from d2m_cli.surroundings import check_folders
 
 
 class _Group(TyperGroup):
@@ -29,7 +29,9 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with Interruptible():
+                check_folders()
+                return super().invoke(ctx)
         except D2MError as error:
             if ctx.params.get("verbose"):
                 traceback.print_exc()
@@ -37,7 +39,7 @@ class _Group(TyperGroup):
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("d2m: interrupted", file=sys.stderr)
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(EXIT_CODE) from None
 
 
 app = typer.Typer(
@@ -76,7 +78,7 @@ app.add_typer(weights, name="weights")
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command line; `d2m_cli.entry` calls this once signals and streams are set up."""
     for stream in (sys.stdout, sys.stderr):
         # File names may hold bytes that are no text; printing one must not end a batch.
         reconfigure = getattr(stream, "reconfigure", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from d2m_cli.errors import MissingWeightsError
@@ -28,6 +29,14 @@ def weights_dir() -> Path:
         f"the models that ship with d2m are not in {package / '_weights'} nor in {package.parent / 'weights'}; "
         "install d2m again with 'python -m pip install .' from a complete checkout"
     )
+
+
+def data_home() -> Path:
+    """Folder of what belongs to a user and not to d2m: ``$D2M_HOME``, else ``~/.local/share/d2m``.
+
+    A process that has no home folder, as in containers that run under a bare user number, finds nothing there.
+    """
+    return Path(os.environ.get("D2M_HOME") or os.path.expanduser(os.path.join("~", ".local", "share", "d2m")))
 
 
 def file_sha256(path: Path) -> str:

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import d2m_cli
-from d2m_cli.weights_path import weights_dir
+from d2m_cli.weights_path import data_home, weights_dir
 
 PACKAGE = Path(d2m_cli.__file__).resolve().parent
 
@@ -44,3 +46,23 @@ def test_a_package_without_weights_says_so(tmp_path: Path) -> None:
     answer = ask(tmp_path / "site")
     assert answer.returncode != 0
     assert "install d2m again" in answer.stderr
+
+
+def test_home_of_a_users_own_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("D2M_HOME", raising=False)
+    assert data_home() == tmp_path / ".local" / "share" / "d2m"
+    monkeypatch.setenv("D2M_HOME", str(tmp_path / "own"))
+    assert data_home() == tmp_path / "own"
+
+
+def test_a_user_number_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("D2M_HOME", raising=False)
+    assert not (data_home() / "weights").exists()

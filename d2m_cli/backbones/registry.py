@@ -8,7 +8,6 @@ machine is an error that says how to fetch it.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from d2m_cli.backbones.base import Identity
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
 from d2m_cli.hub.store import model_folder
-from d2m_cli.weights_path import weights_dir
+from d2m_cli.weights_path import data_home, weights_dir
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -105,7 +104,7 @@ def families() -> dict[str, Family | EntryPoint]:
 
 def encoders_home() -> Path:
     """Folder in which trained encoders are looked for: ``$D2M_HOME/encoders``, else ``~/.local/share/d2m/encoders``."""
-    return Path(os.environ.get("D2M_HOME", Path.home() / ".local" / "share" / "d2m")) / "encoders"
+    return data_home() / "encoders"
 
 
 def choose(spec: str) -> Choice:

@@ -9,7 +9,6 @@ hub model ``NAME.unfinished`` stands there, for the cache shows files as soon as
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.hub import catalogue, models
 from d2m_cli.hub.catalogue import HubModel, Weights
-from d2m_cli.weights_path import file_sha256, weights_dir
+from d2m_cli.weights_path import data_home, file_sha256, weights_dir
 
 State = Literal["here", "absent", "unfinished", "damaged", "not exported"]
 
@@ -112,7 +111,7 @@ class Checked:
 
 def weights_home() -> Path:
     """Folder of fetched weights: ``$D2M_HOME/weights``, else ``~/.local/share/d2m/weights``."""
-    return Path(os.environ.get("D2M_HOME", Path.home() / ".local" / "share" / "d2m")) / "weights"
+    return data_home() / "weights"
 
 
 def own_folder(entry: Weights) -> Path:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from d2m_cli.errors import NoPersonError
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
-from d2m_cli.rhythm.peaks import Accents, find_accents, paper_peaks, published_peaks
+from d2m_cli.rhythm.peaks import PUBLISHED_RATE, Accents, find_accents, paper_peaks, published_peaks_by_clip
 from d2m_cli.rhythm.sequence import Rhythm
 from d2m_cli.rhythm.stable import FLOOR_JOINTS, accent_envelope
 from d2m_cli.rhythm.tempo import TOLERANCE, estimate_tempo, signed_phase
@@ -18,6 +19,8 @@ from d2m_cli.rhythm.tempo import TOLERANCE, estimate_tempo, signed_phase
 Array = NDArray[np.float64]
 SHARE, SHARE_ON_BEAT, SHARE_BETWEEN = 0.3, 0.15, 0.4
 """How far an accent must stand out, as a share of the strongest around it: at first; then on a beat, and between."""
+AT_A_STEP = 0.05
+"""Part of a step of the 60 Hz clock by which a frame may miss it and still be taken as it is."""
 CLEAR_BEAT = 0.4
 """Confidence from which a beat is trusted to tell faint accents from chance."""
 MODES = ("stable", "paper", "published")
@@ -36,7 +39,7 @@ class RhythmOptions:
     window_seconds
         Window of the local maxima, for mode "paper".
     rate
-        Steps per second of the envelope.
+        Steps per second of the envelope; mode "published" has a clock of its own, of 60.
     dancer
         Number of one dancer, or "all": mode "stable" adds all dancers up by prominence, the other modes, which know one
         dancer, take the most prominent.
@@ -51,6 +54,8 @@ class RhythmOptions:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+        if self.mode == "published":
+            object.__setattr__(self, "rate", PUBLISHED_RATE)
         if self.sectors < 1:
             raise ValueError(f"sectors must be at least 1, not {self.sectors}")
         if not self.window_seconds > 0.0:
@@ -160,16 +165,41 @@ def raw_rhythm(track: PoseTrack, steps: int, options: RhythmOptions) -> tuple[Ar
     Mode "paper" dates the acceleration over three frames at the middle one; mode "published" at the first, since the
     published code takes the index of its result for the index of the frame.
     """
-    points = track.keypoints[..., :2]
-    if options.mode == "paper":
-        acceleration = paper_acceleration(points, options.sectors)
-        times = track.times[1 : 1 + len(acceleration)]
-        index = paper_peaks(acceleration, times, options.window_seconds)
-    else:
-        acceleration = published_acceleration(points)
-        times = track.times[: len(acceleration)]
-        index = published_peaks(acceleration)
+    if options.mode == "published":
+        first, points = at_published_rate(track)
+        acceleration = np.concatenate([np.zeros(first), published_acceleration(points)])
+        envelope = np.zeros(max(steps, len(acceleration)))
+        envelope[: len(acceleration)] = acceleration
+        # Picked as `Rhythm.window` will pick them, from the same single-precision numbers.
+        return envelope, published_peaks_by_clip(acceleration.astype(np.float32).astype(np.float64)) / options.rate
+    acceleration = paper_acceleration(track.keypoints[..., :2], options.sectors)
+    times = track.times[1 : 1 + len(acceleration)]
+    index = paper_peaks(acceleration, times, options.window_seconds)
     if len(acceleration) == 0:
         return np.zeros(steps), np.zeros(0)
     clock = np.arange(steps) / options.rate
     return np.interp(clock, times, acceleration, left=0.0, right=0.0), times[index]
+
+
+def at_published_rate(track: PoseTrack) -> tuple[int, Array]:
+    """Keypoints at the 60 frames a second on which the published code looks, on a clock that begins at time 0.
+
+    Frames that lie on that clock are taken as they are, others by cubics that keep between neighbouring frames
+    (PCHIP).
+
+    Returns
+    -------
+    Number of the first step of the clock at which the dancer is seen, and (n, J, 2) pixels from there on.
+    """
+    points = track.keypoints[..., :2].astype(np.float64)
+    if len(points) < 2:
+        return 0, points[:0]
+    times = track.times * PUBLISHED_RATE
+    steps = np.round(times).astype(np.intp)
+    on_clock = (np.abs(times - steps) <= AT_A_STEP) & (float(np.diff(times).min()) > 2.0 * AT_A_STEP)
+    times = np.where(on_clock, steps, times)
+    first = max(0, int(np.ceil(times[0])))
+    result: Array = PchipInterpolator(times, points)(np.arange(first, int(times[-1]) + 1))
+    on_clock &= steps >= first
+    result[steps[on_clock] - first] = points[on_clock]  # to the last bit: whole degrees of an angle are told apart
+    return first, result

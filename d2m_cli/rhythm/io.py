@@ -57,8 +57,13 @@ def rhythm_to_json(
         "beats": [round(float(beat), 6) for beat in beat_grid(rhythm)],
         "peaks": [float(peak) for peak in rhythm.peaks],
         "rate": rhythm.rate,
-        "envelope": [round(float(value), 5) for value in rhythm.envelope],
+        "envelope": [_rounded(value, rhythm.mode) for value in rhythm.envelope],
     }
+
+
+def _rounded(value: np.float32, mode: str) -> float:
+    # In mode "published" peaks are picked from the envelope again: nine digits bring the same number back.
+    return float(f"{value:.9g}") if mode == "published" else round(float(value), 5)
 
 
 def save_rhythm(

@@ -11,6 +11,10 @@ from scipy import ndimage, signal
 PUBLISHED_MEAN = 4
 PUBLISHED_MAX = 6
 PUBLISHED_DELTA = 0.1
+PUBLISHED_RATE = 60.0
+"""Frames per second of the published code's keypoints, those of AIST++."""
+PUBLISHED_CLIP_SECONDS = 5.12
+"""Length of the clips that the published code looks at one by one."""
 
 
 def paper_peaks(
@@ -66,6 +70,23 @@ def published_peaks(envelope: NDArray[np.float64]) -> NDArray[np.intp]:
     chosen = (envelope == ahead.max(axis=1)) & (envelope - mean > PUBLISHED_DELTA * envelope.mean())
     ends = chosen & ~np.append(chosen[1:], False)
     return np.flatnonzero(ends)
+
+
+def published_peaks_by_clip(envelope: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Peaks of a longer envelope at 60 Hz, cut into clips of 5.12 s from its start on as the published data are.
+
+    Parameters
+    ----------
+    envelope
+        (n,) on any scale: thresholds are relative to the clip's own mean and maxima.
+
+    Returns
+    -------
+    (p,) rising indices.
+    """
+    starts = np.round(np.arange(0.0, max(len(envelope), 1), PUBLISHED_CLIP_SECONDS * PUBLISHED_RATE)).astype(np.intp)
+    clips = np.split(envelope, starts[1:])
+    return np.concatenate([start + published_peaks(clip) for start, clip in zip(starts, clips, strict=True)])
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.errors import InputError
 from d2m_cli.pose.track import check_duration
+from d2m_cli.rhythm.peaks import published_peaks
 
 FASTEST_CLOCK = 10_000.0
 """Steps per second that a rhythm's clock may have."""
@@ -84,7 +86,8 @@ class Rhythm:
     rate
         Steps per second of that clock.
     peaks
-        (p,) float64: times of the local maxima in seconds, rising.
+        (p,) float64: times of the local maxima in seconds, rising. In mode "published", whose thresholds belong to
+        clips of 5.12 s, those of clips laid end to end from time 0; `window` picks anew within the window asked for.
     duration
         Length of the video in seconds.
     tempo
@@ -131,9 +134,28 @@ class Rhythm:
 
         Returns
         -------
-        (grid.steps,) float32 of zeros and ones.
+        (grid.steps,) float32 of zeros and ones. In mode "published" they are the peaks that the published code picks
+        in this window as a clip of its own, out of its share of the envelope.
+
+        Raises
+        ------
+        InputError
+            The rhythm is of mode "published" and on another clock than the grid, as files of d2m 0.1.0 are.
         """
         sequence = np.zeros(grid.steps, dtype=np.float32)
-        index = np.round((self.peaks - start) * grid.rate).astype(int)
+        if self.mode == "published":
+            index = self._published_index(round(start * grid.rate), grid)
+        else:
+            index = np.round((self.peaks - start) * grid.rate).astype(int)
         sequence[index[(index >= 0) & (index < grid.steps)]] = 1.0
         return sequence
+
+    def _published_index(self, first: int, grid: RhythmGrid) -> NDArray[np.intp]:
+        if self.rate != grid.rate:
+            raise InputError(
+                f"a rhythm of mode 'published' at {self.rate:g} Hz, and {grid.rate:g} Hz is wanted: "
+                "make it anew with 'd2m rhythm --mode published'"
+            )
+        low = max(first, 0)
+        clip = self.envelope[low : max(first + grid.steps, low)].astype(np.float64)
+        return published_peaks(clip) + (low - first)

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from d2m_cli.errors import NoPersonError
+from d2m_cli.errors import InputError, NoPersonError
+from d2m_cli.inversion.published import PUBLISHED_GRID
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
-from d2m_cli.rhythm.extract import MODES, RhythmOptions, extract_rhythm
+from d2m_cli.rhythm.extract import MODES, RhythmOptions, at_published_rate, extract_rhythm
 from d2m_cli.rhythm.peaks import paper_peaks, published_peaks
-from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
+from d2m_cli.rhythm.sequence import Rhythm
 
 from .dances import Dance, bounce_sharp, film, groove, standing
 
@@ -108,20 +109,95 @@ def test_raw_modes_place_their_peaks_at_frames() -> None:
     paper = paper_acceleration(points, 6)
     found = extract_rhythm(poses, RhythmOptions("paper", sectors=6, window_seconds=0.3))
     np.testing.assert_array_equal(found.peaks, times[1:-1][paper_peaks(paper, times[1:-1], 0.3)])
+
+
+def test_published_mode_sees_a_clip_of_aist_as_the_published_code_does() -> None:
+    poses = film(groove(seconds=305 / 60), 60.0)
+    points = poses.tracks[0].keypoints[..., :2]
     index = published_peaks(published_acceleration(points))
     found = extract_rhythm(poses, RhythmOptions("published"))
-    np.testing.assert_array_equal(found.peaks, times[index])
-    # On the clip's own frames the encoder's sequence is the published one.
-    sequence = found.window(0.0, RhythmGrid("published", 60.0, 303))
-    np.testing.assert_array_equal(np.flatnonzero(sequence), index)
+    np.testing.assert_allclose(found.peaks, poses.tracks[0].times[index], atol=1e-9)
+    assert len(index) > 20
+    np.testing.assert_array_equal(np.flatnonzero(found.window(0.0, PUBLISHED_GRID)), index)
+
+
+@pytest.mark.parametrize("start", [0, 1, 60, 200, 411])
+def test_published_windows_have_thresholds_of_their_own(start: int) -> None:
+    """A window out of a longer dance, with loud passages elsewhere, is that of a clip of these frames alone."""
+    poses = film(groove(seconds=14.0), 60.0)
+    (track,) = poses.tracks
+    keypoints = track.keypoints.copy()
+    keypoints[::7, 9, 0] += np.where(np.arange(len(keypoints[::7])) % 2, 0, 300) * (track.times[::7] > 12.0)
+    found = extract_rhythm(replace(poses, tracks=(replace(track, keypoints=keypoints),)), RhythmOptions("published"))
+    alone = published_peaks(published_acceleration(keypoints[start : start + 305, :, :2]))
+    np.testing.assert_array_equal(np.flatnonzero(found.window(start / 60, PUBLISHED_GRID)), alone)
+
+
+def test_published_peaks_of_a_whole_video_are_those_of_its_clips() -> None:
+    found = extract_rhythm(film(groove(seconds=11.0), 60.0), RhythmOptions("published"))
+    envelope = found.envelope.astype(np.float64)
+    # 5.12 s are 307.2 steps: clips begin at steps 0, 307 and 614.
+    clips = [(0, envelope[:307]), (307, envelope[307:614]), (614, envelope[614:-3])]
+    expected = np.concatenate([start + published_peaks(clip) for start, clip in clips]) / 60
+    np.testing.assert_allclose(found.peaks[found.peaks < 10.8], expected[expected < 10.8], atol=1e-9)
+
+
+def test_published_windows_over_the_ends_of_a_dance() -> None:
+    found = extract_rhythm(film(groove(seconds=8.0), 60.0), RhythmOptions("published"))
+    early = found.window(-2.0, PUBLISHED_GRID)
+    assert early.shape == (303,)
+    assert not early[:120].any()
+    assert early[120:].sum() > 10
+    assert not found.window(4.0, PUBLISHED_GRID)[241:].any()
+    assert not found.window(9.0, PUBLISHED_GRID).any()
+    assert not found.window(-9.0, PUBLISHED_GRID).any()
+
+
+@pytest.mark.parametrize("rate", [24.0, 25.0, 29.97, 30.0, 50.0, 59.94, 120.0])
+def test_published_mode_finds_about_as_many_peaks_at_any_frame_rate(rate: float) -> None:
+    def per_window(frames: float) -> float:
+        dance = extract_rhythm(film(groove(seconds=16.0), frames), RhythmOptions("published"))
+        return float(np.mean([dance.window(start, PUBLISHED_GRID).sum() for start in (0.0, 3.0, 6.0, 9.0)]))
+
+    assert per_window(rate) == pytest.approx(per_window(60.0), rel=0.2)
+
+
+def test_keypoints_between_frames_at_60_hz() -> None:
+    """A joint that moves evenly at 24 frames a second is where it was in between, to the tenth of a pixel."""
+    points = np.zeros((25, 17, 3), dtype=np.float32)
+    points[..., 0] = 10.0 * np.arange(25)[:, None]
+    track = PoseTrack(points, 0.5 + np.arange(25) / 24, (640, 480), 0, "model")
+    first, found = at_published_rate(track)
+    # The first frame is on step 30, the last on step 90; a step is 0.4 frames, or 4 pixels.
+    assert (first, found.shape) == (30, (61, 17, 2))
+    np.testing.assert_allclose(found[:, 3, 0], 4.0 * np.arange(61), atol=0.1)
+    crowded = replace(track, times=0.5 + np.arange(25) / 2000)  # frames that would round to one step
+    assert at_published_rate(crowded)[1].shape == (1, 17, 2)
+    assert at_published_rate(replace(track, keypoints=points[:1], times=track.times[:1]))[1].shape == (0, 17, 2)
+
+
+def test_frames_on_the_60_hz_clock_are_taken_as_they_are() -> None:
+    poses = film(groove(seconds=4.0), 60.0)
+    # As a container with a clock of milliseconds stores them.
+    (track,) = poses.tracks
+    rounded = replace(track, times=np.round(track.times, 3))
+    first, found = at_published_rate(rounded)
+    assert first == 0
+    np.testing.assert_array_equal(found, track.keypoints[..., :2].astype(np.float64))
+
+
+def test_an_old_rhythm_of_mode_published_is_not_taken_for_a_new_one() -> None:
+    old = Rhythm(np.zeros(501, np.float32), 50.0, np.array([1.0]), 10.0, None, "published")
+    with pytest.raises(InputError, match="make it anew"):
+        old.window(0.0, PUBLISHED_GRID)
 
 
 def test_envelope_is_on_the_clock_and_scaled() -> None:
     for mode in MODES:
         found = extract_rhythm(film(groove(seconds=6.0), 30.0), RhythmOptions(mode, rate=50.0))
-        assert found.rate == 50.0
+        assert found.rate == (60.0 if mode == "published" else 50.0)
         assert found.mode == mode
-        assert len(found.envelope) == 301
+        assert len(found.envelope) == 6 * found.rate + 1
         assert found.envelope.max() == pytest.approx(1.0, abs=0.3 if mode != "stable" else 1e-6)
 
 

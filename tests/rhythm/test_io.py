@@ -12,7 +12,7 @@ import pytest
 from d2m_cli.errors import InputError, OutputError
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.io import load_rhythm, rhythm_to_json, save_rhythm
-from d2m_cli.rhythm.sequence import Rhythm
+from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
 from .dances import film, groove
 
@@ -42,6 +42,22 @@ def test_the_file_says_how_it_was_made(tmp_path: Path, rhythm: Rhythm) -> None:
     assert content["tempo"]["confidence"] > 0.5
     assert content["beats"][0] == pytest.approx(content["tempo"]["first_beat"], abs=1e-6)
     json.dumps(content, allow_nan=False)
+
+
+def test_windows_of_mode_published_come_back(tmp_path: Path) -> None:
+    made = extract_rhythm(film(groove(seconds=9.0), 30.0), RhythmOptions("published"))
+    save_rhythm(tmp_path / "a.json", made)
+    again = load_rhythm(tmp_path / "a.json")
+    np.testing.assert_array_equal(again.envelope, made.envelope)
+    grid = RhythmGrid("published", 60.0, 303)
+    for start in np.arange(-1.0, 8.0, 0.13):
+        np.testing.assert_array_equal(again.window(start, grid), made.window(start, grid))
+
+
+def test_a_file_of_mode_published_at_50_hz_can_still_be_read(tmp_path: Path) -> None:
+    old = Rhythm(np.zeros(51, np.float32), 50.0, np.array([0.5]), 1.0, None, "published")
+    save_rhythm(tmp_path / "a.json", old)
+    np.testing.assert_array_equal(load_rhythm(tmp_path / "a.json").peaks, [0.5])
 
 
 def test_without_a_tempo(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from d2m_cli.rhythm.peaks import find_accents, paper_peaks, published_peaks
+from d2m_cli.rhythm.peaks import find_accents, paper_peaks, published_peaks, published_peaks_by_clip
 
 
 def test_paper_window_is_centred_and_in_seconds() -> None:
@@ -43,6 +43,23 @@ def test_published_looks_forward_only() -> None:
 def test_published_tail_is_padded_with_zeros() -> None:
     # The last value: mean over [0.4, 0, 0, 0] is 0.1, and 0.3 exceeds 0.1 x the mean of all.
     np.testing.assert_array_equal(published_peaks(np.array([0.0, 0.0, 0.0, 0.4])), [3])
+
+
+def test_published_clips_have_thresholds_of_their_own() -> None:
+    """A clip is 307.2 steps: the second begins at step 307, where one quiet bump is all that moves."""
+    envelope = np.zeros(620)
+    envelope[[10, 100]] = 1.0
+    envelope[400] = 0.01
+    # It exceeds the mean of four steps by three quarters of its height, 0.0075. A tenth of the mean of all is 0.0003.
+    np.testing.assert_array_equal(published_peaks(envelope), [10, 100, 400])
+    envelope[400] = 0.0003
+    np.testing.assert_array_equal(published_peaks(envelope), [10, 100])
+    np.testing.assert_array_equal(published_peaks_by_clip(envelope), [10, 100, 400])
+    # A maximum looks six steps ahead, but not over the clip's end.
+    envelope[[305, 308]] = 0.5, 1.0
+    np.testing.assert_array_equal(published_peaks(envelope), [10, 100, 308])
+    np.testing.assert_array_equal(published_peaks_by_clip(envelope), [10, 100, 305, 308])
+    assert len(published_peaks_by_clip(np.zeros(0))) == 0
 
 
 def test_published_stillness_has_no_peaks() -> None:
