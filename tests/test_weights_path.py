@@ -24,7 +24,7 @@ def ask(folder: Path) -> subprocess.CompletedProcess[str]:
 def copy_package(folder: Path) -> Path:
     package = folder / "d2m_cli"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "weights_path.py"):
+    for name in ("__init__.py", "errors.py", "surroundings.py", "weights_path.py"):
         shutil.copy(PACKAGE / name, package)
     return package
 

@@ -552,6 +552,7 @@ def describe(
             "models": models.description,
             "provider": source.provider if source is not None else None,
             "decoder": source.decoder if source is not None else None,
+            "threads": _threads(),
         },
         "versions": _versions(),
         "rhythm": {
@@ -579,6 +580,13 @@ def describe(
         ],
         **notes,
     }
+
+
+def _threads() -> int:
+    """Threads of torch on the CPU: sums that are shared out otherwise are rounded otherwise."""
+    import torch
+
+    return int(torch.get_num_threads())
 
 
 def _versions() -> dict[str, str]:

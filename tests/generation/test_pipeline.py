@@ -287,6 +287,7 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert document["models"]["clap"] is None
     assert document["models"]["poses"] == {"fake-pose": "a" * 64}
     assert document["licences"] == {"music": "CC0"}
+    assert document["run"]["threads"] == torch.get_num_threads()
     assert document["rhythm"]["tempo"]["bpm"] == pytest.approx(120, rel=0.02)
     assert [window["start"] for window in document["windows"]] == [0.0, 3.84]
     assert document["music"]["beat_tracker"] == "librosa.beat.beat_track"
