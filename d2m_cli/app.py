@@ -21,6 +21,7 @@ from d2m_cli.commands.train import train
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
 from d2m_cli.interrupts import EXIT_CODE, Interruptible
+from d2m_cli.printable import printable
 from d2m_cli.surroundings import check_folders
 
 
@@ -35,7 +36,9 @@ class _Group(TyperGroup):
         except D2MError as error:
             if ctx.params.get("verbose"):
                 traceback.print_exc()
-            print(f"d2m: error: {error}", file=sys.stderr)
+            # Some errors list their causes, one a line.
+            told = "\n".join(printable(line) for line in str(error).split("\n"))
+            print(f"d2m: error: {told}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("d2m: interrupted", file=sys.stderr)

@@ -133,7 +133,8 @@ def test_a_folder_with_a_bad_video(invoke, fake_models, make_video, tmp_path: Pa
     (tmp_path / "in" / "deep").mkdir(parents=True)
     make_video(tmp_path / "in" / "deep" / "good.mp4", seconds=1)
     (tmp_path / "in" / "a bad one.mp4").write_bytes(b"broken")
-    (tmp_path / "in" / "nobody.mp4").write_bytes(b"nobody")
+    with make_video(tmp_path / "in" / "nobody.mp4", seconds=1).open("ab") as file:
+        file.write(b"nobody")
     arguments = ["generate", tmp_path / "in", "--genre", "Lock", "--out", tmp_path / "out", "--json"]
     result = invoke(*arguments)
     assert result.exit_code == 1
@@ -189,7 +190,7 @@ def test_a_backbone_without_encoders(invoke, fake_models, make_video, tmp_path: 
 def test_weights_and_pose_networks_are_known_by_their_content(
     invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import d2m_cli.pose.batch
+    import d2m_cli.pose.settings
 
     video = make_video(tmp_path / "a.mp4", seconds=1)
     arguments = ["generate", video, "--out", tmp_path / "out", "--no-mp4", "--json"]
@@ -207,7 +208,7 @@ def test_weights_and_pose_networks_are_known_by_their_content(
     # Other encoders of the same name and size.
     (tmp_path / "weights" / "encoders.safetensors").write_bytes(b"f")
     assert json.loads(invoke(*arguments).stdout)["done"] == 1
-    monkeypatch.setattr(d2m_cli.pose.batch, "known_sha256", lambda path, verify: "another network")
+    monkeypatch.setattr(d2m_cli.pose.settings, "known_sha256", lambda path, verify: "another network")
     assert json.loads(invoke(*arguments).stdout)["done"] == 1
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 from d2m_cli.batch.atomic import output_error
 from d2m_cli.batch.locks import lock
-from d2m_cli.batch.stamp import Stamp, content_digest, read_digest
 from d2m_cli.errors import OutputError
+from d2m_cli.stamp import Stamp, content_digest, read_digest
 
 LEDGER_NAME = "d2m-ledger.jsonl"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from d2m_cli.batch.atomic import atomic_path, flush, flush_folder, output_error
-from d2m_cli.batch.stamp import Stamp, read_digest, settle
+from d2m_cli.stamp import Stamp, read_digest, settle
 
 
 def refuse_folders(artefacts: Mapping[str, Path]) -> None:

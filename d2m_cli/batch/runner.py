@@ -21,8 +21,8 @@ from d2m_cli.batch.naming import keep_apart, place
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, Report, State, Work
 from d2m_cli.batch.publish import measure, publish, refuse_folders
 from d2m_cli.batch.runs import Run, bury, is_alive
-from d2m_cli.batch.stamp import Stamp, read_digest
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
+from d2m_cli.stamp import Stamp, read_digest
 
 DEATHS = 3
 """So often in a row may d2m itself die over a file before that is left out."""

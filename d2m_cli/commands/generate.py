@@ -164,8 +164,8 @@ def generate(
     from d2m_cli.hub.known import files_stamp
     from d2m_cli.hub.store import named_path
     from d2m_cli.inversion.genres import genre_code
-    from d2m_cli.pose.batch import network_hashes
     from d2m_cli.pose.estimator import PoseOptions
+    from d2m_cli.pose.settings import network_hashes
 
     options = GenerateOptions(
         genre=genre_code(genre) if genre is not None else None,

@@ -54,8 +54,8 @@ def rhythm(
 
     from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
     from d2m_cli.batch.runner import run_batch
-    from d2m_cli.pose.batch import pose_settings
     from d2m_cli.pose.estimator import PoseOptions
+    from d2m_cli.pose.settings import pose_settings
 
     options = _options(mode, sectors, window, dancer)
     pose_options = PoseOptions(

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from d2m_cli.batch.stamp import Stamp
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.printable import printable
+from d2m_cli.stamp import Stamp
 from d2m_cli.weights_path import file_sha256
 
 _LONG = 500 * 2**20

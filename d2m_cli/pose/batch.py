@@ -11,15 +11,11 @@ import numpy as np
 
 from d2m_cli.batch.discover import Found, PassedOver
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
-from d2m_cli.errors import MissingWeightsError
-from d2m_cli.hub.known import known_sha256
-from d2m_cli.hub.store import named_path
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.overlay import write_overlay
-from d2m_cli.pose.session import gpu_is_visible
+from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
-from d2m_cli.pose.weights import pose_weights
 
 OVERLAY_SUFFIX = ".pose.mp4"
 
@@ -73,50 +69,6 @@ def estimate_files(
         passed_over=passed_over,
         label="pose",
     )
-
-
-def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, object]:
-    """What the poses hang on: not where files lie, how fast they are computed or how many are held in memory.
-
-    No network is loaded for that.
-
-    Raises
-    ------
-    MissingWeightsError
-        A network is not there.
-    """
-    return {
-        "model": options.model.split(":")[0],
-        "networks": network_hashes(options, verify=verify),
-        "gpu": options.device == "cuda" or (options.device == "auto" and gpu_is_visible()),
-        "dancers": str(options.dancers),
-        "decoder": options.decoder,
-        "flip_test": options.flip_test,
-        "decoding": options.decoding,
-        "longest": options.longest,
-        "detect_longest": options.detect_longest,
-        "camera": options.camera,
-    }
-
-
-def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:
-    """SHA-256 of the pose network and of the detector that these options mean.
-
-    Raises
-    ------
-    MissingWeightsError
-        A network is not there.
-    """
-    own = options.model == "movenet"
-    network = pose_weights("movenet-thunder") if own else named_path(options.model.removeprefix("hrnet:"))
-    detector = pose_weights("movenet-multipose") if options.detector == "multipose" else Path(options.detector)
-    for path in (network, detector):
-        if not path.is_file():
-            raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
-    return {
-        "pose": known_sha256(network, verify=verify),
-        "detector": known_sha256(detector, verify=verify),
-    }
 
 
 def _result(poses: Poses, encoder: str | None) -> ItemResult:

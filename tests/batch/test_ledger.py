@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.batch.ledger import LEDGER_NAME, Artefact, Entry, Ledger, content_digest, settings_digest
-from d2m_cli.batch.stamp import Stamp, settle
 from d2m_cli.errors import OutputError
+from d2m_cli.stamp import Stamp, settle
 
 WAV, JSON = (hashlib.blake2b(content, digest_size=16).hexdigest() for content in (b"123", b"12"))
 DONE = Entry("in.mp4", "c1", "s1", "done", (Artefact("a.wav", 3, WAV), Artefact("a.json", 2, JSON)), seconds=1.5)

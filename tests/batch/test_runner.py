@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from d2m_cli.batch import runner, stamp
+from d2m_cli import stamp
+from d2m_cli.batch import runner
 from d2m_cli.batch.atomic import atomic_path, output_error
 from d2m_cli.batch.discover import find_files, search
 from d2m_cli.batch.ledger import LEDGER_NAME

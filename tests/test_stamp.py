@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from d2m_cli.batch.stamp import Stamp, read_digest, settle
+from d2m_cli.stamp import Stamp, read_digest, settle
 
 SECOND = 1_000_000_000
 
