@@ -13,9 +13,12 @@ from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import AudioError, VideoError
 from d2m_cli.media.container import check_file
 from d2m_cli.media.process import SEPARATE, media_process
-from d2m_cli.media.timeline import LONGEST
+from d2m_cli.media.timeline import LONGEST, silent
 
 Samples = NDArray[np.float32]
+
+BLOCK = 1 << 20
+"""Samples read at a time."""
 
 
 def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -> tuple[Samples, int]:
@@ -120,11 +123,19 @@ def _to_steps(samples: Samples, bits: int) -> NDArray[np.int16] | NDArray[np.int
 def _read_soundfile(path: Path) -> tuple[Samples, int] | None:
     import soundfile
 
+    blocks, count = [np.zeros((0, 1), np.float32)], 0
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            rate = int(file.samplerate)
+            # A header may claim any length: memory is asked for as samples come.
+            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+                blocks.append(block)
+                count += len(block)
+                if count > LONGEST * rate:
+                    raise AudioError(f"{path}: its sound lasts over {LONGEST / 3600:.0f} h; cut it into parts")
     except (soundfile.LibsndfileError, UnicodeEncodeError):
         return None
-    return np.ascontiguousarray(samples.T), int(rate)
+    return np.ascontiguousarray(np.concatenate(blocks[1:] or blocks).T), rate
 
 
 def _read_pyav(path: Path) -> tuple[Samples, int]:
@@ -137,12 +148,12 @@ def _read_pyav(path: Path) -> tuple[Samples, int]:
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, Samples]]:
-    if not SEPARATE:
-        from d2m_cli.media.sound import decode_sound
-
-        yield from decode_sound(path, lambda count: None)
-        return
     try:
+        if not SEPARATE:
+            from d2m_cli.media.sound import decode_sound
+
+            yield from decode_sound(path, silent)
+            return
         with media_process() as process:
             process.request(path, {"do": "sound"})
             while "end" not in (answer := process.answer(path))[0]:
@@ -178,11 +189,11 @@ def sound_seconds(path: Path) -> float:
 
 
 def _pyav_seconds(path: Path) -> float:
-    if not SEPARATE:
-        from d2m_cli.media.sound import sound_length
-
-        return sound_length(path)
     try:
+        if not SEPARATE:
+            from d2m_cli.media.sound import sound_length
+
+            return sound_length(path)
         with media_process() as process:
             process.request(path, {"do": "sound length"})
             return float(process.answer(path)[0]["seconds"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import struct
@@ -74,6 +75,12 @@ def _meant(error: Exception) -> str:
     """FFmpeg's reason; where it borrows a number of the system's, those words ("Operation not permitted") mislead."""
     telling = ("InvalidDataError", "EOFError", "DecoderNotFoundError", "PatchWelcomeError")
     return first_line(error) if type(error).__name__ in telling else "its tracks can't be made out"
+
+
+def refuse_want_of_memory(error: Exception) -> None:
+    """Raise MemoryError where FFmpeg lacks memory, or room for a thread: that is no fault of the file's content."""
+    if getattr(error, "errno", None) in (errno.ENOMEM, errno.EAGAIN):
+        raise MemoryError from error
 
 
 def first_line(error: Exception) -> str:

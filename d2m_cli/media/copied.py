@@ -15,8 +15,6 @@ from d2m_cli.media.encoded import clock_of
 from d2m_cli.media.packets import DROPPED, HIDDEN, decoding_times
 from d2m_cli.media.timeline import Tell, Timeline
 
-PACKETS_A_REPORT = 100
-
 _MP4_CODECS = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"})
 _REORDERED = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 
@@ -74,8 +72,7 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell) -> 
             packet.pts, packet.dts, packet.duration = int(pts[place]), int(dts[place]), int(last[place])
             packet.stream = copy
             yield packet
-            if place % PACKETS_A_REPORT == 0:
-                tell(place)
+            tell(place)
 
     return packets()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from d2m_cli.media.container import refuse_want_of_memory
 from d2m_cli.media.timeline import Tell, Timeline
 
 
@@ -57,7 +58,8 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
             tell(packets)
         try:
             frames = stream.codec_context.decode(packet if packet.size else None)
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            refuse_want_of_memory(error)
             failed += 1
             continue
         for frame in frames:

@@ -122,7 +122,7 @@ def _preparation(timeline: Timeline, made: Any) -> Callable[[Any], Any]:
     graph = _graph(width, height, made.pix_fmt, [*steps, *timeline.orientation.filters])
 
     def prepare(frame: Any) -> Any:
-        frame = frame.reformat(width=width, height=height, format=made.pix_fmt, **conversion)
+        frame = frame.reformat(width=width, height=height, format=made.pix_fmt, threads=1, **conversion)
         frame.pts = None
         if graph is not None:
             graph.vpush(frame)

@@ -16,7 +16,7 @@ import numpy as np
 from d2m_cli.errors import VideoError
 from d2m_cli.media.aac import sound_packets
 from d2m_cli.media.audio import Samples
-from d2m_cli.media.container import explained, first_line, open_media
+from d2m_cli.media.container import explained, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.copied import CantCopyError, copied_packets
 from d2m_cli.media.encoded import encoded_packets
 from d2m_cli.media.timeline import Tell, Timeline, read_timeline
@@ -100,10 +100,12 @@ def write_film(
     except CantCopyError as error:
         reason = str(error)
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        refuse_want_of_memory(error)
         reason = f"it can't be copied ({first_line(error)})"
     try:
         _write(timeline, samples, sample_rate, part, titles, encode)
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        refuse_want_of_memory(error)
         cause = first_line(error)
         raise VideoError(f"{timeline.path}: its picture can't be encoded anew ({cause}); convert it") from error
     return Film(False, "; ".join([f"picture encoded anew as H.264: {reason}", *notes]), timeline.duration)
@@ -130,18 +132,18 @@ def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: 
             packets = picture(source, target)
             sound = sound_packets(target, samples, rate)
             for packet in heapq.merge(packets, sound, key=lambda packet: packet.dts * packet.time_base):
-                with _writing(part):
+                with writing(part):
                     target.mux(packet)
         except BaseException:
             with suppress(av.error.FFmpegError):
                 target.close()
             raise
-        with _writing(part):
+        with writing(part):
             target.close()
 
 
 @contextmanager
-def _writing(part: Path) -> Iterator[None]:
+def writing(part: Path) -> Iterator[None]:
     """Tell a disk that takes no more from what FFmpeg can't do: its errors have the same numbers and types."""
     import av
 

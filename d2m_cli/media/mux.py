@@ -15,7 +15,7 @@ from d2m_cli.media.audio import Samples, fit_length, resample
 from d2m_cli.media.film import Film, write_film
 from d2m_cli.media.messages import pack, shared_memory
 from d2m_cli.media.process import SEPARATE, media_process
-from d2m_cli.media.timeline import Timeline
+from d2m_cli.media.timeline import Timeline, silent
 from d2m_cli.media.video import probe
 
 
@@ -99,7 +99,7 @@ def picture_seconds(video: Path) -> float:
 def _film(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: bool) -> Film:
     """`write_film` in another process, where there is one to be had."""
     if not SEPARATE:
-        return write_film(timeline, samples, rate, part, _silent, titles=titles)
+        return write_film(timeline, samples, rate, part, silent, titles=titles)
     channels, count = samples.shape
     content = np.ascontiguousarray(samples, np.float32).tobytes() or bytes(4)
     handle = shared_memory(len(content))
@@ -118,7 +118,7 @@ def _film(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: b
         }
         with media_process() as process:
             process.request(timeline.path, request, blobs, handle)
-            answer, _ = process.answer(timeline.path)
+            answer, _ = process.answer(timeline.path, growing=part)
     finally:
         os.close(handle)
     if "system" in answer:
@@ -134,7 +134,3 @@ def _match_length(samples: Samples, rate: int, seconds: float) -> tuple[Samples,
     change = "cut" if samples.shape[1] > length else "lengthened with silence"
     note = f"; music {change} from {samples.shape[1] / rate:.2f} s to the picture's {seconds:.2f} s"
     return fit_length(samples, length), note
-
-
-def _silent(count: int) -> None:
-    pass

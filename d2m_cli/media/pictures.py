@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import VideoError
-from d2m_cli.media.container import explained, first_line, open_media
+from d2m_cli.media.container import explained, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.decoded import decoded
 from d2m_cli.media.timeline import SHORT_BY, Tell, Timeline
 
@@ -65,12 +65,16 @@ def pyav_pictures(
         with open_media(timeline.path) as container:
             for one in decoded(container, timeline, tell):
                 if one.number > after:
-                    stored: Picture = one.frame.to_ndarray(
-                        format="rgb24", width=width, height=height, interpolation="BICUBIC"
-                    )
-                    yield one.number, timeline.orientation.apply(stored)
+                    yield one.number, timeline.orientation.apply(_scaled(one.frame, width, height))
     except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
+        refuse_want_of_memory(error)
         raise explained(timeline.path, error) from error
+
+
+def _scaled(frame: Any, width: int, height: int) -> Picture:
+    # Left to itself each scaler starts a thread for every core, and pictures come out of a decoder by the dozen.
+    stored: Picture = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC", threads=1)
+    return stored
 
 
 class DecordPictures:
@@ -161,7 +165,7 @@ def _samples(timeline: Timeline, size: tuple[int, int], tell: Tell) -> Iterator[
             rank = int(np.abs(timeline.times - time).argmin())
             if rank == first[0] or abs(timeline.times[rank] - time) > SAME_TIME:
                 return
-            yield rank, frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation="BICUBIC")
+            yield rank, _scaled(frame, *size)
     except (av.error.FFmpegError, IndexError, ValueError, OSError):
         # Some files can't be sought in; decord then only goes through them in order, as PyAV does.
         return

@@ -9,28 +9,30 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from d2m_cli import errors
 from d2m_cli.errors import D2MError, UsageError, VideoError
-from d2m_cli.media.messages import Message, receive, send
+from d2m_cli.media.messages import Message, receive, send, shared_memory
 
 PATIENCE = 30.0
 """Seconds without a new picture, or another sign of life, before a file is given up."""
+START = 120.0
+"""Seconds in which a process starts, also from a slow disk."""
 KEPT = 2
 """Idle processes that are kept."""
 
-SEPARATE = hasattr(socket, "send_fds")
-"""Whether files are read in processes of their own."""
+SEPARATE = hasattr(socket, "send_fds") and bool(sys.executable) and not getattr(sys, "frozen", False)
+"""Whether files are read in processes of their own: in a frozen program there is no Python to start."""
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
@@ -49,17 +51,26 @@ class MediaProcess:
     """
 
     def __init__(self) -> None:
+        self.owner = os.getpid()
+        # What it prints: a file without a name, also where no folder can be written to.
+        self._words: IO[bytes] = os.fdopen(shared_memory(0), "w+b")
         mine, theirs = socket.socketpair()
         life, self._life = os.pipe()
-        self.owner = os.getpid()
         self._link = mine
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        # One picture is decoded at a time by threads of the decoder's own; numpy's would only stand beside them.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        arguments = [json.dumps(sys.path), str(theirs.fileno()), str(life)]
+        environment = {
+            **os.environ,
+            # Pictures are decoded by threads of the decoder's own; numpy's would only stand beside them.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            # Large pieces of memory go back to the system with their picture, and don't count for the next file.
+            "MALLOC_MMAP_THRESHOLD_": "1000000",
+        }
+        # A notebook may have put paths there, which imports pass over as well.
+        places = [place for place in sys.path if isinstance(place, str)]
+        arguments = [json.dumps(places), str(theirs.fileno()), str(life)]
         try:
             self._process = subprocess.Popen(
-                # -P: the folder one happens to stand in is no place to import from.
+                # -P: nothing is imported from the folder one stands in before the parent's own places are set.
                 [sys.executable, "-P", "-c", _START, *arguments],
                 pass_fds=(theirs.fileno(), life),
                 stdin=subprocess.DEVNULL,
@@ -70,24 +81,27 @@ class MediaProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            self._link.close()
-            os.close(self._life)
-            self._words.close()
+            self._close_handles()
             raise UsageError(f"no process that reads media files can be started: {error.strerror or error}") from error
         finally:
             theirs.close()
             os.close(life)
-        self._wait_for_start()
+        try:
+            self._wait_for_start()
+        except BaseException:
+            self.close()
+            raise
 
     def _wait_for_start(self) -> None:
-        self._link.settimeout(PATIENCE)
+        global _started
+        self._link.settimeout(START)
         try:
             receive(self._link)
         except (EOFError, OSError) as error:
-            # Every file would meet the same: an installation that is not whole, or no memory left.
-            why = self._ending()
-            self.close()
-            raise UsageError(f"the process that reads media files can't start: {why}") from error
+            why = f"the process that reads media files can't start: {self._ending()}"
+            # At first every file would meet the same, an installation that is not whole; later the machine is short.
+            raise (BrokenError if _started else UsageError)(why) from error
+        _started = True
 
     def request(self, path: Path, message: Message, blobs: Sequence[bytes] = (), handle: int | None = None) -> None:
         """Ask for something; the answers come by `answer`."""
@@ -96,25 +110,27 @@ class MediaProcess:
         except OSError as error:
             raise self._broken(path) from error
 
-    def answer(self, path: Path) -> tuple[Message, list[bytes]]:
+    def answer(self, path: Path, growing: Path | None = None) -> tuple[Message, list[bytes]]:
         """The next answer that is more than a sign of life.
+
+        Parameters
+        ----------
+        path
+            The file that was asked about.
+        growing
+            A file that the process writes; as long as it changes, that is a sign of life too.
 
         Raises
         ------
         D2MError
             What was wrong with the file, as the process found it.
         BrokenError
-            The process crashed, or showed no sign of life for `PATIENCE` seconds.
+            The process crashed, ran out of memory, or showed no sign of life for `PATIENCE` seconds.
         """
-        self._link.settimeout(PATIENCE)
         while True:
+            self._wait(path, growing)
             try:
                 message, blobs, _ = receive(self._link)
-            except TimeoutError as error:
-                self.close()
-                raise BrokenError(
-                    f"{path}: no new picture came for {PATIENCE:.0f} s; it is damaged, copy it again or convert it"
-                ) from error
             except (EOFError, OSError) as error:
                 raise self._broken(path) from error
             if "beat" in message:
@@ -123,15 +139,31 @@ class MediaProcess:
                 kind = getattr(errors, message["error"], VideoError)
                 # The process knows files by their whole path; a user as they were named.
                 raise kind(str(message["text"]).replace(f"{os.path.abspath(path)}: ", f"{path}: ", 1))
+            if "broken" in message:
+                self.close()
+                raise BrokenError(f"{path}: {message['broken']}; convert it, or give d2m more memory")
             if "unforeseen" in message:
                 unforeseen = RuntimeError(str(message["unforeseen"]).strip().splitlines()[-1])
                 unforeseen.add_note(str(message["unforeseen"]))
                 raise unforeseen
             return message, blobs
 
+    def _wait(self, path: Path, growing: Path | None) -> None:
+        self._link.settimeout(PATIENCE)
+        before = _change(growing)
+        while not select.select([self._link], [], [], PATIENCE)[0]:
+            if (now := _change(growing)) == before:
+                self.close()
+                raise BrokenError(
+                    f"{path}: nothing came of it for {PATIENCE:.0f} s; it is damaged, or lies on a disk that does not "
+                    "answer: copy it again or convert it"
+                )
+            before = now
+
     def taken(self) -> None:
         """Say that the last pictures were taken out of the shared memory."""
-        send(self._link, {"do": "taken"})
+        with suppress(OSError):  # where it crashed meanwhile, the next answer tells
+            send(self._link, {"do": "taken"})
 
     @property
     def alive(self) -> bool:
@@ -149,6 +181,8 @@ class MediaProcess:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
             return "it does not answer"
+        if code == -signal.SIGKILL:
+            return "the system ended it, most likely for want of memory"
         self._words.seek(0)
         lines = self._words.read()[-4000:].decode(errors="replace").strip().splitlines()
         why = f"stopped by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
@@ -158,15 +192,31 @@ class MediaProcess:
         """End the process."""
         if self._link.fileno() < 0:
             return
+        self._close_handles()
+        self._process.kill()
+        # One that hangs in the system, on a disk that is gone, does not even die.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+
+    def _close_handles(self) -> None:
         self._link.close()
         os.close(self._life)
-        self._process.kill()
-        self._process.wait()
         self._words.close()
 
 
+def _change(path: Path | None) -> int | None:
+    """When a file was last written to, in ns."""
+    try:
+        return None if path is None else path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+_started = False
+"""Whether a process has ever started here."""
 _idle: list[MediaProcess] = []
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""The same thread may come again: a collection of garbage may end a reader that was left half-way."""
 
 
 @contextmanager
@@ -183,8 +233,11 @@ def media_process() -> Iterator[MediaProcess]:
         while _idle and process is None:
             last = _idle.pop()
             # After a fork the pipes belong to the other process.
-            if last.owner == os.getpid() and last.alive:
-                process = last
+            if last.owner == os.getpid():
+                if last.alive:
+                    process = last
+                else:
+                    last.close()
     process = process or MediaProcess()
     well = False
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError
-from d2m_cli.media.container import check_file, first_line, open_media
+from d2m_cli.media.container import check_file, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.timeline import LONGEST, Tell, has_film, read_timeline
 
 GAP = 0.001
@@ -56,6 +56,7 @@ def decode_sound(path: Path, tell: Tell) -> Iterator[tuple[int, NDArray[np.float
             for block in _planes(resampler, None):
                 yield rate, block
     except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
+        refuse_want_of_memory(error)
         raise _undecodable(path, error) from error
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import VideoError
-from d2m_cli.media.container import check_file, explained, open_media
+from d2m_cli.media.container import check_file, explained, open_media, refuse_want_of_memory
 from d2m_cli.media.orientation import Orientation, orientation_of
 from d2m_cli.media.packets import UNKNOWN, Layout, Packets, lay_out
 
@@ -26,7 +26,6 @@ LONGEST_GAP = 600.0
 """Seconds a picture may stand; more is a damaged time stamp."""
 SHORT_BY = 0.1
 """Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
-PACKETS_A_REPORT = 100
 
 _ANNOUNCING = ("mov", "matroska", "avi")
 _ENDING = ("mov", "gif")
@@ -169,7 +168,7 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
 
     path = Path(path)
     check_file(path)
-    told = tell or _silent
+    told = tell or silent
     try:
         with open_media(path) as container:
             size = path.stat().st_size
@@ -191,9 +190,8 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
             codec = container.streams[number].codec_context.codec.canonical_name
             return _timeline(path, name, codec, number, packets, layout, sounds, first, others)
     except (av.error.FFmpegError, IndexError, ValueError, OSError, OverflowError) as error:
+        refuse_want_of_memory(error)
         raise explained(path, error) from error
-    except MemoryError as error:
-        raise VideoError(f"{path}: its index asks for more memory than any video needs; it is damaged") from error
 
 
 def has_film(container: Any) -> bool:
@@ -240,11 +238,10 @@ def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tel
             UNKNOWN if pts is None else pts, UNKNOWN if dts is None else dts, packet.duration or 0, packet.is_discard
         ))  # fmt: skip
         total, count = total + packet.size, count + 1
-        if count % PACKETS_A_REPORT == 0:
-            tell(count)
-            _check_count(path, count, size)
-            if total > 8 * size + (1 << 20):
-                raise VideoError(f"{path}: its index shows the same bytes over and over; it is damaged, copy it again")
+        tell(count)
+        _check_count(path, count, size)
+        if total > 8 * size + (1 << 20):
+            raise VideoError(f"{path}: its index shows the same bytes over and over; it is damaged, copy it again")
     full = [stream for stream in streams if len(rows[stream.index]) > 1] or [s for s in streams if rows[s.index]]
     if not full:
         raise VideoError(f"{path}: holds no picture; is it a complete video?")
@@ -305,6 +302,8 @@ def _first_picture(path: Path, container: Any, stream: int, tell: Tell) -> tuple
 
     count = 0
     track = container.streams[stream]
+    # One picture is wanted: more threads would each decode one of their own.
+    track.codec_context.thread_count = 1
     for packet in container.demux(track):
         if packet.size:
             packet.pts, packet.dts = count, count
@@ -408,5 +407,5 @@ def _not_plain(
     return None
 
 
-def _silent(count: int) -> None:
-    pass
+def silent(count: int) -> None:
+    """Takes signs of life where nobody waits for them."""

@@ -20,7 +20,7 @@ from d2m_cli.media.container import check_file
 from d2m_cli.media.messages import pack, shared_memory, unpack
 from d2m_cli.media.pictures import NOT_INSTALLED, in_chunks
 from d2m_cli.media.process import SEPARATE, BrokenError, media_process
-from d2m_cli.media.timeline import Timeline, read_timeline
+from d2m_cli.media.timeline import Timeline, read_timeline, silent
 
 DECODERS = ("auto", "decord", "pyav")
 
@@ -132,6 +132,7 @@ class VideoReader:
         self._chunk = chunk
         self._asked = decoder
         self._decord = False
+        self._came: NDArray[np.int64] | None = None
         self.decoder = self._choose()
 
     def _choose(self) -> str:
@@ -158,8 +159,8 @@ class VideoReader:
             with media_process() as process:
                 process.request(self.path, {"do": "check decord", "timeline": timeline, "size": self.size}, blobs)
                 return process.answer(self.path)[0].get("doubt")
-        except BrokenError:
-            return "decord crashed"
+        except BrokenError as error:
+            return f"decord failed: {_reason(self.path, error)}"
 
     def __iter__(self) -> Iterator[FrameChunk]:
         """Yield all frames in order; can be repeated.
@@ -169,20 +170,27 @@ class VideoReader:
         VideoError
             A part of the film is missing or can't be decoded.
         """
+        came: list[NDArray[np.int64]] = []
         count, after = 0, -1
         while True:
             try:
                 for ranks, frames in self._pictures(after):
                     after = int(ranks[-1])
+                    came.append(ranks)
                     yield FrameChunk(frames, self.info.times[ranks], count)
                     count += len(ranks)
-                return
+                break
             except _GiveUpDecordError as error:
                 self.decoder = self._without_decord(str(error))
+        numbers = np.concatenate(came)
+        # Damage may read otherwise by the other decoder, and what goes by the frames' numbers would be a frame off.
+        if self._came is not None and not np.array_equal(numbers, self._came):
+            raise VideoError(f"{self.path}: does not read twice alike; it is damaged, use --decoder pyav or convert it")
+        self._came = numbers
 
     def _pictures(self, after: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         if not SEPARATE:
-            for numbers, frames in in_chunks(self.info, self.size, self._chunk, after, None, lambda count: None):
+            for numbers, frames in in_chunks(self.info, self.size, self._chunk, after, None, silent):
                 yield numbers, np.stack(list(frames))
             return
         width, height = self.size
@@ -212,12 +220,16 @@ class VideoReader:
                     frames = np.frombuffer(memory, np.uint8, int(np.prod(shape)), offset).reshape(shape).copy()
                     process.taken()
                     yield ranks, frames
-        except BrokenError:
+        except BrokenError as error:
             if self._decord:
-                raise _GiveUpDecordError("decord crashed") from None
+                raise _GiveUpDecordError(f"decord failed: {_reason(self.path, error)}") from None
             raise
         finally:
             os.close(handle)
+
+
+def _reason(path: Path, error: BrokenError) -> str:
+    return str(error).removeprefix(f"{path}: ").partition("; ")[0]
 
 
 class _GiveUpDecordError(VideoError):

@@ -6,6 +6,7 @@ Started by `d2m_cli.media.process`. It takes one request after the other from a 
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -78,7 +79,7 @@ def serve(link_handle: int, life_handle: int) -> None:
         except D2MError as error:
             link.send({"error": type(error).__name__, "text": str(error)})
         except MemoryError:
-            link.send({"error": "VideoError", "text": f"{request['path']}: needs more memory than any video should"})
+            link.send({"broken": "it needs more memory than a video should"})
         except (EOFError, BrokenPipeError, ConnectionError):
             return
         except Exception:
@@ -86,6 +87,8 @@ def serve(link_handle: int, life_handle: int) -> None:
         finally:
             if handle is not None:
                 os.close(handle)
+            # PyAV's containers and streams refer to each other: what a file held would stay, and count for the next.
+            gc.collect()
 
 
 def _die_with(handle: int) -> None:

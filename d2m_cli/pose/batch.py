@@ -11,6 +11,7 @@ import numpy as np
 
 from d2m_cli.batch.discover import Found, PassedOver
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
+from d2m_cli.media.video import probe
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.overlay import write_overlay
@@ -50,9 +51,12 @@ def estimate_files(
 
     def work(job: Job, report: Report) -> ItemResult:
         report("loading networks")
-        poses = estimator().estimate(job.path, report)
+        timeline = probe(job.path)
+        poses = estimator().estimate(job.path, report, timeline)
         save_poses(job.artefacts[SUFFIX], poses)
-        encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder) if overlay else None
+        encoder = None
+        if overlay:
+            encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder, timeline)
         return _result(poses, encoder)
 
     return run_batch(

@@ -244,9 +244,6 @@ class PoseEstimator:
         for chunk in reader:
             if held is not None:
                 held.append(chunk)
-                # The header's count was a guess: don't hold more than allowed.
-                if chunk.start + len(chunk.times) > self.options.max_frames_in_memory:
-                    held = None
             looked = [index for index in range(len(chunk.times)) if (chunk.start + index) % step == 0]
             people = self._detector.detect(chunk.frames[looked], DOUBTFUL) if looked else []
             seen = {index: without_doubles(found) for index, found in zip(looked, people, strict=True)}

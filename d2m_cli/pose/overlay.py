@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.errors import OutputError
+from d2m_cli.errors import OutputError, ResultError
+from d2m_cli.media.container import first_line
+from d2m_cli.media.film import writing
+from d2m_cli.media.timeline import Timeline
 from d2m_cli.media.video import VideoReader
 from d2m_cli.pose.track import COCO_BONES, Poses
 
@@ -25,7 +28,9 @@ TICKS = 90_000
 """Time stamps a second."""
 
 
-def write_overlay(video: Path, poses: Poses, target: Path, decoder: str = "auto") -> str:
+def write_overlay(
+    video: Path, poses: Poses, target: Path, decoder: str = "auto", timeline: Timeline | None = None
+) -> str:
     """Draw the skeletons into a copy of the video, without sound; returns the name of the encoder.
 
     Raises
@@ -37,10 +42,11 @@ def write_overlay(video: Path, poses: Poses, target: Path, decoder: str = "auto"
     """
     import av
 
-    reader = VideoReader(video, LONGEST, 16, decoder)
+    reader = VideoReader(video, LONGEST, 16, decoder, timeline)
     size = (reader.size[0] // 2 * 2, reader.size[1] // 2 * 2)
     scale = np.array(reader.size) / [reader.info.width, reader.info.height]
     codec = _encoder()
+    last = -1
     try:
         with atomic_path(target) as part, av.open(str(part), "w", format="mp4") as container:
             stream: Any = container.add_stream(codec, rate=max(1, round(reader.info.fps)))
@@ -50,11 +56,16 @@ def write_overlay(video: Path, poses: Poses, target: Path, decoder: str = "auto"
                 for index, picture in enumerate(chunk.frames):
                     drawn = draw(picture, poses, chunk.start + index, scale)[: size[1], : size[0]]
                     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), format="rgb24")
-                    frame.pts, frame.time_base = round(float(chunk.times[index]) * TICKS), Fraction(1, TICKS)
-                    container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+                    last = max(last + 1, round(float(chunk.times[index]) * TICKS))
+                    frame.pts, frame.time_base = last, Fraction(1, TICKS)
+                    with writing(part):
+                        container.mux(stream.encode(frame))
+            with writing(part):
+                container.mux(stream.encode(None))
     except av.error.FFmpegError as error:
-        raise OutputError(f"{target}: the preview can't be written ({error}); leave out --overlay") from error
+        raise ResultError(
+            f"{target}: the preview can't be written ({first_line(error)}); leave out --overlay"
+        ) from error
     return codec
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from d2m_cli.errors import AudioError, OutputError
 from d2m_cli.media.audio import fit_length, load_audio, resample, save_wav
@@ -120,3 +121,16 @@ def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "a.wav").mkdir()
     with pytest.raises(OutputError, match="a folder stands"):
         save_wav(tmp_path / "a.wav", np.zeros((1, 10), np.float32), 44100)
+
+
+def test_a_header_that_claims_too_much_asks_for_no_memory(tmp_path: Path) -> None:
+    """The count of samples in a FLAC header has 36 bits; here they are all ones."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(8000, np.float32), 8000)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    path.write_bytes(content)
+    assert soundfile.info(str(path)).frames > 1 << 35
+    samples, rate = load_audio(path)
+    assert (rate, samples.shape) == (8000, (1, 8000))
