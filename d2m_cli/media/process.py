@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import mmap
 import os
 import select
 import signal
@@ -28,6 +29,8 @@ PATIENCE = 30.0
 """Seconds without a new picture, or another sign of life, before a file is given up."""
 START = 120.0
 """Seconds in which a process starts, also from a slow disk."""
+SLIM = 600_000_000
+"""Bytes of its own with which a process is still kept: files leave pieces behind, which count against its limit."""
 KEPT = 2
 """Idle processes that are kept."""
 
@@ -52,6 +55,7 @@ class MediaProcess:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self._shared: mmap.mmap | None = None
         # What it prints: a file without a name, also where no folder can be written to.
         self._words: IO[bytes] = os.fdopen(shared_memory(0), "w+b")
         mine, theirs = socket.socketpair()
@@ -62,8 +66,6 @@ class MediaProcess:
             # Pictures are decoded by threads of the decoder's own; numpy's would only stand beside them.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
-            # Large pieces of memory go back to the system with their picture, and don't count for the next file.
-            "MALLOC_MMAP_THRESHOLD_": "1000000",
         }
         # A notebook may have put paths there, which imports pass over as well.
         places = [place for place in sys.path if isinstance(place, str)]
@@ -165,6 +167,26 @@ class MediaProcess:
         with suppress(OSError):  # where it crashed meanwhile, the next answer tells
             send(self._link, {"do": "taken"})
 
+    def shared(self, length: int) -> tuple[mmap.mmap, int | None]:
+        """Memory that both sides see, kept for the next file; and its handle where the process has yet to be given it.
+
+        Memory that is touched for the first time costs more than what is copied into it.
+        """
+        if self._shared is not None and len(self._shared) == length:
+            return self._shared, None
+        handle = shared_memory(length)
+        self._shared = mmap.mmap(handle, length)
+        return self._shared, handle
+
+    @property
+    def slim(self) -> bool:
+        """Whether what earlier files left in it is little enough for the next one."""
+        try:
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[5])
+        except (OSError, ValueError, IndexError):
+            return True  # a system that doesn't tell, and doesn't limit either
+        return pages * os.sysconf("SC_PAGE_SIZE") < SLIM
+
     @property
     def alive(self) -> bool:
         """Whether it can be asked again."""
@@ -250,7 +272,7 @@ def media_process() -> Iterator[MediaProcess]:
         raise
     finally:
         with _lock:
-            keep = well and process.alive and len(_idle) < KEPT
+            keep = well and process.alive and process.slim and len(_idle) < KEPT
             if keep:
                 _idle.append(process)
         if not keep:

@@ -6,7 +6,6 @@ used, and why the other was not, is part of what a reader tells.
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError, VideoError
 from d2m_cli.media.container import check_file
-from d2m_cli.media.messages import pack, shared_memory, unpack
+from d2m_cli.media.messages import pack, unpack
 from d2m_cli.media.pictures import NOT_INSTALLED, in_chunks
 from d2m_cli.media.process import SEPARATE, BrokenError, media_process
 from d2m_cli.media.timeline import Timeline, read_timeline, silent
@@ -204,10 +203,14 @@ class VideoReader:
             "after": after,
             "decord": self._decord,
         }
-        handle = shared_memory(length)
         try:
-            with mmap.mmap(handle, length) as memory, media_process() as process:
-                process.request(self.path, request, blobs, handle)
+            with media_process() as process:
+                memory, handle = process.shared(length)
+                try:
+                    process.request(self.path, request, blobs, handle)
+                finally:
+                    if handle is not None:
+                        os.close(handle)
                 while True:
                     answer, arrays = process.answer(self.path)
                     if "end" in answer:
@@ -224,8 +227,6 @@ class VideoReader:
             if self._decord:
                 raise _GiveUpDecordError(f"decord failed: {_reason(self.path, error)}") from None
             raise
-        finally:
-            os.close(handle)
 
 
 def _reason(path: Path, error: BrokenError) -> str:

@@ -37,6 +37,7 @@ class _Link:
     def __init__(self, link: socket.socket) -> None:
         self._link = link
         self._told = 0.0
+        self.shared: mmap.mmap | None = None
 
     def beat(self, count: int) -> None:
         """Tell that work goes on, at most once a second."""
@@ -128,9 +129,10 @@ def _pictures(link: _Link, request: Message, blobs: list[bytes], handle: int | N
     width, height = request["size"]
     chunk: int = request["chunk"]
     _allow(PICTURES * 4 * timeline.width * timeline.height + 2 * chunk * width * height * 3)
-    assert handle is not None, "pictures need shared memory"
-    memory = mmap.mmap(handle, 2 * chunk * width * height * 3)
-    halves = np.frombuffer(memory, np.uint8).reshape(2, chunk, height, width, 3)
+    if handle is not None:
+        link.shared = mmap.mmap(handle, 2 * chunk * width * height * 3)
+    assert link.shared is not None, "pictures need shared memory"
+    halves = np.frombuffer(link.shared, np.uint8).reshape(2, chunk, height, width, 3)
     try:
         decord = DecordPictures(timeline, (width, height), link.beat) if request["decord"] else None
         taken = in_chunks(timeline, (width, height), chunk, request["after"], decord, link.beat)

@@ -153,7 +153,7 @@ def test_what_a_file_held_is_given_back(make_video: MakeVideo, tmp_path: Path) -
         assert sum(len(chunk.times) for chunk in VideoReader(path, decoder="pyav")) == 25
         status = Path(f"/proc/{only_process()}/status").read_text().splitlines()
         sizes += [int(line.split()[1]) / 1000 for line in status if line.startswith("VmData")]
-    assert max(sizes) - sizes[0] < 60  # MB
+    assert max(sizes) < sizes[0] + 150  # MB; six times what a file of this size takes would be more
 
 
 def test_a_file_that_grows_is_a_sign_of_life(
