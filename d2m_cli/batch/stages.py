@@ -17,8 +17,8 @@ from d2m_cli.batch.discover import Found
 from d2m_cli.batch.display import say
 from d2m_cli.batch.ledger import INPUT, Artefact, Entry, Ledger, Status
 from d2m_cli.batch.naming import place
-from d2m_cli.batch.outcome import ItemResult, Job, Outcome, Report, Work
-from d2m_cli.batch.publish import measure, publish, refuse_folders
+from d2m_cli.batch.outcome import Job, Outcome, Report, Work
+from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, is_alive
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.stamp import Stamp, read_digest
@@ -63,12 +63,12 @@ class Batch:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
         job = Job(item.path, item.stem, content, self._targets(item))
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
-        if not self.overwrite:
-            if self._is_done(job, stamp):
-                return self._already(job, outcome)
-            if (stranger := self._stranger(job)) is not None:
-                advice = "move it, choose another folder with --out, or add --overwrite"
-                return replace(outcome, error=f"{stranger} is in the way and d2m did not make it: {advice}")
+        if not self.overwrite and self._is_done(job, stamp):
+            return self._already(job, outcome)
+        try:
+            self._refuse_strangers(job)
+        except ResultError as error:
+            return replace(outcome, error=str(error))
         if self.dry_run:
             return replace(outcome, state="planned", artefacts=paths)
         if (other := self._claim(job, stamp, outcome)) is not None:
@@ -127,11 +127,18 @@ class Batch:
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
         return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
 
-    def _stranger(self, job: Job) -> Path | None:
+    def _refuse_strangers(self, job: Job) -> None:
+        """Raise ResultError where something of the user's lies in the place of a result, and may not be replaced."""
+        refuse_folders(job.artefacts)
         for path in job.artefacts.values():
-            if path.exists() and not self.ledger.knows(self.ledger.relative(path)):
-                return path
-        return None
+            if self.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
+                continue
+            # Another run may have put it there since the ledger was read.
+            self.ledger.refresh()
+            if not self.ledger.is_own(path):
+                known = self.ledger.knows(self.ledger.relative(path))
+                what = "was changed since d2m made it" if known else "is in the way and d2m did not make it"
+                raise ResultError(f"{path} {what}: move it, choose another folder with --out, or add --overwrite")
 
     def _claim(self, job: Job, stamp: Stamp, outcome: Outcome) -> Outcome | None:
         """Take the results of a job in hand; an outcome where they are not to be made here and now."""
@@ -174,11 +181,13 @@ class Batch:
 
         with self.run.workshop() as workshop:
             try:
-                refuse_folders(job.artefacts)
                 staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
                 result = self.work(replace(job, artefacts=staged), report)
                 if not stamp.same_file(Stamp.of(job.path)):
                     raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
+                self._refuse_strangers(job)  # the user had time
+                made = tuple(self._measured(job.artefacts[suffix], path) for suffix, path in staged.items())
+                self._write(job, "placing", artefacts=made, stamps={INPUT: stamp})
                 self._remove_stale(job)
                 publish(staged, job.artefacts)
             except UsageError as error:
@@ -204,7 +213,13 @@ class Batch:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
             else:
-                return self._done(job, stamp, replace(outcome, state="done", summary=result.summary), result, begun)
+                stamps = {
+                    INPUT: stamp,
+                    **{self.ledger.relative(path): stamp_of(path) for path in job.artefacts.values()},
+                }
+                seconds, details = time.monotonic() - begun, result.details
+                self._write(job, "done", artefacts=made, stamps=stamps, seconds=seconds, details=details)
+                return replace(outcome, state="done", summary=result.summary, details=details, seconds=seconds)
         outcome = replace(outcome, seconds=time.monotonic() - begun)
         self._write(
             job,
@@ -216,15 +231,10 @@ class Batch:
         )
         return outcome
 
-    def _done(self, job: Job, stamp: Stamp, outcome: Outcome, result: ItemResult, begun: float) -> Outcome:
-        made, stamps = [], {INPUT: stamp}
-        for path in job.artefacts.values():
-            name = self.ledger.relative(path)
-            digest, stamps[name] = measure(path)
-            made.append(Artefact(name, stamps[name].size, digest))
-        seconds = time.monotonic() - begun
-        self._write(job, "done", artefacts=tuple(made), stamps=stamps, seconds=seconds, details=result.details)
-        return replace(outcome, details=result.details, seconds=seconds)
+    def _measured(self, place: Path, made: Path) -> Artefact:
+        """What is to be noted of a result, at its place, from the file as it was made."""
+        digest, stamp = read_digest(made)
+        return Artefact(self.ledger.relative(place), stamp.size, digest)
 
     def _remove_stale(self, job: Job) -> None:
         """Remove what was made for the same name with other settings and is not made anew: it fits no longer."""
@@ -236,6 +246,7 @@ class Batch:
                 continue
             if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
                 path.unlink()
+                self._write(job, "removed", artefacts=(Artefact(name, -1, ""),))
                 say(f"d2m: removed {path}: it was made with other settings than the results beside it")
             else:
                 say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
