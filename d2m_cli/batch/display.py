@@ -143,7 +143,8 @@ class _Lines:
         self._now = self._place
 
     def report(self, step: str, fraction: float = 0.0) -> None:
-        self._now = f"{self._place}: {step}, {100 * min(max(fraction, 0.0), 1.0):.0f} %"
+        share = f", {100 * min(fraction, 1.0):.0f} %" if fraction > 0 else ""
+        self._now = f"{self._place}: {step}{share}"
 
     def finish(self, number: int, outcome: Outcome) -> None:
         self._now = ""

@@ -39,8 +39,9 @@ def run_batch(
     that can't be written to (full disk), and a `UsageError` from the work (a missing model concerns every file), which
     is passed on. Results go to stdout, one line a result or one JSON document; progress goes to stderr.
 
-    Several runs may share a folder. With the same settings they share the work; a run with other settings is refused
-    the results that one at work has claimed. All results of a file appear together, and those of the same name that
+    Several runs may share a folder. With the same settings they share the work, and each waits at its end for what
+    others have in hand, or takes it over where they die; a run with other settings is refused the results that one at
+    work has claimed. All results of a file appear together, and those of the same name that
     were made with other settings go. Files over which d2m itself died (killed, out of memory) are tried last, and are
     left out after `DEATHS` deaths in a row.
 
@@ -94,7 +95,7 @@ def run_batch(
     interrupted, stopped = False, None
     try:
         with display(len(items), label, results, quiet=dry_run, json_out=json_out, verbose=verbose) as shown:
-            for count, number in enumerate(batch.order(outcomes)):
+            for count, number in enumerate(batch.order(outcomes, shown)):
                 shown.start(min(count, len(items) - 1), str(items[number].stem))
                 try:
                     outcomes[number] = batch.one(items[number], shown.report)

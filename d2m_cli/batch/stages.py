@@ -14,17 +14,20 @@ from typing import Any
 
 from d2m_cli.batch.atomic import output_error
 from d2m_cli.batch.discover import Found
-from d2m_cli.batch.display import say
+from d2m_cli.batch.display import Display, say
 from d2m_cli.batch.ledger import INPUT, Artefact, Entry, Ledger, Status
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.outcome import Job, Outcome, Report, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
-from d2m_cli.batch.runs import Run, bury, is_alive
+from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.stamp import Stamp, read_digest
 
 DEATHS = 3
 """So often in a row may d2m itself die over a file before that is left out."""
+
+POLL_SECONDS = 0.5
+"""Between two looks at what other runs have in hand."""
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -44,13 +47,27 @@ class Batch:
     dry_run: bool
     run: Run | None = field(default=None, init=False)
 
-    def order(self, outcomes: Mapping[int, Outcome]) -> Iterator[int]:
-        """Numbers of the items, those over which d2m died most last; then again those that others were making."""
+    def order(self, outcomes: Mapping[int, Outcome], shown: Display) -> Iterator[int]:
+        """Numbers of the items, those over which d2m died most last; then those that others had in hand, once free."""
         if not self.dry_run:
             bury(self.ledger)
         died = [self.ledger.died_over(self._targets(item)) for item in self.items]
         yield from sorted(range(len(self.items)), key=died.__getitem__)
-        yield from [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
+        waited: object = None
+        while not self.dry_run:
+            left = [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
+            if not left:
+                return
+            self.ledger.refresh()
+            holders = {number: self._holder(self._targets(self.items[number])) for number in left}
+            if free := [number for number, holder in holders.items() if holder is None]:
+                yield from free
+            elif (left, holder := holders[left[0]]) != waited:
+                waited = left, holder
+                shown.start(len(self.items) - len(left), str(self.items[left[0]].stem))
+                shown.report(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
+            else:
+                time.sleep(POLL_SECONDS)
 
     def one(self, item: Found, report: Report) -> Outcome:
         """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
@@ -70,7 +87,7 @@ class Batch:
         except ResultError as error:
             return replace(outcome, error=str(error))
         if self.dry_run:
-            return replace(outcome, state="planned", artefacts=paths)
+            return self._held(job, outcome) or replace(outcome, state="planned", artefacts=paths)
         if (other := self._claim(job, stamp, outcome)) is not None:
             return other
         outcome = self._make(job, stamp, outcome, report, begun)
@@ -155,22 +172,40 @@ class Batch:
         with self.ledger.locked():
             if not self.overwrite and self._is_done(job, stamp):
                 return self._already(job, outcome)
-            for entry in filter(None, map(self.ledger.owner, names)):
-                if self.ledger.begun.get(entry.run) is entry:
-                    if is_alive(self.ledger, entry.run):
-                        return replace(outcome, state="being made")
-                    bury(self.ledger)
-            deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
-            if deaths >= DEATHS and not self.overwrite:
-                outcome = replace(
-                    outcome,
-                    error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or "
-                    "out of memory), so it is left out; --overwrite tries it once more",
-                )
-                self._write(job, "failed", stamps={INPUT: stamp}, error=outcome.error)
-                return outcome
+            if (held := self._held(job, outcome)) is not None:
+                if held.state == "failed":
+                    self._write(job, "failed", stamps={INPUT: stamp}, error=held.error)
+                return held
             self._write(job, "started", stamps={INPUT: stamp})
         return None
+
+    def _holder(self, artefacts: Mapping[str, Path]) -> Entry | None:
+        """What another run that is at work has in hand of these artefacts."""
+        return next((entry for entry in self._in_hand(artefacts) if is_alive(self.ledger, entry.run)), None)
+
+    def _in_hand(self, artefacts: Mapping[str, Path]) -> list[Entry]:
+        """What runs began of these artefacts and did not end, whether they live or not."""
+        entries = map(self.ledger.owner, map(self.ledger.relative, artefacts.values()))
+        return [entry for entry in entries if entry is not None and self.ledger.begun.get(entry.run) is entry]
+
+    def _held(self, job: Job, outcome: Outcome) -> Outcome | None:
+        """What becomes of a file that is not to be made now: another run makes it, or d2m died over it too often."""
+        if self._holder(job.artefacts) is not None:
+            return replace(outcome, state="being made")
+        left = self._in_hand(job.artefacts)
+        if left and not self.dry_run:
+            bury(self.ledger)
+        deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
+        if self.dry_run:
+            same = [entry for entry in left if (entry.content, entry.settings) == (job.content, self.settings)]
+            deaths += any(has_died(self.ledger, entry.run) for entry in same)
+        if self.overwrite or deaths < DEATHS:
+            return None
+        return replace(
+            outcome,
+            error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or out of "
+            "memory), so it is left out; --overwrite tries it once more",
+        )
 
     def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
         assert self.run is not None
