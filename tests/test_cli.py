@@ -212,6 +212,25 @@ def test_weights_and_pose_networks_are_known_by_their_content(
     assert json.loads(invoke(*arguments).stdout)["done"] == 1
 
 
+def test_music_of_another_device_is_not_done(
+    invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import d2m_cli.pose.settings
+
+    arguments = ["generate", make_video(tmp_path / "a.mp4", seconds=1), "--out", tmp_path / "out", "--no-mp4", "--json"]
+
+    def states(*more: str) -> tuple[int, int]:
+        document = json.loads(invoke(*arguments, *more, "--dry-run").stdout)
+        return document["already_done"], document["planned"]
+
+    monkeypatch.setattr(d2m_cli.pose.settings, "gpu_is_visible", lambda: False)
+    assert json.loads(invoke(*arguments).stdout)["done"] == 1
+    assert (states(), states("--device", "cpu")) == ((1, 0), (1, 0))
+    assert (states("--device", "cuda"), states("--compile")) == ((0, 1), (0, 1))
+    monkeypatch.setattr(d2m_cli.pose.settings, "gpu_is_visible", lambda: True)
+    assert (states(), states("--device", "cpu")) == ((0, 1), (1, 0))
+
+
 def test_what_is_done_is_told_without_loading_a_network(make_video, tmp_path: Path) -> None:
     words = [tmp_path / "in", "--out", tmp_path / "out", "--json"]
     (tmp_path / "in").mkdir()
