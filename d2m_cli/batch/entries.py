@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -108,7 +109,7 @@ def parse(line: bytes) -> Entry | None:
     """The entry of a line, or None where it holds none."""
     # A line may be cut, or hold anything if someone edited the file: what can't be read makes nothing "done".
     try:
-        raw = json.loads(line)
+        raw = json.loads(line, parse_float=_finite, parse_constant=_finite)
         artefacts = tuple(Artefact(str(a["path"]), int(a["size"]), str(a["digest"])) for a in raw["artefacts"])
         if raw["status"] not in _STATUSES:
             return None
@@ -128,5 +129,12 @@ def parse(line: bytes) -> Entry | None:
             stamps={str(name): Stamp(*map(int, numbers)) for name, numbers in raw.get("stamps", {}).items()},
             traceback=raw.get("traceback"),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number that d2m writes")
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -194,6 +195,9 @@ class Ledger:
             There is a ledger that can't be read.
         """
         try:
+            # Opening a pipe would wait for ever.
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise OutputError(f"{self.path}: the ledger can't be read (not a regular file): move it away")
             with self.path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._read:
                     # Another file lies there now.

@@ -181,4 +181,5 @@ def _folders(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise output_error(folder, error, whole=True) from error
-    return [folder / name for name in names if name.startswith(_MARK)]
+    # A file of such a name is the user's.
+    return [folder / name for name in names if name.startswith(_MARK) and (folder / name).is_dir()]

@@ -565,3 +565,23 @@ def test_what_was_passed_over_is_told(inputs: Path, capsys: pytest.CaptureFixtur
     assert json.loads(captured.out)["passed_over"] == [
         {"path": f"{inputs}/dead\n.mp4", "reason": "is a symbolic link that leads nowhere"}
     ]
+
+
+def test_odd_things_among_the_results_stop_nothing(inputs: Path) -> None:
+    out = inputs.parent / "out"
+    out.mkdir()
+    (out / ".d2m-run-abc").write_bytes(b"mine")
+    (out / ".d2m-run-def" / "run.json").mkdir(parents=True)
+    (out / ".d2m-run-ghi").mkdir()
+    os.mkfifo(out / ".d2m-run-ghi" / "run.json")
+    assert states(run(inputs, Copier())) == ["done"] * 3
+    assert (out / ".d2m-run-abc").read_bytes() == b"mine"
+
+
+def test_a_folder_in_the_place_of_a_result_is_not_to_be_overwritten(inputs: Path) -> None:
+    (inputs.parent / "out" / "a.json").mkdir(parents=True)
+    for dry_run in (True, False):
+        summary = run(inputs, Copier(), dry_run=dry_run)
+        assert states(summary)[0] == "failed"
+        assert "a folder stands where the file belongs: move it, or choose" in (summary.outcomes[0].error or "")
+        assert "--overwrite" not in (summary.outcomes[0].error or "")
