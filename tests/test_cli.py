@@ -56,6 +56,10 @@ def test_each_subcommand_has_help(invoke) -> None:
         result = invoke(name, "--help")
         assert result.exit_code == 0, name
         assert "Usage" in result.output
+    for name in ("rhythm", "train"):
+        # Whose equations the options speak of.
+        text = " ".join(invoke(name, "--help").output.split())
+        assert text.count('"Dance-to-Music Generation with Encoder-based Textual Inversion"') == 1, name
 
 
 def test_version(invoke) -> None:
@@ -269,6 +273,8 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         ("generate", "--dancers", "9" * 5000),
         ("pose", "--dancers", "9" * 5000),
         ("pose", "--threads", -1),
+        ("pose", "--batch", 0),
+        ("pose", "--longest", 63),
         ("rhythm", "--dancer", "9" * 5000),
         ("rhythm", "--window", "nan"),
         ("rhythm", "--window", "inf"),
@@ -276,6 +282,7 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         result = invoke(command, video, "--out", tmp_path / "out", *words)
         assert result.exit_code == 2, (command, words, result.output)
         assert not isinstance(result.exception, ValueError), (command, words)
+        assert words[0].strip("-").replace("-", "_") in result.stderr.replace("-", "_"), (command, words)
     assert not (tmp_path / "out").exists()
     for seed in (-1, 2**63 - 1, -(2**63)):
         result = invoke("generate", video, "--out", tmp_path / "out", "--no-mp4", f"--seed={seed}", "--json")
