@@ -22,6 +22,7 @@ from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
 from d2m_cli.interrupts import EXIT_CODE, Interruptible
 from d2m_cli.printable import printable
+from d2m_cli.stdout import guard_stdout
 from d2m_cli.surroundings import check_folders
 
 
@@ -82,12 +83,17 @@ app.add_typer(weights, name="weights")
 
 def main() -> None:
     """Run the command line; `d2m_cli.entry` calls this once signals and streams are set up."""
-    for stream in (sys.stdout, sys.stderr):
-        # File names may hold bytes that are no text; printing one must not end a batch.
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-    app(prog_name="d2m")
+    # File names may hold bytes that are no text; printing one must not end a batch.
+    reconfigure = getattr(sys.stderr, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    stdout = guard_stdout()
+    try:
+        app(prog_name="d2m")
+    except SystemExit as ended:
+        if stdout is None or not isinstance(ended.code, int | None):
+            raise
+        sys.exit(stdout.settled(ended.code or 0))
 
 
 if __name__ == "__main__":

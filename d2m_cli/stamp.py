@@ -25,7 +25,8 @@ class Stamp:
     size
         In bytes.
     modified, changed
-        Times of the last change of the content, and of the content or the name, in ns.
+        Times of the last change of the content, and of the content or the name, in ns (on Windows, which keeps no such
+        time, `changed` is when the file was made).
     noted
         When the reading began, in ns; 0 where the file changed meanwhile.
     """
@@ -60,7 +61,12 @@ class Stamp:
         A file that changed within one tick of the clock before it was read may change once more within that tick and
         look the same; such a stamp vouches for nothing.
         """
-        return self.same_file(now) and self.noted - max(self.modified, self.changed) >= self.tick
+        return self.same_file(now) and self.noted - self.latest >= self.tick
+
+    @property
+    def latest(self) -> int:
+        """When the file last changed, in ns: as the kernel noted it, since a user may set `modified` to any time."""
+        return self.changed if os.name == "posix" else max(self.modified, self.changed)
 
     @property
     def tick(self) -> int:
@@ -86,7 +92,7 @@ def read_digest(path: Path) -> tuple[str, Stamp]:
 def settle(path: Path) -> None:
     """Wait until a file that was just made can be read with a stamp that vouches for it, where that takes no time."""
     stamp = Stamp.of(path)
-    missing = stamp.tick - (stamp.noted - max(stamp.modified, stamp.changed))
+    missing = stamp.tick - (stamp.noted - stamp.latest)
     if 0 < missing <= _TICK:
         time.sleep(missing / 1e9)
 

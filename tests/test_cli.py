@@ -56,6 +56,10 @@ def test_each_subcommand_has_help(invoke) -> None:
         result = invoke(name, "--help")
         assert result.exit_code == 0, name
         assert "Usage" in result.output
+    for name in ("rhythm", "train"):
+        # Whose equations the options speak of.
+        text = " ".join(invoke(name, "--help").output.split())
+        assert text.count('"Dance-to-Music Generation with Encoder-based Textual Inversion"') == 1, name
 
 
 def test_version(invoke) -> None:
@@ -212,6 +216,25 @@ def test_weights_and_pose_networks_are_known_by_their_content(
     assert json.loads(invoke(*arguments).stdout)["done"] == 1
 
 
+def test_music_of_another_device_is_not_done(
+    invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import d2m_cli.pose.settings
+
+    arguments = ["generate", make_video(tmp_path / "a.mp4", seconds=1), "--out", tmp_path / "out", "--no-mp4", "--json"]
+
+    def states(*more: str) -> tuple[int, int]:
+        document = json.loads(invoke(*arguments, *more, "--dry-run").stdout)
+        return document["already_done"], document["planned"]
+
+    monkeypatch.setattr(d2m_cli.pose.settings, "gpu_is_visible", lambda: False)
+    assert json.loads(invoke(*arguments).stdout)["done"] == 1
+    assert (states(), states("--device", "cpu")) == ((1, 0), (1, 0))
+    assert (states("--device", "cuda"), states("--compile")) == ((0, 1), (0, 1))
+    monkeypatch.setattr(d2m_cli.pose.settings, "gpu_is_visible", lambda: True)
+    assert (states(), states("--device", "cpu")) == ((0, 1), (1, 0))
+
+
 def test_what_is_done_is_told_without_loading_a_network(make_video, tmp_path: Path) -> None:
     words = [tmp_path / "in", "--out", tmp_path / "out", "--json"]
     (tmp_path / "in").mkdir()
@@ -250,6 +273,8 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         ("generate", "--dancers", "9" * 5000),
         ("pose", "--dancers", "9" * 5000),
         ("pose", "--threads", -1),
+        ("pose", "--batch", 0),
+        ("pose", "--longest", 63),
         ("rhythm", "--dancer", "9" * 5000),
         ("rhythm", "--window", "nan"),
         ("rhythm", "--window", "inf"),
@@ -257,6 +282,7 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         result = invoke(command, video, "--out", tmp_path / "out", *words)
         assert result.exit_code == 2, (command, words, result.output)
         assert not isinstance(result.exception, ValueError), (command, words)
+        assert words[0].strip("-").replace("-", "_") in result.stderr.replace("-", "_"), (command, words)
     assert not (tmp_path / "out").exists()
     for seed in (-1, 2**63 - 1, -(2**63)):
         result = invoke("generate", video, "--out", tmp_path / "out", "--no-mp4", f"--seed={seed}", "--json")

@@ -51,6 +51,20 @@ def test_a_file_is_read_with_its_stamp(tmp_path: Path) -> None:
     assert not stamp.vouches_for(Stamp.of(path))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no time that the user can't set")
+def test_a_file_that_is_dated_in_the_future_is_known_too(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    ahead = time.time_ns() + 3600 * SECOND
+    os.utime(path, ns=(ahead, ahead))
+    settle(path)
+    stamp = read_digest(path)[1]
+    assert stamp.vouches_for(Stamp.of(path))
+    # Changed within the tick in which it was read, and dated back to what it was: still not to be trusted.
+    early = replace(stamp, noted=stamp.changed + 1)
+    assert not early.vouches_for(Stamp.of(path))
+
+
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):

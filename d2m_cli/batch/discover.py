@@ -87,9 +87,8 @@ def search(inputs: Sequence[Path], suffixes: frozenset[str], *, made_too: frozen
     """All files that the inputs name.
 
     Folders are searched all the way down, in sorted order; hidden names are passed over, and a symbolic link that leads
-    back up is followed once. So are results of d2m: files that a ledger in their folder or in one above lists, and
-    folders below an input that hold nothing else (a ledger lies there, and what it tells of came from elsewhere). A
-    file named outright is taken whatever it is and whatever its suffix.
+    back up is followed once. So are results of d2m: files that a ledger in their folder or in one above lists. What no
+    ledger lists is the user's, wherever it lies. A file named outright is taken whatever it is and whatever its suffix.
 
     Parameters
     ----------
@@ -98,7 +97,8 @@ def search(inputs: Sequence[Path], suffixes: frozenset[str], *, made_too: frozen
     suffixes
         Suffixes to look for in folders, in lower case with their dot.
     made_too
-        Those among them that are looked for among d2m's results too.
+        Those among them that are looked for among d2m's results too, but for results of other inputs: those of a
+        ledger that lies below the folder that is searched, and tells of inputs from elsewhere alone.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class _Walk:
     def _in_folder(self, root: Path) -> list[Found]:
         before = len(self.passed_over)
         candidates = list(self._visit(root, (), set()))
-        kept = [path for path in candidates if path.suffix.lower() in self._made_too or not self._is_result(path)]
+        kept = [path for path in candidates if self._is_wanted(path, root)]
         if kept:
             return [Found(path, path.relative_to(root).with_suffix("")) for path in kept]
         text = f"the folder {root} holds no file ending in {', '.join(sorted(self._suffixes))}"
@@ -172,8 +172,7 @@ class _Walk:
                 self._pass_over(path, f"is {_missing(path, error)}" if os.path.islink(path) else _missing(path, error))
                 continue
             if stat.S_ISDIR(mode):
-                if not self._holds_results_alone(path):
-                    yield from self._visit(path, (*above, real), seen)
+                yield from self._visit(path, (*above, real), seen)
             elif not stat.S_ISREG(mode):
                 self._pass_over(path, f"is {_kind(mode)}")
             elif path.suffix.lower() in self._suffixes:
@@ -182,17 +181,18 @@ class _Walk:
     def _pass_over(self, path: Path, reason: str) -> None:
         self.passed_over.append(PassedOver(path, reason))
 
-    def _is_result(self, path: Path) -> bool:
-        real = path.parent.resolve() / path.name
-        for folder in real.parents:
-            ledger = self._ledger(folder)
-            if ledger is not None and ledger.knows(real.relative_to(folder).as_posix()):
-                return True
-        return False
+    def _is_wanted(self, path: Path, root: Path) -> bool:
+        ledgers = self._lists(path)
+        if path.suffix.lower() not in self._made_too:
+            return not ledgers
+        within = root.resolve() / "any"
+        return not any(_of_others(ledger) for ledger in ledgers if ledger.folder not in within.parents)
 
-    def _holds_results_alone(self, folder: Path) -> bool:
-        ledger = self._ledger(folder.resolve())
-        return ledger is not None and not any(_lies_below(entry.place) for entry in ledger.owned().values())
+    def _lists(self, path: Path) -> list[Ledger]:
+        """The ledgers that have a file among the results."""
+        real = path.parent.resolve() / path.name
+        above = [ledger for folder in real.parents if (ledger := self._ledger(folder)) is not None]
+        return [ledger for ledger in above if ledger.knows(ledger.relative(real))]
 
     def _ledger(self, folder: Path) -> Ledger | None:
         if folder not in self._ledgers:
@@ -206,8 +206,10 @@ class _Walk:
         return self._ledgers[folder]
 
 
-def _lies_below(place: str) -> bool:
-    return bool(place) and not place.startswith(("../", "/")) and place != ".."
+def _of_others(ledger: Ledger) -> bool:
+    """Whether no input of a ledger lies below its folder; ledgers of older versions don't say where inputs lie."""
+    places = (entry.place for entry in ledger.owned().values())
+    return not any(place and not place.startswith(("../", "/")) and place != ".." for place in places)
 
 
 def _missing(path: Path, error: OSError) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from d2m_cli.batch.ledger import LEDGER_NAME
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.printable import printable
+from d2m_cli.stdout import Stdout
 
 SILENCE_SECONDS = 60.0
 """Off a terminal, the longest time without a word."""
@@ -49,13 +50,18 @@ class Results:
 
     def __init__(self) -> None:
         self.lost: str | None = None
+        self._over = False
 
     def line(self, text: str) -> None:
         """Print one line; the first that can't be printed is the last that is tried."""
-        if sys.stdout is None:
+        out = sys.stdout
+        if self._over or out is None or (isinstance(out, Stdout) and out.absent):
             return
         try:
-            print(text, file=sys.stdout, flush=True)
+            print(text, file=out, flush=True)
+            if isinstance(out, Stdout) and out.lost is not None:
+                out.told = True
+                raise out.lost
         except BrokenPipeError:
             self._give_up("nobody reads stdout any more; the work goes on, and its results are not listed")
         except OSError as error:
@@ -63,6 +69,7 @@ class Results:
             self._give_up(f"results can't be listed on stdout ({self.lost}); the work goes on")
 
     def _give_up(self, reason: str) -> None:
+        self._over = True
         # What lies in the buffer would be tried again at the end of the program, with a traceback.
         with suppress(OSError, ValueError):
             nothing = os.open(os.devnull, os.O_WRONLY)
@@ -143,7 +150,8 @@ class _Lines:
         self._now = self._place
 
     def report(self, step: str, fraction: float = 0.0) -> None:
-        self._now = f"{self._place}: {step}, {100 * min(max(fraction, 0.0), 1.0):.0f} %"
+        share = f", {100 * min(fraction, 1.0):.0f} %" if fraction > 0 else ""
+        self._now = f"{self._place}: {step}{share}"
 
     def finish(self, number: int, outcome: Outcome) -> None:
         self._now = ""

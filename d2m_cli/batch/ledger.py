@@ -4,102 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from d2m_cli.batch.atomic import output_error
+from d2m_cli.batch.entries import INPUT, Artefact, Entry, Status, parse, to_json
 from d2m_cli.batch.locks import lock
 from d2m_cli.errors import OutputError
 from d2m_cli.stamp import Stamp, content_digest, read_digest
 
 LEDGER_NAME = "d2m-ledger.jsonl"
-
-INPUT = ""
-"""Stands for the input among the names of artefacts."""
-
-Status = Literal["started", "done", "checked", "failed", "interrupted", "died"]
-
-_STATUSES = frozenset(get_args(Status))
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """One result file as it was when it was finished.
-
-    Attributes
-    ----------
-    path
-        Relative to the ledger's folder, with forward slashes.
-    size
-        In bytes.
-    digest
-        BLAKE2b of its content, hexadecimal.
-    """
-
-    path: str
-    size: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the ledger.
-
-    Attributes
-    ----------
-    input
-        Path of the input as it was named.
-    content
-        BLAKE2b of the input's content, hexadecimal.
-    settings
-        Digest of the command and all its settings that change the result (see `settings_digest`).
-    status
-        "started" claims the artefacts' names before they are written, so that a later run knows them as its own; it is
-        followed by "done", "failed", "interrupted" (from outside, in order) or "died" (written by the next run: the
-        process ended without a word). "checked" is "done" with fresh stamps: the files were read again.
-    artefacts
-        What was made; but for "done" and "checked" the names that were to be made, with size -1.
-    error
-        Why it failed.
-    seconds
-        How long it took.
-    details
-        What the command had to say about it.
-    run
-        Name of the run that wrote it.
-    command, stem
-        The command, and the relative path of the results without a suffix.
-    place
-        Path of the input from the ledger's folder, with forward slashes: the same from wherever d2m is called.
-    stamps
-        Path of an artefact (as in `Artefact`), or `INPUT`, to its `Stamp`.
-    traceback
-        Where an error that nobody foresaw came from.
-    """
-
-    input: str
-    content: str
-    settings: str
-    status: Status
-    artefacts: tuple[Artefact, ...] = ()
-    error: str | None = None
-    seconds: float = 0.0
-    details: Mapping[str, Any] = field(default_factory=dict)
-    run: str = ""
-    command: str = ""
-    stem: str = ""
-    place: str = ""
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
-    traceback: str | None = None
-
-    @property
-    def made(self) -> bool:
-        """Whether its artefacts were finished."""
-        return self.status in ("done", "checked")
 
 
 class Ledger:
@@ -116,7 +34,7 @@ class Ledger:
     Attributes
     ----------
     begun
-        Name of a run to the line of what it has in hand: "started", and nothing after that yet.
+        Name of a run to the line of what it has in hand: "started" or "placing", and nothing after that yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -124,7 +42,9 @@ class Ledger:
         self.path = self.folder / LEDGER_NAME
         self.begun: dict[str, Entry] = {}
         self._owner: dict[str, Entry] = {}
-        self._made: set[str] = set()
+        self._digests: dict[str, set[str]] = {}
+        # Versions that did not note what they were about to put there broke off over these.
+        self._unsure: set[str] = set()
         self._siblings: dict[tuple[str, str], set[str]] = {}
         self._deaths: dict[str, tuple[str, str, int]] = {}
         self._read = 0
@@ -136,9 +56,22 @@ class Ledger:
         return self._owner.get(artefact)
 
     def knows(self, artefact: str) -> bool:
-        """Whether a file of this name is d2m's: it was made here once, or may have been when a run broke off."""
-        entry = self.owner(artefact)
-        return artefact in self._made or (entry is not None and entry.status != "failed")
+        """Whether d2m made a file of this name here; what lies there now may be another."""
+        return artefact in self._digests or artefact in self._unsure
+
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is what d2m made, as it made it: it is read where its stamp does not vouch for it."""
+        name = self.relative(path)
+        if name in self._unsure:
+            return True
+        digests, entry = self._digests.get(name), self.owner(name)
+        if digests is None:
+            return False
+        try:
+            stamp = entry.stamps.get(name) if entry is not None and entry.made else None
+            return (stamp is not None and stamp.vouches_for(Stamp.of(path))) or read_digest(path)[0] in digests
+        except OSError:
+            return False
 
     def owned(self) -> Mapping[str, Entry]:
         """All artefacts that entries name, by path relative to the folder, with the latest entry of each."""
@@ -217,7 +150,7 @@ class Ledger:
         """
         with self.locked():
             assert self._handle is not None
-            line = json.dumps(_to_json(entry), ensure_ascii=True, allow_nan=False).encode() + b"\n"
+            line = json.dumps(to_json(entry), ensure_ascii=True, allow_nan=False).encode() + b"\n"
             try:
                 if _ends_midline(self._handle):
                     line = b"\n" + line
@@ -262,6 +195,9 @@ class Ledger:
             There is a ledger that can't be read.
         """
         try:
+            # Opening a pipe would wait for ever.
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise OutputError(f"{self.path}: the ledger can't be read (not a regular file): move it away")
             with self.path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._read:
                     # Another file lies there now.
@@ -275,7 +211,7 @@ class Ledger:
         whole = block[: block.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            entry = _parse(line)
+            entry = parse(line)
             if entry is not None:
                 self._take(entry)
 
@@ -285,20 +221,30 @@ class Ledger:
 
     def _forget(self) -> None:
         self._read = 0
-        self._made.clear()
-        for known in (self.begun, self._owner, self._deaths, self._siblings):
+        self._unsure.clear()
+        for known in (self.begun, self._owner, self._digests, self._deaths, self._siblings):
             known.clear()
 
     def _take(self, entry: Entry) -> None:
+        siblings = self._siblings.setdefault((entry.command, entry.stem), set())
+        if not entry.run and entry.status == "started":
+            self._unsure.update(artefact.path for artefact in entry.artefacts)
+        elif not entry.run or entry.made or entry.status == "removed":
+            self._unsure.difference_update(artefact.path for artefact in entry.artefacts)
         for artefact in entry.artefacts:
             self._owner[artefact.path] = entry
-        if entry.made:
-            names = [artefact.path for artefact in entry.artefacts]
-            self._made.update(names)
-            self._siblings.setdefault((entry.command, entry.stem), set()).update(names)
-        if entry.status == "checked":
+            if entry.made:
+                self._digests[artefact.path] = {artefact.digest}
+                siblings.add(artefact.path)
+            elif entry.status == "placing":
+                self._digests.setdefault(artefact.path, set()).add(artefact.digest)
+            elif entry.status == "removed":
+                del self._owner[artefact.path]
+                self._digests.pop(artefact.path, None)
+                siblings.discard(artefact.path)
+        if entry.status in ("checked", "removed"):
             return
-        if entry.status == "started":
+        if entry.status in ("started", "placing"):
             self.begun[entry.run] = entry
             return
         self.begun.pop(entry.run, None)
@@ -338,40 +284,4 @@ def _ends_midline(handle: int) -> bool:
     return os.read(handle, 1) != b"\n"
 
 
-def _to_json(entry: Entry) -> dict[str, Any]:
-    values = asdict(entry)
-    values["stamps"] = {name: [one.size, one.modified, one.changed, one.noted] for name, one in entry.stamps.items()}
-    return {name: value for name, value in values.items() if value or name not in _OPTIONAL}
-
-
-_OPTIONAL = frozenset({"run", "command", "stem", "place", "stamps", "traceback"})
-
-
-def _parse(line: bytes) -> Entry | None:
-    # A line may be cut, or hold anything if someone edited the file: what can't be read makes nothing "done".
-    try:
-        raw = json.loads(line)
-        artefacts = tuple(Artefact(str(a["path"]), int(a["size"]), str(a["digest"])) for a in raw["artefacts"])
-        if raw["status"] not in _STATUSES:
-            return None
-        return Entry(
-            input=str(raw["input"]),
-            content=str(raw["content"]),
-            settings=str(raw["settings"]),
-            status=raw["status"],
-            artefacts=artefacts,
-            error=raw.get("error"),
-            seconds=float(raw.get("seconds", 0.0)),
-            details=dict(raw.get("details") or {}),
-            run=str(raw.get("run", "")),
-            command=str(raw.get("command", "")),
-            stem=str(raw.get("stem", "")),
-            place=str(raw.get("place", "")),
-            stamps={str(name): Stamp(*map(int, numbers)) for name, numbers in raw.get("stamps", {}).items()},
-            traceback=raw.get("traceback"),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-__all__ = ["LEDGER_NAME", "Artefact", "Entry", "Ledger", "Status", "content_digest", "settings_digest"]
+__all__ = ["INPUT", "LEDGER_NAME", "Artefact", "Entry", "Ledger", "Status", "content_digest", "settings_digest"]

@@ -58,6 +58,8 @@ def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock of a file; no if there is none, yes where it can't be told."""
     try:
         # Locks of a network file system need a file that is open for writing; another user's may be for reading alone.
+        if not path.is_file():
+            return False
         handle = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     except FileNotFoundError:
         return False

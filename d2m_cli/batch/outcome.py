@@ -62,8 +62,8 @@ class Outcome:
     input
         Path as named on the command line.
     state
-        "done", "already done", "being made" (by another run with the same settings), "failed", "planned" (dry run) or
-        "not tried" (the batch stopped before it).
+        "done", "already done", "being made" (by another run with the same settings, when this one was stopped or only
+        asked), "failed", "planned" (dry run) or "not tried" (the batch stopped before it).
     artefacts
         Suffix to path of the results that are there (or planned).
     summary, details

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from d2m_cli.batch.atomic import atomic_path, flush, flush_folder, output_error
-from d2m_cli.stamp import Stamp, read_digest, settle
+from d2m_cli.stamp import Stamp, settle
 
 
 def refuse_folders(artefacts: Mapping[str, Path]) -> None:
-    """Raise ResultError where a folder stands in the place of a result, before anything is computed."""
+    """Raise ResultError where a folder stands in the place of a result."""
     for path in artefacts.values():
         if path.is_dir():
             raise output_error(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)))
@@ -47,10 +47,10 @@ def publish(staged: Mapping[str, Path], artefacts: Mapping[str, Path]) -> None:
         flush_folder(folder)
 
 
-def measure(path: Path) -> tuple[str, Stamp]:
-    """Digest of a result that was just made, and a stamp that vouches for it where the file system's clock is fine."""
+def stamp_of(path: Path) -> Stamp:
+    """A stamp of a result that was just moved to its place; it vouches where the file system's clock is fine."""
     settle(path)
-    return read_digest(path)
+    return Stamp.of(path)
 
 
 def _move(path: Path, target: Path) -> None:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from d2m_cli import __version__
-from d2m_cli.batch.atomic import output_error
 from d2m_cli.batch.discover import Found, PassedOver
 from d2m_cli.batch.display import Results, close, display, say
-from d2m_cli.batch.ledger import INPUT, Artefact, Entry, Ledger, Status, settings_digest
-from d2m_cli.batch.naming import keep_apart, place
+from d2m_cli.batch.ledger import Ledger, settings_digest
+from d2m_cli.batch.naming import keep_apart
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, Report, State, Work
-from d2m_cli.batch.publish import measure, publish, refuse_folders
-from d2m_cli.batch.runs import Run, bury, is_alive
-from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
-from d2m_cli.stamp import Stamp, read_digest
-
-DEATHS = 3
-"""So often in a row may d2m itself die over a file before that is left out."""
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+from d2m_cli.batch.stages import Batch, targets
+from d2m_cli.errors import OutputError, UsageError
 
 
 def run_batch(
@@ -51,8 +39,9 @@ def run_batch(
     that can't be written to (full disk), and a `UsageError` from the work (a missing model concerns every file), which
     is passed on. Results go to stdout, one line a result or one JSON document; progress goes to stderr.
 
-    Several runs may share a folder. With the same settings they share the work; a run with other settings is refused
-    the results that one at work has claimed. All results of a file appear together, and those of the same name that
+    Several runs may share a folder. With the same settings they share the work, and each waits at its end for what
+    others have in hand, or takes it over where they die; a run with other settings is refused the results that one at
+    work has claimed. All results of a file appear together, and those of the same name that
     were made with other settings go. Files over which d2m itself died (killed, out of memory) are tried last, and are
     left out after `DEATHS` deaths in a row.
 
@@ -97,7 +86,7 @@ def run_batch(
     _refuse_to_replace_inputs(items, artefacts, out_dir)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
-    batch = _Batch(
+    batch = Batch(
         label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, overwrite, verify, dry_run
     )
     results = Results()
@@ -106,7 +95,7 @@ def run_batch(
     interrupted, stopped = False, None
     try:
         with display(len(items), label, results, quiet=dry_run, json_out=json_out, verbose=verbose) as shown:
-            for count, number in enumerate(batch.order(outcomes)):
+            for count, number in enumerate(batch.order(outcomes, shown)):
                 shown.start(min(count, len(items) - 1), str(items[number].stem))
                 try:
                     outcomes[number] = batch.one(items[number], shown.report)
@@ -127,265 +116,10 @@ def run_batch(
     return replace(summary, unlisted=results.lost)
 
 
-@dataclass
-class _Batch:
-    label: str
-    items: Sequence[Found]
-    work: Work
-    settings: str
-    artefacts: tuple[str, ...]
-    ledger: Ledger
-    overwrite: bool
-    verify: bool
-    dry_run: bool
-    run: Run | None = field(default=None, init=False)
-
-    def order(self, outcomes: Mapping[int, Outcome]) -> Iterator[int]:
-        """Numbers of the items, those over which d2m died most last; then again those that others were making."""
-        if not self.dry_run:
-            bury(self.ledger)
-        died = [self.ledger.died_over(self._targets(item)) for item in self.items]
-        yield from sorted(range(len(self.items)), key=died.__getitem__)
-        yield from [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
-
-    def one(self, item: Found, report: Report) -> Outcome:
-        """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
-        begun = time.monotonic()
-        outcome = Outcome(str(item.path), "failed")
-        try:
-            report("reading")
-            content, stamp = self._content(item)
-        except OSError as error:
-            return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
-        job = Job(item.path, item.stem, content, self._targets(item))
-        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
-        if not self.overwrite:
-            if self._is_done(job, stamp):
-                return self._already(job, outcome)
-            if (stranger := self._stranger(job)) is not None:
-                advice = "move it, choose another folder with --out, or add --overwrite"
-                return replace(outcome, error=f"{stranger} is in the way and d2m did not make it: {advice}")
-        if self.dry_run:
-            return replace(outcome, state="planned", artefacts=paths)
-        if (other := self._claim(job, stamp, outcome)) is not None:
-            return other
-        outcome = self._make(job, stamp, outcome, report, begun)
-        return replace(outcome, artefacts=paths) if outcome.state == "done" else outcome
-
-    def end(self) -> None:
-        """Give the results free that this run had claimed."""
-        if self.run is not None:
-            self.run.end()
-
-    def _targets(self, item: Found) -> dict[str, Path]:
-        return _targets(item, self.artefacts, self.ledger.folder)
-
-    def _content(self, item: Found) -> tuple[str, Stamp]:
-        """Digest of an input, from the ledger where its stamp vouches for it."""
-        entry = self.ledger.entry_of(self._targets(item))
-        now = Stamp.of(item.path)
-        if entry is not None and not self.verify and entry.place == place(item.path, self.ledger.folder):
-            known = entry.stamps.get(INPUT)
-            if known is not None and known.vouches_for(now):
-                return entry.content, known
-        return read_digest(item.path)
-
-    def _is_done(self, job: Job, stamp: Stamp) -> bool:
-        fresh = self.ledger.checked(job.content, self.settings, job.artefacts, verify=self.verify)
-        if fresh is None:
-            return False
-        entry = self.ledger.entry_of(job.artefacts)
-        if entry is not None and entry.stamps.get(INPUT) != stamp:
-            fresh[INPUT] = stamp
-        if fresh and not self.dry_run:
-            self._remember(job, fresh)
-        return True
-
-    def _remember(self, job: Job, fresh: Mapping[str, Stamp]) -> None:
-        """Note that files were read and are what they were, so that the next run need not read them."""
-        names = [self.ledger.relative(path) for path in job.artefacts.values()]
-        before = [self.ledger.owner(name) for name in names]
-        with suppress(OutputError), self.ledger.locked():  # where it can't be noted they are read again
-            owners = [entry for entry in map(self.ledger.owner, names) if entry is not None]
-            if len(owners) < len(names) or any(now is not then for now, then in zip(owners, before, strict=True)):
-                return
-            stamps = {INPUT: owners[0].stamps[INPUT]} if INPUT in owners[0].stamps else {}
-            made = []
-            for name, entry in zip(names, owners, strict=True):
-                made += [artefact for artefact in entry.artefacts if artefact.path == name]
-                if name in entry.stamps:
-                    stamps[name] = entry.stamps[name]
-            rest = {"seconds": owners[0].seconds, "details": owners[0].details}
-            self._write(job, "checked", artefacts=tuple(made), stamps={**stamps, **fresh}, **rest)
-
-    def _already(self, job: Job, outcome: Outcome) -> Outcome:
-        entry = self.ledger.entry_of(job.artefacts)
-        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
-        return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
-
-    def _stranger(self, job: Job) -> Path | None:
-        for path in job.artefacts.values():
-            if path.exists() and not self.ledger.knows(self.ledger.relative(path)):
-                return path
-        return None
-
-    def _claim(self, job: Job, stamp: Stamp, outcome: Outcome) -> Outcome | None:
-        """Take the results of a job in hand; an outcome where they are not to be made here and now."""
-        if self.run is None:
-            every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
-            self.run = Run(self.ledger, self.settings, self.artefacts, every)
-        names = [self.ledger.relative(path) for path in job.artefacts.values()]
-        if (other := self.run.refuses(names, self.settings, self.artefacts)) is not None:
-            return replace(
-                outcome,
-                error=f"another run ({other.who}) makes its results with other settings: wait for that run, or choose "
-                "another folder with --out",
-            )
-        with self.ledger.locked():
-            if not self.overwrite and self._is_done(job, stamp):
-                return self._already(job, outcome)
-            for entry in filter(None, map(self.ledger.owner, names)):
-                if self.ledger.begun.get(entry.run) is entry:
-                    if is_alive(self.ledger, entry.run):
-                        return replace(outcome, state="being made")
-                    bury(self.ledger)
-            deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
-            if deaths >= DEATHS and not self.overwrite:
-                outcome = replace(
-                    outcome,
-                    error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or "
-                    "out of memory), so it is left out; --overwrite tries it once more",
-                )
-                self._write(job, "failed", stamps={INPUT: stamp}, error=outcome.error)
-                return outcome
-            self._write(job, "started", stamps={INPUT: stamp})
-        return None
-
-    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
-        assert self.run is not None
-
-        def told(error: BaseException) -> str:
-            # Results are named as they will be called, not where they are made.
-            return str(error).replace(f"{workshop}{os.sep}", f"{next(iter(job.artefacts.values())).parent}{os.sep}")
-
-        with self.run.workshop() as workshop:
-            try:
-                refuse_folders(job.artefacts)
-                staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
-                result = self.work(replace(job, artefacts=staged), report)
-                if not stamp.same_file(Stamp.of(job.path)):
-                    raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
-                self._remove_stale(job)
-                publish(staged, job.artefacts)
-            except UsageError as error:
-                self._end(job, "interrupted", stamp, begun, str(error))
-                raise
-            except OutputError as error:
-                self._end(job, "failed", stamp, begun, told(error))
-                # Where nothing can be written to the folder itself, no other result can be either.
-                if not isinstance(error, ResultError) or not os.access(self.ledger.folder, os.W_OK):
-                    raise OutputError(told(error)) from error
-                outcome = replace(outcome, error=told(error))
-            except D2MError as error:
-                outcome = replace(outcome, error=told(error))
-            except OSError as error:
-                if error.errno in _DISK:
-                    full = output_error(Path(error.filename or self.ledger.folder), error)
-                    self._end(job, "failed", stamp, begun, told(full))
-                    raise OutputError(told(full)) from error
-                outcome = _unreadable(outcome, job, error) or _bug(outcome, error)
-            except Exception as error:
-                outcome = _bug(outcome, error)
-            except BaseException:
-                self._end(job, "interrupted", stamp, begun, None)
-                raise
-            else:
-                return self._done(job, stamp, replace(outcome, state="done", summary=result.summary), result, begun)
-        outcome = replace(outcome, seconds=time.monotonic() - begun)
-        self._write(
-            job,
-            "failed",
-            stamps={INPUT: stamp},
-            error=outcome.error,
-            seconds=outcome.seconds,
-            traceback=outcome.traceback,
-        )
-        return outcome
-
-    def _done(self, job: Job, stamp: Stamp, outcome: Outcome, result: ItemResult, begun: float) -> Outcome:
-        made, stamps = [], {INPUT: stamp}
-        for path in job.artefacts.values():
-            name = self.ledger.relative(path)
-            digest, stamps[name] = measure(path)
-            made.append(Artefact(name, stamps[name].size, digest))
-        seconds = time.monotonic() - begun
-        self._write(job, "done", artefacts=tuple(made), stamps=stamps, seconds=seconds, details=result.details)
-        return replace(outcome, details=result.details, seconds=seconds)
-
-    def _remove_stale(self, job: Job) -> None:
-        """Remove what was made for the same name with other settings and is not made anew: it fits no longer."""
-        for name in self.ledger.siblings(self.label, job.stem.as_posix()):
-            entry, path = self.ledger.owner(name), self.ledger.folder / name
-            if path in job.artefacts.values() or entry is None or not entry.made:
-                continue
-            if (entry.content, entry.settings) == (job.content, self.settings) or not path.is_file():
-                continue
-            if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
-                path.unlink()
-                say(f"d2m: removed {path}: it was made with other settings than the results beside it")
-            else:
-                say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
-
-    def _end(self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None) -> None:
-        # Where the disk is full this may fail too; the run still ends in order, which is told by its claim.
-        with suppress(OutputError):
-            self._write(job, status, stamps={INPUT: stamp}, error=error, seconds=time.monotonic() - begun)
-
-    def _write(self, job: Job, status: Status, *, artefacts: tuple[Artefact, ...] | None = None, **rest: Any) -> None:
-        if artefacts is None:
-            artefacts = tuple(Artefact(self.ledger.relative(path), -1, "") for path in job.artefacts.values())
-        self.ledger.add(
-            Entry(
-                str(job.path),
-                job.content,
-                self.settings,
-                status,
-                artefacts,
-                run=self.run.name if self.run is not None else "",
-                command=self.label,
-                stem=job.stem.as_posix(),
-                place=place(job.path, self.ledger.folder),
-                **rest,
-            )
-        )
-
-
-def _bug(outcome: Outcome, error: Exception) -> Outcome:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(frame.filename).name}:{frame.lineno}"
-    return replace(
-        outcome,
-        error=f"bug in d2m or a library: {type(error).__name__} at {where}: {error}",
-        bug=True,
-        traceback="".join(traceback.format_exception(error)),
-    )
-
-
-def _unreadable(outcome: Outcome, job: Job, error: OSError) -> Outcome | None:
-    """What is to be said where the input itself vanished or was closed to us meanwhile."""
-    if error.filename is None or error.strerror is None or Path(os.fsdecode(error.filename)) != job.path:
-        return None
-    return replace(outcome, error=f"{job.path} can't be read: {error.strerror}")
-
-
-def _targets(item: Found, artefacts: Sequence[str], out_dir: Path) -> dict[str, Path]:
-    return {suffix: out_dir / item.stem.with_name(item.stem.name + suffix) for suffix in artefacts}
-
-
 def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], out_dir: Path) -> None:
     inputs = {item.path.resolve() for item in items}
     for item in items:
-        for path in _targets(item, artefacts, out_dir).values():
+        for path in targets(item, artefacts, out_dir).values():
             if path.resolve() in inputs:
                 raise UsageError(f"the result {path} would replace an input: choose another folder with --out")
 

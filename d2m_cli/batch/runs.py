@@ -127,6 +127,18 @@ def is_alive(ledger: Ledger, run: str) -> bool:
     return bool(run) and is_locked(ledger.folder / f"{_MARK}{run}" / _CARD)
 
 
+def has_died(ledger: Ledger, run: str) -> bool:
+    """Whether the run of this name ended without a word, and `bury` has not come across it yet."""
+    card = ledger.folder / f"{_MARK}{run}" / _CARD
+    return bool(run) and card.exists() and not is_locked(card)
+
+
+def who(ledger: Ledger, run: str) -> str:
+    """The run of this name in words: its process and machine, where its card says them."""
+    card = _card(ledger.folder / f"{_MARK}{run}")
+    return f"another run ({card.who})" if card is not None else "another run"
+
+
 def bury(ledger: Ledger) -> None:
     """Note in the ledger which runs died with a file in hand, and remove what they left.
 
@@ -149,14 +161,17 @@ def bury(ledger: Ledger) -> None:
 
 def _others(folder: Path) -> Iterator[OtherRun]:
     for other in _folders(folder):
-        path = other / _CARD
-        if not is_locked(path):
-            continue
-        # It may just be ending, or be of a version of d2m that writes other cards: then it claims nothing we know of.
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            card = json.loads(path.read_bytes())
-            results = frozenset(map(str, card["results"]))
-            yield OtherRun(str(card["who"]), str(card["settings"]), tuple(map(str, card["artefacts"])), results)
+        if is_locked(other / _CARD) and (card := _card(other)) is not None:
+            yield card
+
+
+def _card(folder: Path) -> OtherRun | None:
+    # It may just be ending, or be of a version of d2m that writes other cards: then it claims nothing we know of.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        card = json.loads((folder / _CARD).read_bytes())
+        results = frozenset(map(str, card["results"]))
+        return OtherRun(str(card["who"]), str(card["settings"]), tuple(map(str, card["artefacts"])), results)
+    return None
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -166,4 +181,5 @@ def _folders(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise output_error(folder, error, whole=True) from error
-    return [folder / name for name in names if name.startswith(_MARK)]
+    # A file of such a name is the user's.
+    return [folder / name for name in names if name.startswith(_MARK) and (folder / name).is_dir()]

@@ -165,7 +165,7 @@ def generate(
     from d2m_cli.hub.store import named_path
     from d2m_cli.inversion.genres import genre_code
     from d2m_cli.pose.estimator import PoseOptions
-    from d2m_cli.pose.settings import network_hashes
+    from d2m_cli.pose.settings import network_hashes, takes_gpu
 
     options = GenerateOptions(
         genre=genre_code(genre) if genre is not None else None,
@@ -206,6 +206,8 @@ def generate(
     settings: dict[str, Any] = {
         **options.settings,
         **weights_stamp(choice, chosen_encoders, verify=verify),
+        "gpu": takes_gpu(device.value),
+        "compiled": compiled,
         "poses": network_hashes(PoseOptions(dancers=options.dancers), verify=verify),
     }
     if verify and options.clap is not None:

@@ -29,9 +29,11 @@ def pose(
     decoder: Annotated[Decoder, DECODER] = Decoder.auto,
     flip_test: Annotated[bool, typer.Option("--flip-test", help="HRNet: average with the mirrored picture.")] = False,
     decoding: Annotated[str, typer.Option(help="HRNet: dark or quarter.")] = "dark",
-    longest: Annotated[int, typer.Option(help="Decode frames at this many pixels along the longer side.")] = 640,
+    longest: Annotated[
+        int, typer.Option(min=64, help="Decode frames at this many pixels along the longer side.")
+    ] = 640,
     camera: Annotated[bool, typer.Option(help="Estimate how the camera moved.")] = True,
-    batch: Annotated[int, typer.Option(help="Frames or people computed at once.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Frames or people computed at once.")] = 8,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a preview with the skeletons.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,

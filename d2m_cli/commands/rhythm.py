@@ -49,7 +49,10 @@ def rhythm(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do what is done again.")] = False,
 ) -> None:
-    """Read the rhythm of dances: one JSON file each with peaks, envelope, tempo and beats."""
+    """Read the rhythm of dances: one JSON file each with peaks, envelope, tempo and beats.
+
+    Equations are those of "Dance-to-Music Generation with Encoder-based Textual Inversion".
+    """
     from dataclasses import asdict
 
     from d2m_cli.batch.discover import VIDEO_SUFFIXES, search

@@ -162,7 +162,8 @@ def train(
     """Learn '*' (rhythm) and '@' (genre) for a frozen text-to-music model, from dances and the music they go to.
 
     Writes encoders.safetensors for 'd2m generate --encoders'. The same command goes on where it was interrupted.
-    Several GPUs: 'accelerate launch -m d2m_cli train ...'.
+    Several GPUs: 'accelerate launch -m d2m_cli train ...'. The paper, whose equations are numbered here, is
+    "Dance-to-Music Generation with Encoder-based Textual Inversion".
     """
     from dataclasses import asdict
 

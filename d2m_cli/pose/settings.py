@@ -25,7 +25,7 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
     return {
         "model": options.model.split(":")[0],
         "networks": network_hashes(options, verify=verify),
-        "gpu": options.device == "cuda" or (options.device == "auto" and gpu_is_visible()),
+        "gpu": takes_gpu(options.device),
         "dancers": str(options.dancers),
         "decoder": options.decoder,
         "flip_test": options.flip_test,
@@ -34,6 +34,11 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
         "detect_longest": options.detect_longest,
         "camera": options.camera,
     }
+
+
+def takes_gpu(device: str) -> bool:
+    """Whether "auto", "cpu" or "cuda" means a GPU on this machine; numbers computed there differ in their last bits."""
+    return device == "cuda" or (device == "auto" and gpu_is_visible())
 
 
 def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:

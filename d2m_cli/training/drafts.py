@@ -227,14 +227,12 @@ def _check(dances: DanceSet, source: Path, options: ReadOptions) -> None:
             raise UsageError(f"{source}: the {split} split is empty (clips: {filled}){_told(dances)}")
 
 
-def _told(dances: DanceSet, most: int = 5) -> str:
-    causes = dances.summary().skipped
+def _told(dances: DanceSet) -> str:
+    """Every cause, since there is nothing else to go by where it ends here."""
     lines = [
         "\n    ".join((f"{skips.count} x {skips.cause}, such as {skips.reasons[0]}", *skips.reasons[1:3]))
         if skips.count > 1
         else skips.reasons[0]
-        for skips in causes[:most]
+        for skips in dances.summary().skipped
     ]
-    if len(causes) > most:
-        lines.append(f"and {len(causes) - most} more causes")
     return ":" + "".join(f"\n  {line}" for line in lines) if lines else ""

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from d2m_cli.batch import display
 from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.batch.discover import search
 from d2m_cli.batch.display import say
@@ -28,7 +29,10 @@ def main() -> None:
     parser.add_argument("--wait-for", type=Path, help="go on with the first file once this one is there")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--silence", type=float, default=display.SILENCE_SECONDS, help="longest time without a word")
     options = parser.parse_args()
+    display.SILENCE_SECONDS = options.silence
 
     def work(job: Job, report: Report) -> ItemResult:
         content = job.path.read_bytes()
@@ -54,6 +58,7 @@ def main() -> None:
         out_dir=options.out,
         overwrite=options.overwrite,
         json_out=options.json,
+        dry_run=options.dry_run,
         passed_over=found.passed_over,
         label="copy",
     )

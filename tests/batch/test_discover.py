@@ -49,11 +49,43 @@ def test_a_file_named_outright_may_have_any_suffix(tmp_path: Path) -> None:
     assert stems(tmp_path / "clip.mxf", tmp_path / ".hidden.mp4") == ["clip", ".hidden"]
 
 
-def test_hidden_files_and_folders_of_results_are_passed_over(tmp_path: Path) -> None:
-    put(tmp_path / "a.mp4", tmp_path / "._a.mp4", tmp_path / ".cache" / "b.mp4", tmp_path / "out" / "a.mp4")
-    (tmp_path / "out" / LEDGER_NAME).touch()
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    put(tmp_path / "a.mp4", tmp_path / "._a.mp4", tmp_path / ".cache" / "b.mp4")
     assert stems(tmp_path) == ["a"]
-    assert stems(tmp_path / "out") == ["a"]
+
+
+def made(*names: str, place: str) -> Entry:
+    return Entry("clip", "c", "s", "done", tuple(Artefact(name, 1, "d") for name in names), place=place)
+
+
+def test_of_a_folder_of_results_only_what_its_ledger_lists_is_passed_over(tmp_path: Path) -> None:
+    lib = tmp_path / "lib"
+    put(lib / "c.mp4", lib / "music" / "c.mp4", lib / "music" / "mine.mp4")
+    # Results of a run on the whole library, below it; the user's own clip has been put among them.
+    Ledger(lib / "music").add(made("c.mp4", place="../c.mp4"))
+    assert stems(lib) == ["c", "music/mine"]
+    # A ledger of a version that didn't say where the inputs lie: these lay here.
+    put(lib / "day1" / "a.mp4", lib / "day1" / "a.pose.npz")
+    Ledger(lib / "day1").add(made("a.pose.npz", place=""))
+    # One that is empty, and one that was damaged.
+    put(lib / "day2" / "b.mp4", lib / "day3" / "d.mp4")
+    (lib / "day2" / LEDGER_NAME).touch()
+    (lib / "day3" / LEDGER_NAME).write_bytes(b"\0" * 512)
+    assert stems(lib) == ["c", "day1/a", "day2/b", "day3/d", "music/mine"]
+
+
+def test_poses_of_a_folder_are_not_taken_beside_the_videos_that_they_are_of(tmp_path: Path) -> None:
+    lib, npz = tmp_path / "lib", frozenset({".npz"})
+    put(lib / "c.mp4", lib / "poses" / "c.pose.npz", lib / "poses" / "mine.pose.npz")
+    Ledger(lib / "poses").add(made("c.pose.npz", place="../c.mp4"))
+
+    def names(folder: Path) -> list[str]:
+        return [item.path.name for item in search([folder], SUFFIXES | npz, made_too=npz).found]
+
+    assert names(lib) == ["c.mp4", "mine.pose.npz"]
+    assert names(lib / "poses") == ["c.pose.npz", "mine.pose.npz"]
+    (lib / "link").symlink_to(lib / "poses")
+    assert names(lib / "link") == ["c.pose.npz", "mine.pose.npz"]
 
 
 def test_links_that_lead_back_are_followed_once(tmp_path: Path) -> None:

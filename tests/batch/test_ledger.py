@@ -66,6 +66,27 @@ def test_half_a_line_of_a_killed_process_spoils_nothing(folder: Path) -> None:
     assert Ledger(folder).is_done("c9", "s1", files(folder, "a.wav"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'"artefacts": [{"path": "a.wav", "size": 1e999, "digest": "d"}]',
+        b'"artefacts": [{"path": "a.wav", "size": NaN, "digest": "d"}]',
+        b'"artefacts": [], "seconds": -1e999',
+        b'"artefacts": [], "seconds": 1' + b"0" * 400,
+        b'"artefacts": [], "details": {"bpm": [NaN]}',
+        b'"artefacts": [], "details": {"bpm": Infinity}',
+        b'"artefacts": [], "details": {"bpm": 1e999}',
+    ],
+)
+def test_a_line_with_numbers_that_are_none_is_passed_over(folder: Path, line: bytes) -> None:
+    whole = b'{"input": "i", "content": "c1", "settings": "s1", "status": "done", ' + line + b"}\n"
+    (folder / LEDGER_NAME).write_bytes(whole)
+    ledger = Ledger(folder)
+    assert not ledger.owned()
+    ledger.add(DONE)
+    assert Ledger(folder).is_done("c1", "s1", files(folder, "a.wav"))
+
+
 @pytest.mark.parametrize("line", [b"[]", b"null", b'{"status": "done"}', b"\xff\xfe", b'"x"', b'{"artefacts": 3}'])
 def test_what_can_not_be_read_makes_nothing_done(folder: Path, line: bytes) -> None:
     (folder / LEDGER_NAME).write_bytes(line + b"\n")
@@ -85,7 +106,11 @@ def test_every_line_is_json(folder: Path) -> None:
 
 def test_a_ledger_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / LEDGER_NAME).mkdir()
-    with pytest.raises(OutputError, match="ledger"):
+    with pytest.raises(OutputError, match="not a regular file"):
+        Ledger(tmp_path)
+    (tmp_path / LEDGER_NAME).rmdir()
+    os.mkfifo(tmp_path / LEDGER_NAME)
+    with pytest.raises(OutputError, match="not a regular file"):
         Ledger(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="a file stands where a folder"):

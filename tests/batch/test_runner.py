@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from d2m_cli import stamp
-from d2m_cli.batch import runner
+from d2m_cli.batch import runner, stages
 from d2m_cli.batch.atomic import atomic_path, output_error
 from d2m_cli.batch.discover import find_files, search
 from d2m_cli.batch.ledger import LEDGER_NAME
-from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, run_batch
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, Work, run_batch
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
 
 
@@ -65,7 +65,7 @@ def inputs(tmp_path: Path) -> Path:
     return folder
 
 
-def run(inputs: Path, work: Copier, **changes: object) -> BatchSummary:
+def run(inputs: Path, work: Work, **changes: object) -> BatchSummary:
     arguments = {
         "settings": {"k": 1},
         "artefacts": (".wav", ".json"),
@@ -127,7 +127,7 @@ def test_one_bad_file_does_not_stop_the_rest(inputs: Path, capsys: pytest.Captur
     err = capsys.readouterr().err
     assert "d2m copy: 1 done, 2 failed" in err
     lines = [json.loads(line) for line in (inputs.parent / "out" / LEDGER_NAME).read_text().splitlines()]
-    assert [line["status"] for line in lines] == ["started", "failed", "started", "failed", "started", "done"]
+    assert [line["status"] for line in lines] == ["started", "failed"] * 2 + ["started", "placing", "done"]
     # What failed is tried again.
     work.seen.clear()
     (inputs / "a.mp4").write_bytes(b"mended")
@@ -346,11 +346,85 @@ def test_what_is_done_is_not_read_again_but_to_verify(inputs: Path, digests: lis
     assert states(run(inputs, Copier(), dry_run=True, verify=True)) == ["already done"] * 3
 
 
-def test_a_result_of_the_same_size_and_another_content_is_not_done(inputs: Path) -> None:
+def test_a_result_that_the_user_changed_is_not_replaced_unless_asked(inputs: Path) -> None:
     run(inputs, Copier())
-    (inputs.parent / "out" / "b.wav").write_bytes(b"x")
-    assert states(run(inputs, Copier())) == ["already done", "done", "already done"]
-    assert (inputs.parent / "out" / "b.wav").read_bytes() == b"b"
+    out = inputs.parent / "out"
+    # One of the same size and one that was cut; neither is replaced by what has other settings, either.
+    (out / "b.wav").write_bytes(b"x")
+    (out / "c.json").write_bytes(b"")
+    for k in (1, 2):
+        summary = run(inputs, Copier(), settings={"k": k})
+        assert states(summary) == ["already done" if k == 1 else "done", "failed", "failed"]
+        assert summary.outcomes[1].error == (
+            f"{out / 'b.wav'} was changed since d2m made it: move it, choose another folder with --out, or add "
+            "--overwrite"
+        )
+        assert ((out / "b.wav").read_bytes(), (out / "c.json").read_bytes()) == (b"x", b"")
+    # A failure in between, or what another run has made by then, makes a name no freer and no more the user's.
+    (inputs / "a.mp4").write_bytes(b"bad")
+    assert states(run(inputs, Copier()))[0] == "failed"
+    (inputs / "a.mp4").write_bytes(b"mended")
+    assert states(run(inputs, Copier()))[0] == "done"
+    (out / "c.json").unlink()
+    assert states(run(inputs, Copier())) == ["already done", "failed", "done"]
+    assert states(run(inputs, Copier(), overwrite=True)) == ["done"] * 3
+    assert (out / "b.wav").read_bytes() == b"b"
+
+
+def test_what_the_user_puts_there_meanwhile_is_not_replaced(inputs: Path) -> None:
+    mine = inputs.parent / "out" / "b.wav"
+
+    def work(job: Job, report: Report) -> ItemResult:
+        if job.path.name == "b.mp4":
+            mine.write_bytes(b"mine")
+        return Copier()(job, report)
+
+    assert states(run(inputs, work)) == ["done", "failed", "done"]
+    assert (mine.read_bytes(), (inputs.parent / "out" / "b.json").exists()) == (b"mine", False)
+
+
+def test_a_name_whose_result_was_removed_is_not_d2ms_any_more(inputs: Path) -> None:
+    out = inputs.parent / "out"
+    run(inputs, Copier(), artefacts=(".wav", ".mp3"))
+    assert states(run(inputs, Copier(), settings={"k": 2}, artefacts=(".wav",))) == ["done"] * 3
+    assert not (out / "a.mp3").exists()
+    (out / "a.mp3").write_bytes(b"a")
+    summary = run(inputs, Copier(), artefacts=(".wav", ".mp3"))
+    assert states(summary) == ["failed", "done", "done"]
+    assert "a.mp3 is in the way and d2m did not make it" in (summary.outcomes[0].error or "")
+
+
+def test_results_that_were_being_placed_when_d2m_ended_are_known(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, really = inputs.parent / "out", stages.publish
+
+    def half(staged: dict[str, Path], artefacts: dict[str, Path]) -> None:
+        really({".wav": staged[".wav"]}, artefacts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "publish", half)
+    assert run(inputs, Copier()).exit_code == 130
+    monkeypatch.undo()
+    assert (out / "a.wav").read_bytes() == b"a"
+    assert states(run(inputs, Copier(), settings={"k": 2})) == ["done"] * 3
+    # A version that noted no digests beforehand: there the name has to do.
+    lines = [line | {"status": "started", "run": ""} for line in ledger_lines(inputs) if line["status"] == "started"]
+    (out / LEDGER_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert states(run(inputs, Copier(), settings={"k": 2})) == ["done"] * 3
+
+
+def test_a_result_that_another_run_made_meanwhile_is_no_strangers(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = stages.read_digest
+
+    def slow(path: Path) -> tuple[str, stamp.Stamp]:
+        found = really(path)
+        monkeypatch.undo()
+        assert states(run(inputs, Copier())) == ["done"] * 3  # begins and ends while the first file is being read
+        return found
+
+    monkeypatch.setattr(stages, "read_digest", slow)
+    assert states(run(inputs, Copier())) == ["already done"] * 3
 
 
 def test_another_version_of_d2m_makes_it_anew(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,3 +565,23 @@ def test_what_was_passed_over_is_told(inputs: Path, capsys: pytest.CaptureFixtur
     assert json.loads(captured.out)["passed_over"] == [
         {"path": f"{inputs}/dead\n.mp4", "reason": "is a symbolic link that leads nowhere"}
     ]
+
+
+def test_odd_things_among_the_results_stop_nothing(inputs: Path) -> None:
+    out = inputs.parent / "out"
+    out.mkdir()
+    (out / ".d2m-run-abc").write_bytes(b"mine")
+    (out / ".d2m-run-def" / "run.json").mkdir(parents=True)
+    (out / ".d2m-run-ghi").mkdir()
+    os.mkfifo(out / ".d2m-run-ghi" / "run.json")
+    assert states(run(inputs, Copier())) == ["done"] * 3
+    assert (out / ".d2m-run-abc").read_bytes() == b"mine"
+
+
+def test_a_folder_in_the_place_of_a_result_is_not_to_be_overwritten(inputs: Path) -> None:
+    (inputs.parent / "out" / "a.json").mkdir(parents=True)
+    for dry_run in (True, False):
+        summary = run(inputs, Copier(), dry_run=dry_run)
+        assert states(summary)[0] == "failed"
+        assert "a folder stands where the file belongs: move it, or choose" in (summary.outcomes[0].error or "")
+        assert "--overwrite" not in (summary.outcomes[0].error or "")

@@ -68,26 +68,45 @@ def inputs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_two_runs_with_the_same_settings_share_the_work(inputs: Path, tmp_path: Path) -> None:
+def test_two_runs_with_the_same_settings_share_the_work_and_end_with_it(inputs: Path, tmp_path: Path) -> None:
     out, go = tmp_path / "out", tmp_path / "go"
     first = launch(inputs, out, "--json", "--wait-for", go)
     wait_for(first, "at a.mov")
-    code, document, stderr = run(inputs, out)
-    assert code == 0
-    assert states(document) == {"a.mov": "being made", "b.mov": "done", "c.mov": "done", "d.mov": "done"}
-    assert document["being_made"] == 1
-    assert "a.mov: being made by another run" in stderr
+    second = launch(inputs, out, "--json", "--silence", "0.2")
+    wait_for(second, f"[1/4] {inputs / 'a.mov'}: being made by another run")
+    wait_for(second, f"[4/4] still at a: waiting for another run (process {first.pid} on ")
+    assert second.poll() is None
     go.touch()
-    stdout, _ = first.communicate()
-    assert first.returncode == 0
-    assert states(json.loads(stdout)) == {
-        "a.mov": "done",
-        "b.mov": "already done",
-        "c.mov": "already done",
-        "d.mov": "already done",
-    }
+    (code, document), (other_code, other) = ends(second), ends(first)
+    assert (code, other_code) == (0, 0)
+    assert states(document) == {"a.mov": "already done", "b.mov": "done", "c.mov": "done", "d.mov": "done"}
+    assert states(other) == {"a.mov": "done", **dict.fromkeys(["b.mov", "c.mov", "d.mov"], "already done")}
     run(inputs, tmp_path / "alone")
     assert results(out) == results(tmp_path / "alone")
+
+
+def ends(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
+    stdout, _ = process.communicate(timeout=60)
+    return process.returncode, json.loads(stdout)
+
+
+def test_the_wait_for_another_run_ends_with_its_death_or_an_interrupt(inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = launch(inputs, out, "--wait-for", tmp_path / "never")
+    wait_for(first, "at a.mov")
+    second, third = (launch(inputs, out, "--json", "--silence", "0.2") for _ in range(2))
+    for process in (second, third):
+        wait_for(process, "[4/4] still at a: waiting for another run")
+    third.send_signal(signal.SIGINT)
+    code, document = ends(third)
+    assert (code, document["being_made"], document["interrupted"]) == (130, 1, True)
+    planned = run(inputs, out, "--dry-run")
+    assert (planned[0], states(planned[1])["a.mov"]) == (0, "being made")
+    first.kill()
+    first.communicate()
+    code, document = ends(second)
+    assert (code, states(document)["a.mov"]) == (0, "done")
+    assert [line["input"] for line in lines(out) if line["status"] == "died"] == [str(inputs / "a.mov")]
 
 
 def test_a_run_with_other_settings_is_refused_what_one_at_work_has_claimed(inputs: Path, tmp_path: Path) -> None:
@@ -136,7 +155,9 @@ def test_a_file_over_which_d2m_died_is_tried_last_and_left_out_after_three_death
     assert run(inputs, out)[0] == -signal.SIGKILL
     assert "d.wav" in results(out)
     for _ in range(2):
+        assert states(run(inputs, out, "--dry-run")[1])["b.mov"] == "planned"
         assert run(inputs, out)[0] == -signal.SIGKILL
+    assert states(run(inputs, out, "--dry-run")[1])["b.mov"] == "failed"
     code, document, _ = run(inputs, out)
     assert code == 1
     assert states(document) == {
@@ -218,7 +239,9 @@ def test_artefacts_of_other_settings_do_not_stay_beside_new_ones(inputs: Path, t
     assert f"{out / 'b.mp3'} was changed since d2m made it" in stderr
     assert [name for name in results(out) if name.endswith(".mp3")] == ["b.mp3"]
     assert {text.split()[0] for name, text in results(out).items() if name != "b.mp3"} == {b"1"}
-    # With the same settings they stay.
+    # What was changed is the user's own; with the same settings the others stay.
+    assert run(inputs, out, "--seed", 1)[0] == 1
+    (out / "b.mp3").unlink()
     assert run(inputs, out, "--seed", 1)[0] == 0
     assert run(inputs, out, "--seed", 1, "--artefacts", ".wav,.json")[1]["already_done"] == 4
     assert (out / "a.mp3").exists()

@@ -199,6 +199,22 @@ def test_the_development_datas_odd_table(shared: Callable[[str], Path], tmp_path
     assert r"'..\man\train_03.rhythm.json'" in backslash
 
 
+def test_every_cause_is_named_where_no_line_can_be_used(folder: Path) -> None:
+    source = table(
+        folder,
+        "none.pose.npz,one.wav,lock,",
+        "a.pose.npz,one.wav,polka,",
+        "a.pose.npz,one.wav,lock,-1",
+        "a.pose.npz,one.wav,lock,x",
+        "a.pose.npz,one.wav,lock,18",
+        "a.pose.npz,dances.csv,lock,",
+        ",one.wav,lock,",
+    )
+    with pytest.raises(UsageError) as error:
+        read_dances(source)
+    assert [number for number in range(2, 9) if f"line {number}:" in str(error.value)] == list(range(2, 9))
+
+
 def test_all_lines_failing_is_an_error(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"dances\.csv: holds no dance(.|\n)*2 x unknown genre, such as"):
         read_dances(table(folder, "a.pose.npz,one.wav,salsa,0", "a.pose.npz,two.wav,tango,0"))

@@ -1,0 +1,333 @@
+"""The stages of one file in a batch: read, looked up, claimed, made, moved to its place, noted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from d2m_cli.batch.atomic import output_error
+from d2m_cli.batch.discover import Found
+from d2m_cli.batch.display import Display, say
+from d2m_cli.batch.ledger import INPUT, Artefact, Entry, Ledger, Status
+from d2m_cli.batch.naming import place
+from d2m_cli.batch.outcome import Job, Outcome, Report, Work
+from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
+from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
+from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
+from d2m_cli.stamp import Stamp, read_digest
+
+DEATHS = 3
+"""So often in a row may d2m itself die over a file before that is left out."""
+
+POLL_SECONDS = 0.5
+"""Between two looks at what other runs have in hand."""
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass
+class Batch:
+    """Takes the files of a batch from input to results, one at a time; see `d2m_cli.batch.runner.run_batch`."""
+
+    label: str
+    items: Sequence[Found]
+    work: Work
+    settings: str
+    artefacts: tuple[str, ...]
+    ledger: Ledger
+    overwrite: bool
+    verify: bool
+    dry_run: bool
+    run: Run | None = field(default=None, init=False)
+
+    def order(self, outcomes: Mapping[int, Outcome], shown: Display) -> Iterator[int]:
+        """Numbers of the items, those over which d2m died most last; then those that others had in hand, once free."""
+        if not self.dry_run:
+            bury(self.ledger)
+        died = [self.ledger.died_over(self._targets(item)) for item in self.items]
+        yield from sorted(range(len(self.items)), key=died.__getitem__)
+        waited: object = None
+        while not self.dry_run:
+            left = [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
+            if not left:
+                return
+            self.ledger.refresh()
+            holders = {number: self._holder(self._targets(self.items[number])) for number in left}
+            if free := [number for number, holder in holders.items() if holder is None]:
+                yield from free
+            elif (left, holder := holders[left[0]]) != waited:
+                waited = left, holder
+                shown.start(len(self.items) - len(left), str(self.items[left[0]].stem))
+                shown.report(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
+            else:
+                time.sleep(POLL_SECONDS)
+
+    def one(self, item: Found, report: Report) -> Outcome:
+        """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
+        begun = time.monotonic()
+        outcome = Outcome(str(item.path), "failed")
+        try:
+            report("reading")
+            content, stamp = self._content(item)
+        except OSError as error:
+            return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
+        job = Job(item.path, item.stem, content, self._targets(item))
+        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        if not self.overwrite and self._is_done(job, stamp):
+            return self._already(job, outcome)
+        try:
+            self._refuse_strangers(job)
+        except ResultError as error:
+            return replace(outcome, error=str(error))
+        if self.dry_run:
+            return self._held(job, outcome) or replace(outcome, state="planned", artefacts=paths)
+        if (other := self._claim(job, stamp, outcome)) is not None:
+            return other
+        outcome = self._make(job, stamp, outcome, report, begun)
+        return replace(outcome, artefacts=paths) if outcome.state == "done" else outcome
+
+    def end(self) -> None:
+        """Give the results free that this run had claimed."""
+        if self.run is not None:
+            self.run.end()
+
+    def _targets(self, item: Found) -> dict[str, Path]:
+        return targets(item, self.artefacts, self.ledger.folder)
+
+    def _content(self, item: Found) -> tuple[str, Stamp]:
+        """Digest of an input, from the ledger where its stamp vouches for it."""
+        entry = self.ledger.entry_of(self._targets(item))
+        now = Stamp.of(item.path)
+        if entry is not None and not self.verify and entry.place == place(item.path, self.ledger.folder):
+            known = entry.stamps.get(INPUT)
+            if known is not None and known.vouches_for(now):
+                return entry.content, known
+        return read_digest(item.path)
+
+    def _is_done(self, job: Job, stamp: Stamp) -> bool:
+        fresh = self.ledger.checked(job.content, self.settings, job.artefacts, verify=self.verify)
+        if fresh is None:
+            return False
+        entry = self.ledger.entry_of(job.artefacts)
+        if entry is not None and entry.stamps.get(INPUT) != stamp:
+            fresh[INPUT] = stamp
+        if fresh and not self.dry_run:
+            self._remember(job, fresh)
+        return True
+
+    def _remember(self, job: Job, fresh: Mapping[str, Stamp]) -> None:
+        """Note that files were read and are what they were, so that the next run need not read them."""
+        names = [self.ledger.relative(path) for path in job.artefacts.values()]
+        before = [self.ledger.owner(name) for name in names]
+        with suppress(OutputError), self.ledger.locked():  # where it can't be noted they are read again
+            owners = [entry for entry in map(self.ledger.owner, names) if entry is not None]
+            if len(owners) < len(names) or any(now is not then for now, then in zip(owners, before, strict=True)):
+                return
+            stamps = {INPUT: owners[0].stamps[INPUT]} if INPUT in owners[0].stamps else {}
+            made = []
+            for name, entry in zip(names, owners, strict=True):
+                made += [artefact for artefact in entry.artefacts if artefact.path == name]
+                if name in entry.stamps:
+                    stamps[name] = entry.stamps[name]
+            rest = {"seconds": owners[0].seconds, "details": owners[0].details}
+            self._write(job, "checked", artefacts=tuple(made), stamps={**stamps, **fresh}, **rest)
+
+    def _already(self, job: Job, outcome: Outcome) -> Outcome:
+        entry = self.ledger.entry_of(job.artefacts)
+        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
+
+    def _refuse_strangers(self, job: Job) -> None:
+        """Raise ResultError where something of the user's lies in the place of a result, and may not be replaced."""
+        refuse_folders(job.artefacts)
+        for path in job.artefacts.values():
+            if self.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
+                continue
+            # Another run may have put it there since the ledger was read.
+            self.ledger.refresh()
+            if not self.ledger.is_own(path):
+                known = self.ledger.knows(self.ledger.relative(path))
+                what = "was changed since d2m made it" if known else "is in the way and d2m did not make it"
+                raise ResultError(f"{path} {what}: move it, choose another folder with --out, or add --overwrite")
+
+    def _claim(self, job: Job, stamp: Stamp, outcome: Outcome) -> Outcome | None:
+        """Take the results of a job in hand; an outcome where they are not to be made here and now."""
+        if self.run is None:
+            every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
+            self.run = Run(self.ledger, self.settings, self.artefacts, every)
+        names = [self.ledger.relative(path) for path in job.artefacts.values()]
+        if (other := self.run.refuses(names, self.settings, self.artefacts)) is not None:
+            return replace(
+                outcome,
+                error=f"another run ({other.who}) makes its results with other settings: wait for that run, or choose "
+                "another folder with --out",
+            )
+        with self.ledger.locked():
+            if not self.overwrite and self._is_done(job, stamp):
+                return self._already(job, outcome)
+            if (held := self._held(job, outcome)) is not None:
+                if held.state == "failed":
+                    self._write(job, "failed", stamps={INPUT: stamp}, error=held.error)
+                return held
+            self._write(job, "started", stamps={INPUT: stamp})
+        return None
+
+    def _holder(self, artefacts: Mapping[str, Path]) -> Entry | None:
+        """What another run that is at work has in hand of these artefacts."""
+        return next((entry for entry in self._in_hand(artefacts) if is_alive(self.ledger, entry.run)), None)
+
+    def _in_hand(self, artefacts: Mapping[str, Path]) -> list[Entry]:
+        """What runs began of these artefacts and did not end, whether they live or not."""
+        entries = map(self.ledger.owner, map(self.ledger.relative, artefacts.values()))
+        return [entry for entry in entries if entry is not None and self.ledger.begun.get(entry.run) is entry]
+
+    def _held(self, job: Job, outcome: Outcome) -> Outcome | None:
+        """What becomes of a file that is not to be made now: another run makes it, or d2m died over it too often."""
+        if self._holder(job.artefacts) is not None:
+            return replace(outcome, state="being made")
+        left = self._in_hand(job.artefacts)
+        if left and not self.dry_run:
+            bury(self.ledger)
+        deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
+        if self.dry_run:
+            same = [entry for entry in left if (entry.content, entry.settings) == (job.content, self.settings)]
+            deaths += any(has_died(self.ledger, entry.run) for entry in same)
+        if self.overwrite or deaths < DEATHS:
+            return None
+        return replace(
+            outcome,
+            error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or out of "
+            "memory), so it is left out; --overwrite tries it once more",
+        )
+
+    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
+        assert self.run is not None
+
+        def told(error: BaseException) -> str:
+            # Results are named as they will be called, not where they are made.
+            return str(error).replace(f"{workshop}{os.sep}", f"{next(iter(job.artefacts.values())).parent}{os.sep}")
+
+        with self.run.workshop() as workshop:
+            try:
+                staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
+                result = self.work(replace(job, artefacts=staged), report)
+                if not stamp.same_file(Stamp.of(job.path)):
+                    raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
+                self._refuse_strangers(job)  # the user had time
+                made = tuple(self._measured(job.artefacts[suffix], path) for suffix, path in staged.items())
+                self._write(job, "placing", artefacts=made, stamps={INPUT: stamp})
+                self._remove_stale(job)
+                publish(staged, job.artefacts)
+            except UsageError as error:
+                self._end(job, "interrupted", stamp, begun, str(error))
+                raise
+            except OutputError as error:
+                self._end(job, "failed", stamp, begun, told(error))
+                # Where nothing can be written to the folder itself, no other result can be either.
+                if not isinstance(error, ResultError) or not os.access(self.ledger.folder, os.W_OK):
+                    raise OutputError(told(error)) from error
+                outcome = replace(outcome, error=told(error))
+            except D2MError as error:
+                outcome = replace(outcome, error=told(error))
+            except OSError as error:
+                if error.errno in _DISK:
+                    full = output_error(Path(error.filename or self.ledger.folder), error)
+                    self._end(job, "failed", stamp, begun, told(full))
+                    raise OutputError(told(full)) from error
+                outcome = _unreadable(outcome, job, error) or _bug(outcome, error)
+            except Exception as error:
+                outcome = _bug(outcome, error)
+            except BaseException:
+                self._end(job, "interrupted", stamp, begun, None)
+                raise
+            else:
+                stamps = {
+                    INPUT: stamp,
+                    **{self.ledger.relative(path): stamp_of(path) for path in job.artefacts.values()},
+                }
+                seconds, details = time.monotonic() - begun, result.details
+                self._write(job, "done", artefacts=made, stamps=stamps, seconds=seconds, details=details)
+                return replace(outcome, state="done", summary=result.summary, details=details, seconds=seconds)
+        outcome = replace(outcome, seconds=time.monotonic() - begun)
+        self._write(
+            job,
+            "failed",
+            stamps={INPUT: stamp},
+            error=outcome.error,
+            seconds=outcome.seconds,
+            traceback=outcome.traceback,
+        )
+        return outcome
+
+    def _measured(self, place: Path, made: Path) -> Artefact:
+        """What is to be noted of a result, at its place, from the file as it was made."""
+        digest, stamp = read_digest(made)
+        return Artefact(self.ledger.relative(place), stamp.size, digest)
+
+    def _remove_stale(self, job: Job) -> None:
+        """Remove what was made for the same name with other settings and is not made anew: it fits no longer."""
+        for name in self.ledger.siblings(self.label, job.stem.as_posix()):
+            entry, path = self.ledger.owner(name), self.ledger.folder / name
+            if path in job.artefacts.values() or entry is None or not entry.made:
+                continue
+            if (entry.content, entry.settings) == (job.content, self.settings) or not path.is_file():
+                continue
+            if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
+                path.unlink()
+                self._write(job, "removed", artefacts=(Artefact(name, -1, ""),))
+                say(f"d2m: removed {path}: it was made with other settings than the results beside it")
+            else:
+                say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
+
+    def _end(self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None) -> None:
+        # Where the disk is full this may fail too; the run still ends in order, which is told by its claim.
+        with suppress(OutputError):
+            self._write(job, status, stamps={INPUT: stamp}, error=error, seconds=time.monotonic() - begun)
+
+    def _write(self, job: Job, status: Status, *, artefacts: tuple[Artefact, ...] | None = None, **rest: Any) -> None:
+        if artefacts is None:
+            artefacts = tuple(Artefact(self.ledger.relative(path), -1, "") for path in job.artefacts.values())
+        self.ledger.add(
+            Entry(
+                str(job.path),
+                job.content,
+                self.settings,
+                status,
+                artefacts,
+                run=self.run.name if self.run is not None else "",
+                command=self.label,
+                stem=job.stem.as_posix(),
+                place=place(job.path, self.ledger.folder),
+                **rest,
+            )
+        )
+
+
+def _bug(outcome: Outcome, error: Exception) -> Outcome:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return replace(
+        outcome,
+        error=f"bug in d2m or a library: {type(error).__name__} at {where}: {error}",
+        bug=True,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _unreadable(outcome: Outcome, job: Job, error: OSError) -> Outcome | None:
+    """What is to be said where the input itself vanished or was closed to us meanwhile."""
+    if error.filename is None or error.strerror is None or Path(os.fsdecode(error.filename)) != job.path:
+        return None
+    return replace(outcome, error=f"{job.path} can't be read: {error.strerror}")
+
+
+def targets(item: Found, artefacts: Sequence[str], out_dir: Path) -> dict[str, Path]:
+    """Suffix to path of the results of an item."""
+    return {suffix: out_dir / item.stem.with_name(item.stem.name + suffix) for suffix in artefacts}

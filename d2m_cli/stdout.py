@@ -1,0 +1,97 @@
+"""A stdout that no command fails on: where it can't be written to, the work goes on and the exit code tells."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from typing import Any
+
+
+class Stdout(io.TextIOWrapper):
+    """Text for stdout; what can't be written is dropped, from the first failure on.
+
+    Attributes
+    ----------
+    absent
+        Whether stdout was closed when the program began.
+    told
+        Whether the user has been told already that something is lost.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        """Write where `stream` does: a text stream, or None where stdout is closed."""
+        self.absent, self.told = stream is None, False
+        self._sink = _Sink(None if stream is None else getattr(stream.buffer, "raw", stream.buffer))
+        super().__init__(
+            io.BufferedWriter(self._sink),
+            encoding="utf-8" if stream is None else stream.encoding,
+            # File names may hold bytes that are no text; printing one must not end a batch.
+            errors="backslashreplace",
+            line_buffering=stream is not None and stream.line_buffering,
+            write_through=stream is not None and stream.write_through,
+        )
+
+    @property
+    def lost(self) -> OSError | None:
+        """Why something could not be written, or None."""
+        return self._sink.lost
+
+    def settled(self, code: int) -> int:
+        """Write out what is left, and say in one line where something is lost.
+
+        Parameters
+        ----------
+        code
+            The exit code so far.
+
+        Returns
+        -------
+        The exit code: 1 in place of 0 where something is lost; not where a reader has gone, who wants no more.
+        """
+        self.flush()
+        if self.lost is None or isinstance(self.lost, BrokenPipeError):
+            return code
+        if not self.told:
+            self.told = True
+            print(f"d2m: error: can't print to stdout: {self.lost.strerror}", file=sys.stderr)
+        return code or 1
+
+
+class _Sink(io.RawIOBase):
+    name = "<stdout>"
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.lost: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self._inner is not None and bool(self._inner.isatty())
+
+    def fileno(self) -> int:
+        if self._inner is None:
+            raise io.UnsupportedOperation("stdout is closed")
+        return int(self._inner.fileno())
+
+    def write(self, data: Any) -> int | None:
+        if self.lost is None:
+            try:
+                if self._inner is None:
+                    raise OSError(errno.EBADF, "it is closed")
+                written: int | None = self._inner.write(data)
+                return written
+            except OSError as error:
+                self.lost = error
+        return len(data)
+
+
+def guard_stdout() -> Stdout | None:
+    """Put a `Stdout` in the place of ``sys.stdout``; None where that is no program's stream but, say, a notebook's."""
+    if not isinstance(sys.stdout, Stdout):
+        if sys.stdout is not None and not hasattr(sys.stdout, "buffer"):
+            return None
+        sys.stdout = Stdout(sys.stdout)
+    return sys.stdout
