@@ -50,6 +50,14 @@ def open_media(path: Path) -> Any:
     )
 
 
+def films_of(container: Any) -> list[Any]:
+    """Picture tracks of an open container that are more than covers, thumbnails and stills."""
+    from av.stream import Disposition
+
+    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    return [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
+
+
 def check_file(path: Path, kind: type[InputError] = VideoError) -> None:
     """Raise an error of `kind` where a path is no file with content that may be read."""
     try:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError
-from d2m_cli.media.container import check_file, first_line, open_media, refuse_want_of_memory
-from d2m_cli.media.timeline import LONGEST, Tell, has_film, read_timeline
+from d2m_cli.media.container import check_file, films_of, first_line, open_media, refuse_want_of_memory
+from d2m_cli.media.timeline import LONGEST, Tell, read_timeline
 
 GAP = 0.001
 """Seconds by which sound may begin late without silence in front; below what any listener notices."""
@@ -34,7 +34,7 @@ def decode_sound(path: Path, tell: Tell) -> Iterator[tuple[int, NDArray[np.float
     try:
         with open_media(path) as container:
             stream = _sound_stream(path, container)
-            film, rate = has_film(container), int(stream.rate)
+            film, rate = bool(films_of(container)), int(stream.rate)
             zero = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
             if film:
                 timeline = read_timeline(path, tell)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import VideoError
-from d2m_cli.media.container import check_file, explained, open_media, refuse_want_of_memory
+from d2m_cli.media.container import check_file, explained, films_of, open_media, refuse_want_of_memory
 from d2m_cli.media.orientation import Orientation, orientation_of
 from d2m_cli.media.packets import UNKNOWN, Layout, Packets, lay_out
 
@@ -194,25 +194,13 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
         raise explained(path, error) from error
 
 
-def has_film(container: Any) -> bool:
-    """Whether an open container holds a picture track that is more than a cover."""
-    return bool(_films(container))
-
-
-def _films(container: Any) -> list[Any]:
-    from av.stream import Disposition
-
-    hidden = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-    return [one for one in container.streams.video if not one.disposition & hidden and one.codec_context is not None]
-
-
 def _picture_streams(path: Path, container: Any) -> list[Any]:
     """Picture tracks in the order in which they are wanted: those marked as default first, cover pictures never."""
     from av.stream import Disposition
 
     if not container.streams.video:
         raise VideoError(f"{path}: holds no picture, only sound or other data; give a video")
-    films = _films(container)
+    films = films_of(container)
     if not films:
         raise VideoError(f"{path}: holds a cover picture and no film; give a video")
     return sorted(films, key=lambda one: not one.disposition & Disposition.default)
