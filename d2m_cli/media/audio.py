@@ -140,10 +140,9 @@ def _read_soundfile(path: Path) -> tuple[Samples, int] | None:
 
 def _read_pyav(path: Path) -> tuple[Samples, int]:
     """The sound as FFmpeg decodes it, in another process; see `d2m_cli.media.sound`."""
-    blocks = _blocks(path)
-    taken = list(blocks)
+    taken = list(_blocks(path))
     if not taken:
-        raise AudioError(f"{path}: holds no samples; is it a complete file?")
+        return np.zeros((1, 0), np.float32), 0
     return np.concatenate([block for _, block in taken], axis=1), taken[0][0]
 
 

@@ -101,11 +101,11 @@ def _film(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: b
     if not SEPARATE:
         return write_film(timeline, samples, rate, part, silent, titles=titles)
     channels, count = samples.shape
-    content = np.ascontiguousarray(samples, np.float32).tobytes() or bytes(4)
-    handle = shared_memory(len(content))
+    length = max(4 * samples.size, 4)
+    handle = shared_memory(length)
     try:
-        with mmap.mmap(handle, len(content)) as memory:
-            memory[:] = content
+        with mmap.mmap(handle, length) as memory:
+            np.frombuffer(memory, np.float32, samples.size).reshape(samples.shape)[...] = samples
         values, blobs = pack(timeline)
         request = {
             "do": "film",

@@ -20,6 +20,9 @@ SHORTEST = Fraction(1, 500)
 JUMP = 10.0
 """Seconds by which a clock may run ahead before another recording is taken to begin, where clocks start anew."""
 
+SHORT_BY = 0.1
+"""Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
+
 Ints = NDArray[np.int64]
 
 
@@ -141,6 +144,11 @@ def lay_out(packets: Packets, first: int = 0) -> Layout:
     order, ticks = _ranks(pts, shown)
     order[lost] = DROPPED
     return Layout(order, ticks, _end(packets, pts, order, ticks, period), in_sequence, tuple(notes))
+
+
+def may_miss(seconds: float) -> float:
+    """Seconds of a film of this length that may be missing in one place."""
+    return max(1.0, SHORT_BY * seconds)
 
 
 def decoding_times(pts: Ints, period: float) -> Ints:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from d2m_cli.errors import VideoError
 from d2m_cli.media.container import explained, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.decoded import decoded
-from d2m_cli.media.timeline import SHORT_BY, Tell, Timeline
+from d2m_cli.media.packets import may_miss
+from d2m_cli.media.timeline import Tell, Timeline
 
 ALIKE = 3.0
 """Mean difference of values (0 to 255) up to which two decoders show the same picture."""
@@ -218,7 +219,7 @@ def check_gap(timeline: Timeline, last: int, following: int) -> None:
     begin, end = float(times[last + 1]), float(times[following])
     if last < 0 and following == timeline.frames:
         raise VideoError(f"{timeline.path}: no frame could be decoded; is it a complete video?")
-    if end - begin > max(1.0, SHORT_BY * timeline.duration):
+    if end - begin > may_miss(timeline.duration):
         where = "ends" if following == timeline.frames else "breaks off"
         raise VideoError(
             f"{timeline.path}: its picture {where} at {begin:.1f} s of {timeline.duration:.1f} s; the file is damaged, "

@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from d2m_cli.errors import VideoError
 from d2m_cli.media.container import check_file, explained, films_of, open_media, refuse_want_of_memory
 from d2m_cli.media.orientation import Orientation, orientation_of
-from d2m_cli.media.packets import UNKNOWN, Layout, Packets, lay_out
+from d2m_cli.media.packets import UNKNOWN, Layout, Packets, lay_out, may_miss
 
 LONGEST = 24 * 3600.0
 """Seconds a video may last."""
 LONGEST_GAP = 600.0
 """Seconds a picture may stand; more is a damaged time stamp."""
-SHORT_BY = 0.1
-"""Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
 
 _ANNOUNCING = ("mov", "matroska", "avi")
 _ENDING = ("mov", "gif")
@@ -175,9 +173,9 @@ def read_timeline(path: Path, tell: Tell | None = None) -> Timeline:
             streams = _picture_streams(path, container)
             for stream in streams:
                 _check_count(path, int(stream.frames or 0), size)
-            stream, packets = _read_packets(path, container, streams, size, told)
-            sounds = [_start(one) for one in container.streams.audio]
             name = container.format.name.split(",")[0]
+            stream, packets = _read_packets(path, name, container, streams, size, told)
+            sounds = [_start(one) for one in container.streams.audio]
             announced = _announced(name, container, stream)
             others = len(container.streams.video) - 1
             number = int(stream.index)
@@ -214,7 +212,9 @@ def _check_count(path: Path, count: int, size: int) -> None:
         )
 
 
-def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tell: Tell) -> tuple[Any, Packets]:
+def _read_packets(
+    path: Path, name: str, container: Any, streams: list[Any], size: int, tell: Tell
+) -> tuple[Any, Packets]:
     """The picture track to take, and its packets. A lone picture gives way to a track that has more."""
     rows: dict[int, list[tuple[int, int, int, bool]]] = {stream.index: [] for stream in streams}
     total = count = 0
@@ -235,7 +235,6 @@ def _read_packets(path: Path, container: Any, streams: list[Any], size: int, tel
         raise VideoError(f"{path}: holds no picture; is it a complete video?")
     stream = full[0]
     table = np.array(rows[stream.index], np.int64).reshape(-1, 4)
-    name = container.format.name.split(",")[0]
     known = name in _ENDING and stream.duration and stream.start_time is not None
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return stream, Packets(
@@ -273,7 +272,7 @@ def _check_length(path: Path, announced: Fraction | None, layout: Layout, base: 
     if announced is None or not len(layout.ticks):
         return
     missing = float(announced - layout.end * base)
-    if missing > max(1.0, SHORT_BY * float(announced)):
+    if missing > may_miss(float(announced)):
         raise VideoError(
             f"{path}: pictures end at {float(layout.end * base):.1f} s of the announced {float(announced):.1f} s; the "
             "file is truncated, copy or download it again"

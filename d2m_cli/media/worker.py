@@ -142,7 +142,7 @@ def _pictures(link: _Link, request: Message, blobs: list[bytes], handle: int | N
                 link.receive()
             for place, picture in zip(halves[number % 2], pictures, strict=False):
                 place[...] = picture
-            link.send({"half": number % 2, "count": len(ranks)}, [np.asarray(ranks, np.int64).tobytes()])
+            link.send({"half": number % 2}, [np.asarray(ranks, np.int64).tobytes()])
         link.send({"end": True})
     except DoubtError as error:
         link.send({"doubt": str(error)})

@@ -142,6 +142,7 @@ class Rhythm:
         InputError
             The rhythm is of mode "published" and on another clock than the grid, as files of d2m 0.1.0 are.
         """
+        self.check_clock(grid)
         sequence = np.zeros(grid.steps, dtype=np.float32)
         if self.mode == "published":
             index = self._published_index(round(start * grid.rate), grid)
@@ -150,12 +151,15 @@ class Rhythm:
         sequence[index[(index >= 0) & (index < grid.steps)]] = 1.0
         return sequence
 
-    def _published_index(self, first: int, grid: RhythmGrid) -> NDArray[np.intp]:
-        if self.rate != grid.rate:
+    def check_clock(self, grid: RhythmGrid) -> None:
+        """Raise InputError where a rhythm of mode "published" is on another clock than the grid; others fit any."""
+        if self.mode == "published" and self.rate != grid.rate:
             raise InputError(
                 f"a rhythm of mode 'published' at {self.rate:g} Hz, and {grid.rate:g} Hz is wanted: "
                 "make it anew with 'd2m rhythm --mode published'"
             )
+
+    def _published_index(self, first: int, grid: RhythmGrid) -> NDArray[np.intp]:
         low = max(first, 0)
         clip = self.envelope[low : max(first + grid.steps, low)].astype(np.float64)
         return published_peaks(clip) + (low - first)

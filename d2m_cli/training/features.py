@@ -225,11 +225,10 @@ class FeatureCache:
                     f"{clip.dance}: is a rhythm of mode {rhythm.mode!r}, and {self.grid.mode!r} is wanted; make it "
                     f"anew with 'd2m rhythm --mode {self.grid.mode}'"
                 )
-            if rhythm.mode == "published" and rhythm.rate != self.grid.rate:
-                raise InputError(
-                    f"{clip.dance}: is a rhythm at {rhythm.rate:g} steps a second, and {self.grid.rate:g} are wanted; "
-                    "make it anew with 'd2m rhythm --mode published'"
-                )
+            try:
+                rhythm.check_clock(self.grid)
+            except InputError as error:
+                raise InputError(f"{clip.dance}: is {error}") from error
             return rhythm
         options = RhythmOptions(mode=self.grid.mode)
         key = settings_digest("rhythm", {"dance": self._dance_key(clip), "options": asdict(options)})
