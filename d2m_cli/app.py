@@ -20,10 +20,10 @@ from d2m_cli.commands.rhythm import rhythm
 from d2m_cli.commands.train import train
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
-from d2m_cli.interrupts import EXIT_CODE, Interruptible
-from d2m_cli.printable import printable
-from d2m_cli.stdout import guard_stdout
-from d2m_cli.surroundings import check_folders
+from d2m_cli.ground.interrupts import EXIT_CODE, Interruptible
+from d2m_cli.ground.printable import printable
+from d2m_cli.ground.stdout import guard_stdout
+from d2m_cli.ground.surroundings import check_folders
 
 
 class _Group(TyperGroup):

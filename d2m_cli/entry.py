@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from d2m_cli.interrupts import end_at_once, forget_interrupts
-from d2m_cli.surroundings import fill_closed_streams, settle_program
+from d2m_cli.ground.interrupts import end_at_once, forget_interrupts
+from d2m_cli.ground.surroundings import fill_closed_streams, settle_program
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from d2m_cli.backbones.base import WINDOW_SECONDS, Condition, Draw, Identity, Sampling, tempo_embedding
 from d2m_cli.errors import MissingWeightsError
+from d2m_cli.ground.digests import file_sha256
 from d2m_cli.inversion.placement import with_all_axes
 from d2m_cli.rhythm.sequence import Tempo
-from d2m_cli.weights_path import file_sha256
 
 WORDS, WIDTH, HITS = 256, 32, 64
 

@@ -22,10 +22,10 @@ import mir_eval
 import numpy as np
 
 from d2m_cli.backbones.registry import choose
-from d2m_cli.batch.ledger import content_digest
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.pipeline import GenerateOptions, Models, Take, compose, load_models
-from d2m_cli.inversion.genres import genre_code
+from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.genres import genre_code
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import d2m_cli.app
 from d2m_cli import __version__
 from d2m_cli.errors import EncoderMismatchError, OutputError
-from d2m_cli.weights_path import weights_dir
+from d2m_cli.ground.weights_path import weights_dir
 from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
 
 HEAVY = ("torch", "numpy", "scipy", "onnxruntime", "librosa", "av", "decord", "diffusers", "transformers", "matplotlib")
@@ -242,7 +242,7 @@ def test_what_is_done_is_told_without_loading_a_network(make_video, tmp_path: Pa
     script = (
         "import sys\n"
         "from d2m_cli.app import app\n"
-        "import d2m_cli.batch.ledger as ledger\n"
+        "import d2m_cli.ground.ledger as ledger\n"
         "ledger.Ledger.checked = lambda *_, **__: {}\n"
         "try:\n"
         "    app(sys.argv[1:])\n"

@@ -24,7 +24,7 @@ from d2m_cli.backbones.base import Condition, Identity, number_format
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.errors import MissingWeightsError
-from d2m_cli.weights_path import file_sha256
+from d2m_cli.ground.digests import file_sha256
 
 Memory = list[dict[str, Tensor]]
 """What each part of the network keeps of the steps it has read."""

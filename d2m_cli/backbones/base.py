@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave
-from d2m_cli.weights_path import file_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -381,12 +380,3 @@ def require_tokenizer(folder: Path, names: Sequence[str]) -> None:
     """Raise MissingWeightsError unless one of a tokenizer's files is there: without, transformers knows no words."""
     if not any((folder / name).is_file() for name in names):
         raise MissingWeightsError(f"{folder}: holds no {' and no '.join(names)}. Fetch the model again.")
-
-
-def files_digest(folder: Path, parts: Sequence[str]) -> str:
-    """sha256 over the weights files in some sub-folders, by name and content."""
-    digest = hashlib.sha256()
-    for part in sorted(parts):
-        for path in sorted(p for p in (folder / part).iterdir() if p.suffix in (".safetensors", ".bin")):
-            digest.update(f"{part}/{path.name} {file_sha256(path)}\n".encode())
-    return digest.hexdigest()

@@ -25,7 +25,7 @@ from d2m_cli.backbones.base import (
 )
 from d2m_cli.backbones.codebooks import Step, codebook_loss, delayed, inside, write_frames
 from d2m_cli.errors import MissingWeightsError
-from d2m_cli.inversion.reading import PromptReader
+from d2m_cli.inversion.text_encoding import PromptReader
 from d2m_cli.rhythm.sequence import Tempo
 
 LONGEST_PROMPT = 512

@@ -29,7 +29,7 @@ from d2m_cli.backbones.base import Condition, Identity, number_format, refuse_ga
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.errors import MissingWeightsError
-from d2m_cli.weights_path import file_sha256
+from d2m_cli.ground.digests import file_sha256
 
 ATTENTION = {"decoder": "sdpa", "text_encoder": "eager", "audio_encoder": "eager"}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")

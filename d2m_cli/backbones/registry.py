@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.base import Identity
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.weights_path import data_home, weights_dir
 from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
 from d2m_cli.hub.store import model_folder
-from d2m_cli.weights_path import data_home, weights_dir
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone

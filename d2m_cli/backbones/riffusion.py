@@ -26,7 +26,6 @@ from d2m_cli.backbones.base import (
     Draw,
     Identity,
     Sampling,
-    files_digest,
     number_format,
     refuse_gaps,
     require_tokenizer,
@@ -42,7 +41,8 @@ from d2m_cli.backbones.spectrogram import (
     unfold,
 )
 from d2m_cli.errors import MissingWeightsError
-from d2m_cli.inversion.reading import PromptReader
+from d2m_cli.ground.digests import files_digest
+from d2m_cli.inversion.text_encoding import PromptReader
 from d2m_cli.rhythm.sequence import Tempo
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")

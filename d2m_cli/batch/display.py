@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from d2m_cli.batch.ledger import LEDGER_NAME
 from d2m_cli.batch.outcome import BatchSummary, Outcome
-from d2m_cli.printable import printable
-from d2m_cli.stdout import Stdout
+from d2m_cli.ground.ledger import LEDGER_NAME
+from d2m_cli.ground.printable import printable
+from d2m_cli.ground.stdout import Stdout
 
 SILENCE_SECONDS = 60.0
 """Off a terminal, the longest time without a word."""

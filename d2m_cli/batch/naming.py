@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
-from d2m_cli.batch.discover import Found, name_key
-from d2m_cli.batch.ledger import Entry, Ledger
+from d2m_cli.ground.ledger import Entry, Ledger
+from d2m_cli.ground.search import Found, name_key
 
 LONGEST = 231
 """Bytes of a name without what d2m puts behind it: file systems take 255, and suffixes need their share."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from d2m_cli import __version__
-from d2m_cli.batch.discover import PassedOver
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import PassedOver
 
 State = Literal["done", "already done", "being made", "failed", "planned", "not tried"]
 
@@ -26,7 +27,7 @@ class Job:
     content
         BLAKE2b of the file's content, hexadecimal; what seeds hang on.
     artefacts
-        Suffix to the full path of the file that is to be made (with `d2m_cli.batch.atomic.atomic_path`). It may lie in
+        Suffix to the full path of the file that is to be made (with `d2m_cli.ground.files.atomic_path`). It may lie in
         a folder of the run's own, under the name that it will have; the batch moves all of a job to their places at
         once.
     """
@@ -154,13 +155,6 @@ class BatchSummary:
             "items": [asdict(outcome) for outcome in self.outcomes],
             "passed_over": [{"path": str(one.path), "reason": one.reason} for one in self.passed_over],
         }
-
-
-class Report(Protocol):
-    """How work tells where it is."""
-
-    def __call__(self, step: str, fraction: float = 0.0) -> None:
-        """Show a step ("pose", "music window 2 of 3") and how much of the file is done, 0 to 1."""
 
 
 Work = Callable[[Job, Report], ItemResult]

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from d2m_cli.batch.atomic import atomic_path, flush, flush_folder, output_error
-from d2m_cli.stamp import Stamp, settle
+from d2m_cli.ground.files import atomic_path, flush, flush_folder, output_error
+from d2m_cli.ground.stamp import Stamp, settle
 
 
 def refuse_folders(artefacts: Mapping[str, Path]) -> None:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli import __version__
-from d2m_cli.batch.discover import Found, PassedOver
 from d2m_cli.batch.display import Results, close, display, say
-from d2m_cli.batch.ledger import Ledger, settings_digest
 from d2m_cli.batch.naming import keep_apart
-from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, Report, State, Work
+from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.errors import OutputError, UsageError
+from d2m_cli.ground.digests import settings_digest
+from d2m_cli.ground.ledger import Ledger
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import Found, PassedOver
 
 
 def run_batch(
@@ -48,7 +50,7 @@ def run_batch(
     Parameters
     ----------
     items
-        From `d2m_cli.batch.discover`.
+        From `d2m_cli.ground.search`.
     work
         Makes all artefacts of one job, each with `atomic_path`.
     settings

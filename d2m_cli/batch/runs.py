@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-from d2m_cli.batch.atomic import output_error
-from d2m_cli.batch.ledger import Ledger
-from d2m_cli.batch.locks import is_locked, lock
+from d2m_cli.ground.files import output_error
+from d2m_cli.ground.ledger import Ledger
+from d2m_cli.ground.locks import is_locked, lock
 
 _MARK = ".d2m-run-"
 _CARD = "run.json"

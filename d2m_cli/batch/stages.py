@@ -12,16 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from d2m_cli.batch.atomic import output_error
-from d2m_cli.batch.discover import Found
 from d2m_cli.batch.display import Display, say
-from d2m_cli.batch.ledger import INPUT, Artefact, Entry, Ledger, Status
 from d2m_cli.batch.naming import place
-from d2m_cli.batch.outcome import Job, Outcome, Report, Work
+from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
-from d2m_cli.stamp import Stamp, read_digest
+from d2m_cli.ground.files import output_error
+from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import Found
+from d2m_cli.ground.stamp import Stamp, read_digest
 
 DEATHS = 3
 """So often in a row may d2m itself die over a file before that is left out."""

@@ -136,12 +136,12 @@ def evaluate(
     """Score music against the true music or the dance, beside what chance would score, with intervals by song."""
     from rich.console import Console
 
-    from d2m_cli.batch.atomic import atomic_path
-    from d2m_cli.evaluation.judge import judge
-    from d2m_cli.evaluation.verbs import listening_folders, make_judges, opinion_scores, pair_folders
+    from d2m_cli.evaluation.listeners import listening_folders, make_judges, opinion_scores, pair_folders
+    from d2m_cli.evaluation.systems import judge
+    from d2m_cli.ground.files import atomic_path
+    from d2m_cli.ground.progress import Progress
     from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
     from d2m_cli.report.opinion_table import made_lines, opinion_lines, opinion_table
-    from d2m_cli.training.progress import Progress
 
     # Off a terminal rich takes 80 columns, which would fold long lines.
     out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
@@ -162,7 +162,7 @@ def evaluate(
         raise UsageError("name one folder of generated music; further systems go with --system NAME=FOLDER")
     systems = _systems(name, generated[0], system or [])
     if listening_test is not None:
-        from d2m_cli.evaluation.listening import make_listening_test
+        from d2m_cli.evaluation.listening.listening_test import make_listening_test
 
         folders = listening_folders(systems, reference)
         made = make_listening_test(folders, dances, listening_test, seed, dances_in_test, embed=embed)

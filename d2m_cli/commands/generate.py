@@ -158,12 +158,13 @@ def generate(
 
     from d2m_cli.backbones.base import Sampling
     from d2m_cli.backbones.registry import choose
-    from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
-    from d2m_cli.batch.runner import ItemResult, Job, Report, run_batch
+    from d2m_cli.batch.runner import ItemResult, Job, run_batch
     from d2m_cli.generation.pipeline import GenerateOptions, generate_for_video, load_models, weights_stamp
+    from d2m_cli.ground.genres import genre_code
+    from d2m_cli.ground.progress import Report
+    from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.hub.known import files_stamp
     from d2m_cli.hub.store import named_path
-    from d2m_cli.inversion.genres import genre_code
     from d2m_cli.pose.estimator import PoseOptions
     from d2m_cli.pose.settings import network_hashes, takes_gpu
 

@@ -44,8 +44,8 @@ def pose(
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Find the dancers of videos: 17 joints a frame, and how the camera moved."""
-    from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
-    from d2m_cli.pose.batch import estimate_files
+    from d2m_cli.batch.pose_files import estimate_files
+    from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.estimator import PoseOptions
 
     options = PoseOptions(

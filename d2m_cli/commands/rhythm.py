@@ -13,8 +13,9 @@ import typer
 from d2m_cli.commands.generate import DECODER, Decoder
 
 if TYPE_CHECKING:
-    from d2m_cli.batch.discover import Found
-    from d2m_cli.batch.runner import ItemResult, Job, Report
+    from d2m_cli.batch.runner import ItemResult, Job
+    from d2m_cli.ground.progress import Report
+    from d2m_cli.ground.search import Found
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
     from d2m_cli.pose.track import Poses
     from d2m_cli.rhythm.extract import RhythmOptions
@@ -55,8 +56,8 @@ def rhythm(
     """
     from dataclasses import asdict
 
-    from d2m_cli.batch.discover import VIDEO_SUFFIXES, search
     from d2m_cli.batch.runner import run_batch
+    from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.estimator import PoseOptions
     from d2m_cli.pose.settings import pose_settings
 
@@ -101,8 +102,8 @@ def _options(mode: str, sectors: int, window: float, dancer: str) -> RhythmOptio
 
 def _only_poses_of_ours(items: Sequence[Found], inputs: list[Path]) -> list[Found]:
     """Leave out .npz files of a folder that are no pose files, and name results after the video."""
-    from d2m_cli.batch.discover import Found
     from d2m_cli.errors import UsageError
+    from d2m_cli.ground.search import Found
 
     named = set(inputs)
     kept = [

@@ -168,10 +168,10 @@ def train(
     from dataclasses import asdict
 
     from d2m_cli.backbones.registry import choose
+    from d2m_cli.ground.progress import Progress, is_main_process
     from d2m_cli.report.training_table import dances_table, options_table, result_lines, skipped_lines
-    from d2m_cli.training.dataset import ReadOptions, read_dances
+    from d2m_cli.training.data.dataset import ReadOptions, read_dances
     from d2m_cli.training.options import PRESETS
-    from d2m_cli.training.progress import Progress, is_main_process
     from d2m_cli.training.run import TrainRequest, grid_of, run_training, with_changes
 
     changes = {

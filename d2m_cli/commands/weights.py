@@ -53,9 +53,9 @@ def pull(
     """Fetch weights, check them, and print where they lie. Files that came whole before a break are kept."""
     import sys
 
+    from d2m_cli.ground.progress import Progress
     from d2m_cli.hub import catalogue
     from d2m_cli.hub.pull import plan, pull_all
-    from d2m_cli.training.progress import Progress
 
     if dry_run:
         for name in names:

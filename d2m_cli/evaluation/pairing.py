@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2m_cli.batch.discover import VIDEO_SUFFIXES
 from d2m_cli.errors import InputError, UsageError
-from d2m_cli.inversion.genres import genre_code
-from d2m_cli.training.aist import parse_name
+from d2m_cli.ground.aist import parse_name
+from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.search import VIDEO_SUFFIXES
 
 SOUND_SUFFIXES = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
 TABLE_COLUMNS = ("clip", "song", "genre", "prompt")

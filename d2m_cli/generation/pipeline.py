@@ -16,16 +16,18 @@ import numpy as np
 
 from d2m_cli import __version__
 from d2m_cli.backbones.base import Condition, Draw, Sampling, unread_words
-from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.batch.ledger import content_digest
-from d2m_cli.batch.runner import ItemResult, Job, Report
+from d2m_cli.batch.runner import ItemResult, Job
 from d2m_cli.errors import AudioError, EncoderMismatchError, UsageError
 from d2m_cli.generation.candidates import choose_take
-from d2m_cli.generation.music import BEAT_TRACKER, Music, track_beats
+from d2m_cli.generation.music import Music
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
+from d2m_cli.ground.audio_beats import BEAT_TRACKER, track_beats
+from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.genres import GENRE_CODES
+from d2m_cli.ground.progress import Report
 from d2m_cli.hub.known import files_stamp, known_sha256
-from d2m_cli.inversion.genres import GENRE_CODES
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
@@ -233,6 +235,7 @@ def load_models(
         A network is missing, does not fit the others, or CUDA was asked for and is not to be had.
     """
     from d2m_cli.backbones.registry import open_backbone
+    from d2m_cli.ground.progress import quiet_libraries
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
@@ -295,15 +298,6 @@ def hear(encoders: Encoders | None, options: GenerateOptions) -> tuple[Tensor | 
     except AudioError as error:
         raise UsageError(f"--genre-audio {error}") from error
     return listener.embed(samples[0], rate)[None], listener.fingerprint
-
-
-def quiet_libraries() -> None:
-    """No bars of the libraries' own beside ours."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
 
 
 def weights_stamp(choice: Choice, encoders: Path | None, *, verify: bool = False) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _hrnet(name: str, config: str, file: str, size: str, sha256: str = "", lengt
 
 
 def _opens_as_sincresnet(path: Path) -> object:
-    from d2m_cli.evaluation.sincresnet import MsSincResNet
+    from d2m_cli.evaluation.genre.sincresnet import MsSincResNet
 
     return MsSincResNet.load(path)
 

@@ -8,13 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from d2m_cli.batch.atomic import flush
 from d2m_cli.errors import D2MError, DownloadError
+from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.files import flush
+from d2m_cli.ground.progress import Progress
 from d2m_cli.hub.catalogue import Download
 from d2m_cli.hub.disk import check_room, telling_disk_errors
 from d2m_cli.hub.models import offline_error
-from d2m_cli.training.progress import Progress
-from d2m_cli.weights_path import file_sha256
 
 HOME_VARIABLE = "D2M_HOME"
 TRIES = 4

@@ -10,9 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from d2m_cli.errors import MissingWeightsError
-from d2m_cli.printable import printable
-from d2m_cli.stamp import Stamp
-from d2m_cli.weights_path import file_sha256
+from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.printable import printable
+from d2m_cli.ground.stamp import Stamp
 
 _LONG = 500 * 2**20
 """Bytes to be read from which the user is told what takes so long."""

@@ -20,10 +20,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from d2m_cli.errors import DownloadError, MissingWeightsError, UsageError
+from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.progress import Progress
 from d2m_cli.hub.catalogue import HubModel
 from d2m_cli.hub.disk import check_room, telling_disk_errors
-from d2m_cli.training.progress import Progress
-from d2m_cli.weights_path import file_sha256
 
 CACHE_VARIABLE = "HF_HOME"
 ABANDONED_SECONDS = 3600.0

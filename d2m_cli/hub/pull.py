@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2m_cli.errors import D2MError, MissingExtraError, OutputError
+from d2m_cli.ground.progress import Progress
 from d2m_cli.hub import catalogue, models, store
 from d2m_cli.hub.catalogue import Download, HubModel, Weights
 from d2m_cli.hub.disk import telling_disk_errors
 from d2m_cli.hub.fetch import HOME_VARIABLE, download
-from d2m_cli.training.progress import Progress
 
 
 @dataclass(frozen=True)

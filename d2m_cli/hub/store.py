@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.weights_path import data_home, weights_dir
 from d2m_cli.hub import catalogue, models
 from d2m_cli.hub.catalogue import HubModel, Weights
-from d2m_cli.weights_path import data_home, file_sha256, weights_dir
 
 State = Literal["here", "absent", "unfinished", "damaged", "not exported"]
 

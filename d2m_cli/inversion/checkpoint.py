@@ -13,15 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import EncoderMismatchError, UsageError
+from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.inversion.constant import Constant
 from d2m_cli.inversion.genre_encoder import CLAP_WIDTH, GenreClap, GenreLabel, one_hot
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
 from d2m_cli.inversion.rhythm_encoder import AttnPos, RhythmMLP, RhythmSequence
 from d2m_cli.inversion.shape import WordShape
 from d2m_cli.rhythm.sequence import RhythmGrid
-from d2m_cli.weights_path import file_sha256
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
-from d2m_cli.backbones.base import files_digest
 from d2m_cli.errors import AudioError, MissingWeightsError, UsageError
+from d2m_cli.ground.digests import files_digest
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.genre_encoder import CLAP_WIDTH
 from d2m_cli.media.audio import resample

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from d2m_cli.errors import UsageError
-from d2m_cli.inversion.genres import GENRE_CODES
+from d2m_cli.ground.genres import GENRE_CODES
 from d2m_cli.inversion.shape import WordShape
 
 CLAP_WIDTH = 512

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import AudioError, VideoError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.media.container import check_file
 from d2m_cli.media.process import SEPARATE, media_process
 from d2m_cli.media.timeline import LONGEST, silent

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.media.aac import AAC_FRAME, AAC_RATES
 from d2m_cli.media.audio import Samples, fit_length, resample
 from d2m_cli.media.film import Film, write_film

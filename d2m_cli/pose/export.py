@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import D2MError, MissingWeightsError, OutputError, UsageError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.pose import compat_mmpose, tensors_only
 
 if TYPE_CHECKING:

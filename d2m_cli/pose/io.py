@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.arrays import LARGEST, UNREADABLE, Arrays, open_npz
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import PoseFileError
+from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.npz import LARGEST, UNREADABLE, Arrays, open_npz
 from d2m_cli.pose.track import COCO_JOINTS, CameraMotion, Poses, PoseSource, PoseTrack, check_times
 
 FORMAT = "d2m-pose 1"

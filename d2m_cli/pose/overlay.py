@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import OutputError, ResultError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.media.container import first_line
 from d2m_cli.media.film import writing
 from d2m_cli.media.timeline import Timeline

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import MissingWeightsError, UsageError
-from d2m_cli.weights_path import file_sha256
+from d2m_cli.ground.digests import file_sha256
 
 DEVICES = ("auto", "cpu", "cuda")
 

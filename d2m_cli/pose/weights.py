@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from d2m_cli.errors import MissingWeightsError
-from d2m_cli.weights_path import weights_dir
+from d2m_cli.ground.weights_path import weights_dir
 
 
 def pose_weights(name: str) -> Path:

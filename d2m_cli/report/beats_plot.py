@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import AudioError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.rhythm.sequence import Rhythm
 from d2m_cli.rhythm.tempo import beat_grid
 

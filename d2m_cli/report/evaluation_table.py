@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from d2m_cli.evaluation.beats import Difference
-    from d2m_cli.evaluation.judge import Comparison, Evaluation, SystemResult
-    from d2m_cli.evaluation.scores import Estimate, Scores
+    from d2m_cli.evaluation.rhythm.scores import Estimate, Scores
+    from d2m_cli.evaluation.rhythm.summary import Difference
+    from d2m_cli.evaluation.systems import Comparison, Evaluation, SystemResult
 
 MEASURES = {
     "paper.f1": "paper F1 ↑",

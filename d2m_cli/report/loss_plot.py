@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.ground.files import atomic_path
 
 
 def plot_losses(

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from d2m_cli.evaluation.listening import ListeningTest, Scores
+    from d2m_cli.evaluation.listening.listening_test import ListeningTest, Scores
 
 
 def opinion_table(scores: Scores) -> Table:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from d2m_cli.training.dataset import Summary
+    from d2m_cli.training.data.dataset import Summary
     from d2m_cli.training.options import TrainOptions
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli import __version__
-from d2m_cli.batch.atomic import atomic_path
 from d2m_cli.errors import InputError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.rhythm.extract import RhythmOptions
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 from d2m_cli.rhythm.tempo import beat_grid

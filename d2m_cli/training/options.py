@@ -52,7 +52,8 @@ class TrainOptions:
         Whether half a window or more that is left over at a clip's end gives one more window, which ends with the clip:
         so the paper's 36 validation and 36 test windows of AIST++ come about.
     warm_updates
-        Updates of `d2m_cli.training.warm_start`, which brings first vectors near plain words; 0 leaves them random.
+        Updates of `d2m_cli.training.loop.warm_start`, which brings first vectors near plain words; 0 leaves them
+        random.
     epochs, batch_size, accumulate
         Passes over the data, windows a step and process, and steps whose gradients are added up to one update.
     learning_rate, warmup, schedule

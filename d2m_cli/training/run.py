@@ -14,21 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli import __version__
-from d2m_cli.batch.atomic import output_error
 from d2m_cli.errors import UsageError
-from d2m_cli.training.dataset import DanceSet, Skip, Split
-from d2m_cli.training.journal import STATE_NAME, read_table, write_json
+from d2m_cli.ground.aist import Split
+from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.files import output_error
+from d2m_cli.ground.progress import Progress
+from d2m_cli.training.data.dataset import DanceSet, Skip
+from d2m_cli.training.loop.logs import STATE_NAME, read_table, write_json
 from d2m_cli.training.options import TrainOptions
-from d2m_cli.training.progress import Progress
-from d2m_cli.weights_path import file_sha256
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
     from d2m_cli.rhythm.sequence import RhythmGrid
-    from d2m_cli.training.features import FeatureCache, Windows
-    from d2m_cli.training.loop import Course, Task
+    from d2m_cli.training.data.features import FeatureCache, Windows
+    from d2m_cli.training.loop.trainer import Course, Task
 
 RECORD_NAME = "train.json"
 _OURS = (STATE_NAME, "encoders.safetensors", "updates.csv", "epochs.csv", "loss.png", RECORD_NAME)
@@ -62,7 +63,7 @@ class TrainRequest:
     overwrite
         Begin anew where `out` holds a training.
     checkpoint_seconds
-        See `d2m_cli.training.loop.train`.
+        See `d2m_cli.training.loop.trainer.train`.
     """
 
     dances: DanceSet
@@ -98,12 +99,12 @@ def run_training(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     UsageError
         Nothing to train on, a model is missing, or `out` holds something else.
     TrainingError, OutputError
-        See `d2m_cli.training.loop.train`.
+        See `d2m_cli.training.loop.trainer.train`.
     """
     from d2m_cli.backbones.registry import open_backbone, pick_device
-    from d2m_cli.generation.pipeline import quiet_libraries
+    from d2m_cli.ground.progress import quiet_libraries
     from d2m_cli.inversion.checkpoint import WINDOW_TOLERANCE
-    from d2m_cli.training.loop import Task, make_accelerator, train
+    from d2m_cli.training.loop.trainer import Task, make_accelerator, train
 
     quiet_libraries()
     device = pick_device(request.device)
@@ -215,7 +216,7 @@ def refuse_others(out: Path) -> None:
 def _features(request: TrainRequest, backbone: Backbone) -> FeatureCache:
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
-    from d2m_cli.training.features import FeatureCache
+    from d2m_cli.training.data.features import FeatureCache
 
     listener = None
     if request.options.genre_encoder == "clap":
@@ -352,7 +353,7 @@ def _counts(windows: Windows) -> dict[str, Any]:
 
 def assess(task: Task, course: Course) -> Mapping[str, Any] | None:
     """Validation loss with each window's own dance and with another song's, and their difference by song."""
-    from d2m_cli.training.validation import other_songs, window_losses
+    from d2m_cli.training.loop.validation import other_songs, window_losses
 
     windows = task.validation
     if windows is None:
@@ -370,7 +371,7 @@ def assess(task: Task, course: Course) -> Mapping[str, Any] | None:
 
 def difference(first: NDArray[np.float64], second: NDArray[np.float64], songs: Sequence[str]) -> dict[str, float]:
     """Mean of first minus second, (n,) each, with its 95 % interval by song; two songs or more."""
-    from d2m_cli.evaluation.bootstrap import paired_bootstrap
+    from d2m_cli.ground.statistics import paired_bootstrap
 
     found = paired_bootstrap(first[:, None], second[:, None], songs, lambda means: means)
     values = (found.difference, found.interval.low, found.interval.high)

@@ -16,9 +16,9 @@ import torch
 
 from d2m_cli.backbones.base import Backbone, Sampling
 from d2m_cli.backbones.registry import choose, open_backbone
+from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
-from d2m_cli.weights_path import weights_dir
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,12 @@ import d2m_cli.app
 from d2m_cli.backbones.base import Draw, Sampling, parameters_digest
 from d2m_cli.backbones.musicgen import MusicgenBackbone
 from d2m_cli.backbones.registry import choose, open_backbone
+from d2m_cli.ground.digests import file_sha256
 from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.inversion.prompt import training_prompt
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.pose.io import save_poses
-from d2m_cli.training.journal import read_table
-from d2m_cli.weights_path import file_sha256
+from d2m_cli.training.loop.logs import read_table
 from tests.fakes import FakePoses
 from tests.tiny_models import save_tiny_musicgen, tiny_codec
 from tests.training.made import bobbing

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, unread_words
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
-from d2m_cli.weights_path import weights_dir
+from d2m_cli.ground.weights_path import weights_dir
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from d2m_cli.batch import display
-from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.batch.discover import search
 from d2m_cli.batch.display import say
-from d2m_cli.batch.outcome import ItemResult, Job, Report
+from d2m_cli.batch.outcome import ItemResult, Job
 from d2m_cli.batch.runner import run_batch
+from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import search
 
 PARTS = 8
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from d2m_cli.batch.discover import find_files, search
-from d2m_cli.batch.ledger import Artefact, Entry, Ledger
 from d2m_cli.batch.naming import LONGEST, keep_apart, place
+from d2m_cli.ground.ledger import Artefact, Entry, Ledger
+from d2m_cli.ground.search import find_files, search
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov"})
 

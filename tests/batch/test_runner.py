@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from d2m_cli import stamp
 from d2m_cli.batch import runner, stages
-from d2m_cli.batch.atomic import atomic_path, output_error
-from d2m_cli.batch.discover import find_files, search
-from d2m_cli.batch.ledger import LEDGER_NAME
-from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Report, Work, run_batch
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
+from d2m_cli.ground import stamp
+from d2m_cli.ground.files import atomic_path, output_error
+from d2m_cli.ground.ledger import LEDGER_NAME
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import find_files, search
 
 
 class Copier:
@@ -209,8 +210,8 @@ def test_an_input_is_never_replaced(inputs: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.batch.discover import find_files
+from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.search import find_files
 from d2m_cli.batch.runner import ItemResult, run_batch
 
 def work(job, report):

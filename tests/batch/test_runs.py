@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from d2m_cli.batch.ledger import LEDGER_NAME
+from d2m_cli.ground.ledger import LEDGER_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from d2m_cli.evaluation.embedding import EmbeddingSet
+from d2m_cli.evaluation.sound.embedding import EmbeddingSet
 
 
 def frames_as_set(frames: np.ndarray, embedding: str = "test", clips: int = 2) -> EmbeddingSet:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from d2m_cli.evaluation.beats import Difference, summarise
-from d2m_cli.evaluation.frechet import Distance
-from d2m_cli.evaluation.genre import GenreScores
-from d2m_cli.evaluation.heard import Heard
-from d2m_cli.evaluation.judge import Comparison, Evaluation, GenreResult, SystemResult, TextScore
+from d2m_cli.evaluation.genre.divergence import GenreScores
 from d2m_cli.evaluation.pairing import Missing
-from d2m_cli.evaluation.scores import Estimate, Pair
+from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.scores import Estimate, Pair
+from d2m_cli.evaluation.rhythm.summary import Difference, summarise
+from d2m_cli.evaluation.sound.frechet import Distance
+from d2m_cli.evaluation.systems import Comparison, Evaluation, GenreResult, SystemResult, TextScore
 from d2m_cli.report.evaluation_table import Cell, grids, remark_lines, rich_tables, to_csv, to_latex
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.errors import InputError, UsageError
+from d2m_cli.evaluation.listeners import dances_by_stem, listening_folders, make_judges, pair_folders
 from d2m_cli.evaluation.pairing import SOUND_SUFFIXES, ClipFacts, by_stem, facts_of, music_by_stem, pair_up, read_facts
-from d2m_cli.evaluation.verbs import dances_by_stem, listening_folders, make_judges, pair_folders
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -17,7 +17,7 @@ from d2m_cli.backbones.base import Identity, Sampling
 from d2m_cli.backbones.registry import choose, families, open_backbone
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.inversion.checkpoint import Encoders
-from d2m_cli.training.journal import read_table
+from d2m_cli.training.loop.logs import read_table
 from tests.training.made import make_set
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ import mir_eval
 import numpy as np
 import pytest
 
-from d2m_cli.evaluation.heard import Heard
+from d2m_cli.evaluation.rhythm.detections import Heard
 from d2m_cli.media.audio import load_audio
 from d2m_cli.rhythm.io import load_rhythm
-from d2m_cli.training.dataset import read_dances
+from d2m_cli.training.data.dataset import read_dances
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MUSIC = sorted((EXAMPLES / "music").glob("*.ogg"))

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from d2m_cli.backbones.base import Sampling
-from d2m_cli.batch.ledger import content_digest
 from d2m_cli.batch.runner import Job
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.generation.pipeline import (
@@ -24,6 +23,7 @@ from d2m_cli.generation.pipeline import (
     window_tempo,
 )
 from d2m_cli.generation.windows import Window, window_seed
+from d2m_cli.ground.digests import content_digest
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import load_audio, save_wav

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from d2m_cli.backbones.base import parameters_digest
+from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
 from d2m_cli.rhythm.sequence import RhythmGrid
-from d2m_cli.training import loop
-from d2m_cli.training.dataset import Clip, Segment
-from d2m_cli.training.features import Windows
+from d2m_cli.training.data.dataset import Clip, Segment
+from d2m_cli.training.data.features import Windows
+from d2m_cli.training.loop.trainer import trainer as loop
 from d2m_cli.training.options import PRESETS
-from d2m_cli.training.progress import Progress
 from tests.gpu.report import Effort, Place, Report, timed
 
 GRID = RhythmGrid("stable", 50.0, 256)

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from d2m_cli.batch.atomic import atomic_path
+from d2m_cli.ground.files import atomic_path
 
 PACKAGES = ("torch", "triton", "diffusers", "transformers", "accelerate", "onnxruntime", "onnxruntime-gpu", "numpy")
 GIB = 2**30

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from d2m_cli.training.progress import Progress
+from d2m_cli.ground.progress import Progress
 from tests.hub.loopback import Loopback, serve
 
 

@@ -160,7 +160,7 @@ import resource, sys
 from pathlib import Path
 from d2m_cli.hub.catalogue import Download
 from d2m_cli.hub.fetch import download
-from d2m_cli.training.progress import Progress
+from d2m_cli.ground.progress import Progress
 url, digest, target, limit = sys.argv[1:]
 if limit != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))

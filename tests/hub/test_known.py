@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.errors import MissingWeightsError
+from d2m_cli.ground.stamp import settle
 from d2m_cli.hub import known
 from d2m_cli.hub.known import cache_folder, files_stamp, known_sha256
-from d2m_cli.stamp import settle
 
 
 @pytest.fixture

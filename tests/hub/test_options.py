@@ -13,8 +13,8 @@ from d2m_cli.hub.catalogue import CATALOGUE, Download
 
 def test_options_take_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not here is answered with the command that fetches it, in every option that takes weights."""
-    from d2m_cli.evaluation.embedding import load_embedder
-    from d2m_cli.evaluation.sincresnet import MsSincResNet
+    from d2m_cli.evaluation.genre.sincresnet import MsSincResNet
+    from d2m_cli.evaluation.sound.embedding import load_embedder
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
@@ -37,7 +37,7 @@ def test_options_take_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_vggish_that_was_pulled_comes_before_torchs_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from d2m_cli.evaluation.vggish import Vggish
+    from d2m_cli.evaluation.sound.vggish import Vggish
 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(home / "torch"))
     here = home / "weights" / "vggish" / "vggish-10086976.pth"
@@ -53,7 +53,7 @@ def test_vggish_that_was_pulled_comes_before_torchs_own(home: Path, monkeypatch:
 def test_the_classifier_is_known_by_its_content(home: Path, tmp_path: Path) -> None:
     import torch
 
-    from d2m_cli.evaluation.sincresnet import SincResNet
+    from d2m_cli.evaluation.genre.sincresnet import SincResNet
 
     source = CATALOGUE["sincresnet"].source
     assert isinstance(source, Download)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.errors import DownloadError, MissingExtraError, MissingWeightsError, OutputError
+from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.hub import catalogue, store
 from d2m_cli.hub.catalogue import CATALOGUE, Download, Weights, find
 from d2m_cli.hub.inventory import inventory
 from d2m_cli.hub.pull import pull, pull_all
-from d2m_cli.weights_path import weights_dir
 from tests.hub.conftest import Told
 from tests.hub.loopback import Loopback, sha256
 

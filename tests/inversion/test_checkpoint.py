@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from d2m_cli.errors import EncoderMismatchError, UsageError
+from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.rhythm.sequence import RhythmGrid
-from d2m_cli.weights_path import weights_dir
 
 CONFIG = EncoderConfig("embedded", "abc", 24, RhythmGrid("stable", 50.0, 256), hidden=32)
 SOME = (torch.rand(3, 256, generator=torch.Generator().manual_seed(0)) > 0.9).float()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.genres import genre_code
 from d2m_cli.inversion.genre_encoder import one_hot
-from d2m_cli.inversion.genres import genre_code
 from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize, unread_text
 from d2m_cli.rhythm.sequence import Tempo
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.inversion.constant import Constant
 from d2m_cli.inversion.rhythm_encoder import AttnPos, RhythmMLP, RhythmSequence
 from d2m_cli.inversion.shape import WordShape
-from d2m_cli.weights_path import weights_dir
 
 
 def count(network: torch.nn.Module) -> int:

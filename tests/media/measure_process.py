@@ -1,6 +1,6 @@
 """What decoding in another process costs: the same pictures, in this process and in that, in turn.
 
-    python -m tests.media.measure_process VIDEO...
+python -m tests.media.measure_process VIDEO...
 """
 
 from __future__ import annotations

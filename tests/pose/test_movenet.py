@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from d2m_cli.ground.digests import file_sha256
 from d2m_cli.media.video import VideoReader
 from d2m_cli.pose.geometry import letterbox_matrix, warp
 from d2m_cli.pose.movenet import MultiPose, Thunder, decode_multi
 from d2m_cli.pose.session import OnnxModel
 from d2m_cli.pose.weights import pose_weights
-from d2m_cli.weights_path import file_sha256
 
 Shared = Callable[[str], Path]
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from d2m_cli.app import app
-from d2m_cli.batch.ledger import Artefact, Entry, Ledger
+from d2m_cli.ground.ledger import Artefact, Entry, Ledger
 from d2m_cli.pose.io import save_poses
 from d2m_cli.rhythm.io import load_rhythm
 

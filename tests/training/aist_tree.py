@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from d2m_cli.training.aist import parse_name
+from d2m_cli.ground.aist import parse_name
 
 RATE = 4000
 

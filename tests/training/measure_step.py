@@ -25,17 +25,17 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from d2m_cli.backbones.registry import choose, open_backbone
+from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.pose.io import load_poses, save_poses
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
-from d2m_cli.training.dataset import Clip, Segment
-from d2m_cli.training.features import FeatureCache
-from d2m_cli.training.loop import Task, _Run, make_accelerator
+from d2m_cli.training.data.dataset import Clip, Segment
+from d2m_cli.training.data.features import FeatureCache
+from d2m_cli.training.loop.trainer import Task, _Run, make_accelerator
 from d2m_cli.training.options import PRESETS
-from d2m_cli.training.progress import Progress
 from tests.training.small import GRID
 
 SECONDS = 10.24

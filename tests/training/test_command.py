@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from d2m_cli.app import app
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.checkpoint import Encoders
-from d2m_cli.training.journal import read_table
+from d2m_cli.training.loop.logs import read_table
 from d2m_cli.training.run import alone_in
 from tests.tiny_models import save_tiny_riffusion
 from tests.training.made import make_set

@@ -19,8 +19,8 @@ from d2m_cli.pose.io import load_poses, save_poses
 from d2m_cli.rhythm.extract import extract_rhythm
 from d2m_cli.rhythm.io import load_rhythm, save_rhythm
 from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
-from d2m_cli.training.aist import load_keypoints, probe_keypoints
-from d2m_cli.training.dataset import read_dances
+from d2m_cli.training.data.aist_keypoints import load_keypoints, probe_keypoints
+from d2m_cli.training.data.dataset import read_dances
 from tests.training.aist_tree import RATE, keypoints, music, save_keypoints
 from tests.training.made import bobbing
 

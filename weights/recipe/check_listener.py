@@ -21,11 +21,11 @@ from scipy.signal import butter, sosfilt
 
 from d2m_cli.backbones.base import Identity, Sampling
 from d2m_cli.backbones.riffusion import RiffusionBackbone
-from d2m_cli.evaluation.embedding import embed_clips
-from d2m_cli.evaluation.frechet import fad, fad_infinity, kad
-from d2m_cli.evaluation.genre import GENRES, Recording, genre_scores, hear_genre
-from d2m_cli.evaluation.listener import Listener
-from d2m_cli.inversion.genres import GENRE_CODES, genre_code
+from d2m_cli.evaluation.genre.divergence import GENRES, Recording, genre_scores, hear_genre
+from d2m_cli.evaluation.sound.embedding import embed_clips
+from d2m_cli.evaluation.sound.frechet import fad, fad_infinity, kad
+from d2m_cli.evaluation.sound.listener import Listener
+from d2m_cli.ground.genres import GENRE_CODES, genre_code
 
 RATE = CONFIG.sample_rate
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"

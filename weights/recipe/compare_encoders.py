@@ -26,18 +26,18 @@ import numpy as np
 import torch
 
 from d2m_cli.backbones.registry import choose, open_backbone
-from d2m_cli.batch.ledger import content_digest
-from d2m_cli.evaluation.bootstrap import bootstrap, paired_bootstrap
-from d2m_cli.evaluation.heard import Heard
-from d2m_cli.evaluation.protocols import BEATS70, BEATS200
+from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.protocols import BEATS70, BEATS200
 from d2m_cli.generation.pipeline import GenerateOptions, Models, compose
+from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.progress import Progress
+from d2m_cli.ground.statistics import bootstrap, paired_bootstrap
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
-from d2m_cli.training.dataset import Clip, read_dances
-from d2m_cli.training.features import FeatureCache
-from d2m_cli.training.progress import Progress
+from d2m_cli.training.data.dataset import Clip, read_dances
+from d2m_cli.training.data.features import FeatureCache
+from d2m_cli.training.loop.validation import other_songs, window_losses
 from d2m_cli.training.run import grid_of
-from d2m_cli.training.validation import other_songs, window_losses
 
 Rows = dict[str, list[np.ndarray]]
 

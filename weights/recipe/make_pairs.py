@@ -42,8 +42,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from dance import pairs
 from dance.phrasing import marked_share
 
-from d2m_cli.batch.atomic import atomic_path
-from d2m_cli.inversion.genres import genre_code
+from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.genres import genre_code
 from d2m_cli.pose.io import save_poses
 from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack
 

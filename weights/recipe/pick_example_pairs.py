@@ -21,7 +21,7 @@ from d2m_cli.pose.io import load_poses
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.io import save_rhythm
 from d2m_cli.rhythm.sequence import Rhythm
-from d2m_cli.training.dataset import Clip, read_dances
+from d2m_cli.training.data.dataset import Clip, read_dances
 
 ROOT = Path(__file__).resolve().parents[2]
 SONGS = {"train": 44, "validation": 12}

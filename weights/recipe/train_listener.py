@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from train_vae import crop, load_music
 
 from d2m_cli.backbones.spectrogram import SpectrogramConfig, unfold
-from d2m_cli.evaluation.listener import GENRES, Listener, ListenerConfig, ListenerNetwork
-from d2m_cli.inversion.genres import genre_code
+from d2m_cli.evaluation.sound.listener import GENRES, Listener, ListenerConfig, ListenerNetwork
+from d2m_cli.ground.genres import genre_code
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 PICTURE = SpectrogramConfig(

@@ -1,0 +1,102 @@
+"""Poses of many videos, with the manners of the batch room: resume, skip what is done, name what fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import Found, PassedOver
+from d2m_cli.media.video import probe
+from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+from d2m_cli.pose.io import SUFFIX, save_poses
+from d2m_cli.pose.overlay import write_overlay
+from d2m_cli.pose.settings import pose_settings
+from d2m_cli.pose.track import Poses
+
+OVERLAY_SUFFIX = ".pose.mp4"
+
+
+def estimate_files(
+    found: Sequence[Found],
+    out: Path,
+    options: PoseOptions,
+    *,
+    overlay: bool = False,
+    overwrite: bool = False,
+    verify: bool = False,
+    dry_run: bool = False,
+    json_out: bool = False,
+    verbose: bool = False,
+    passed_over: Sequence[PassedOver] = (),
+) -> BatchSummary:
+    """Write a pose file for each video, and a preview where `overlay` asks for one; see `run_batch` for the rest.
+
+    Raises
+    ------
+    UsageError
+        The options do not fit, or a network is not there.
+    """
+
+    @cache
+    def estimator() -> PoseEstimator:
+        # Only once there is something to do: a batch that is done already answers at once.
+        loaded = PoseEstimator(options)
+        print(f"d2m pose: {loaded.description}", file=sys.stderr)
+        return loaded
+
+    def work(job: Job, report: Report) -> ItemResult:
+        report("loading networks")
+        timeline = probe(job.path)
+        poses = estimator().estimate(job.path, report, timeline)
+        save_poses(job.artefacts[SUFFIX], poses)
+        encoder = None
+        if overlay:
+            encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder, timeline)
+        return _result(poses, encoder)
+
+    return run_batch(
+        found,
+        work,
+        settings=pose_settings(options, verify=verify),
+        artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
+        out_dir=out,
+        overwrite=overwrite,
+        verify=verify,
+        dry_run=dry_run,
+        json_out=json_out,
+        verbose=verbose,
+        passed_over=passed_over,
+        label="pose",
+    )
+
+
+def _result(poses: Poses, encoder: str | None) -> ItemResult:
+    source = poses.source
+    assert source is not None
+    seen = [float(np.mean(track.keypoints[..., 2].max(axis=1) > 0)) for track in poses.tracks]
+    camera = "unknown" if poses.camera is None else "moves" if _moves(poses) else "still"
+    count = len(poses.tracks)
+    who = "1 dancer" if count == 1 else f"{count} dancers"
+    summary = f"{who}, {len(poses.tracks[0].times)} frames, camera {camera}, {source.decoder}"
+    details = {
+        "dancers": count,
+        "frames": len(poses.tracks[0].times),
+        "duration": poses.duration,
+        "seen": [round(share, 4) for share in seen],
+        "camera": camera,
+        "decoder": source.decoder,
+        "provider": source.provider,
+        "networks": dict(source.hashes),
+        "encoder": encoder,
+    }
+    return ItemResult(summary, details)
+
+
+def _moves(poses: Poses) -> bool:
+    return poses.camera is not None and bool(np.any(poses.camera.transforms != np.eye(2, 3)))

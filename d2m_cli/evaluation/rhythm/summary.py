@@ -1,0 +1,220 @@
+"""How well music keeps time with a dance, over a data set: the verbs of the rhythm side of evaluation.
+
+::
+
+    samples --Heard.listen--> Heard --+
+                                      +--Pair--summarise--> Summary (a system, beside what chance scores)
+    samples or a dance -----> Heard --+        compare----> differences between two systems
+
+All higher figures are better, apart from the tempo error and the spreads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from d2m_cli.errors import InputError
+from d2m_cli.evaluation.rhythm.beat_tracker import TRACKER
+from d2m_cli.evaluation.rhythm.chance import DRAWS, chance_floors
+from d2m_cli.evaluation.rhythm.protocols import PROTOCOLS
+from d2m_cli.evaluation.rhythm.scores import COLUMNS, Pair, PairScores, Scores, figures, overall, score_pair, scores_of
+from d2m_cli.ground.statistics import RESAMPLES, bootstrap, paired_bootstrap
+
+NO_DIFFERENCE = "no difference shown"
+ONE_SONG = "one song: no interval"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a system scores on a data set, beside what chance scores on it.
+
+    Attributes
+    ----------
+    system
+        The system's scores, with 95 % intervals by song.
+    floors
+        Chance, by kind; see `d2m_cli.evaluation.rhythm.chance`.
+    clips
+        (name, scores) of every clip.
+    remarks
+        Clips that could not be judged and what else qualifies the figures, in words.
+    tracker
+        What heard the beats.
+    resamples, draws, seed
+        Of the intervals and of chance.
+    """
+
+    system: Scores
+    floors: tuple[Scores, ...]
+    clips: tuple[tuple[str, PairScores], ...]
+    remarks: tuple[str, ...]
+    tracker: str
+    resamples: int
+    draws: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as values that JSON can hold, with what each protocol means."""
+        protocols = {
+            protocol.name: {
+                "beats": protocol.detector,
+                "tolerance_seconds": protocol.tolerance,
+                "bins_per_second": protocol.bins,
+                "averaging": protocol.averaging.value,
+                "source": protocol.source,
+            }
+            for protocol in PROTOCOLS
+        }
+        return {"protocols": protocols, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher a first system scores than a second one.
+
+    Attributes
+    ----------
+    measure
+        One of `d2m_cli.evaluation.rhythm.scores.COLUMNS`, such as "paper.f1".
+    difference
+        First minus second.
+    low, high
+        95 % interval by song; None for a single song.
+    p
+        Two-sided, by paired bootstrap; None for a single song.
+    verdict
+        "first is higher", "second is higher", "no difference shown" where the interval includes 0, or that there is no
+        interval.
+    """
+
+    measure: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    verdict: str
+
+
+def summarise(
+    pairs: Sequence[Pair],
+    name: str = "generated",
+    resamples: int = RESAMPLES,
+    draws: int = DRAWS,
+    seed: int = 0,
+    known_floors: Sequence[Scores] = (),
+) -> Summary:
+    """Judge a data set.
+
+    Parameters
+    ----------
+    pairs
+        Its clips.
+    name
+        Of the system.
+    resamples
+        Of the songs, for the intervals.
+    draws
+        Of each kind of chance.
+    seed
+        Of both.
+    known_floors
+        Those of another system on the same references; see `d2m_cli.evaluation.rhythm.chance.chance_floors`.
+
+    Raises
+    ------
+    InputError
+        There are no clips, or two have the same name.
+    """
+    check(pairs)
+    clips = [score_pair(pair.reference, pair.estimated) for pair in pairs]
+    values = table(clips)
+    songs = [pair.song for pair in pairs]
+    remarks = [f"{pair.name}: {remark}" for pair, clip in zip(pairs, clips, strict=True) for remark in clip.remarks]
+    if len(set(songs)) == 1:
+        remarks.append("all clips are of one song: there are no intervals, and no floor from other songs")
+    without = sum(pair.reference.bpm is None for pair in pairs)
+    if without:
+        remarks.append(f"{without} references have no tempo: chance takes a random one there")
+    return Summary(
+        scores_of(
+            name, len(pairs), len(set(songs)), figures(values), bootstrap(values, songs, overall, resamples, seed)
+        ),
+        chance_floors(pairs, draws, seed, known_floors),
+        tuple((pair.name, clip) for pair, clip in zip(pairs, clips, strict=True)),
+        tuple(remarks),
+        TRACKER,
+        resamples,
+        draws,
+        seed,
+    )
+
+
+def compare(
+    first: Sequence[Pair], second: Sequence[Pair], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Difference, ...]:
+    """Compare two systems on the same clips.
+
+    Parameters
+    ----------
+    first, second
+        Clips of each, with the same names and songs, in any order.
+    resamples, seed
+        Of the songs.
+
+    Returns
+    -------
+    One for each measure that both systems have a value of.
+
+    Raises
+    ------
+    InputError
+        The clips are not the same.
+    """
+    check(first)
+    check(second)
+    partners = {pair.name: pair for pair in second}
+    lone = {pair.name for pair in first} ^ set(partners)
+    if lone:
+        raise InputError(f"only one of the two systems has {', '.join(sorted(lone)[:3])}: compare the same clips")
+    strange = [pair.name for pair in first if partners[pair.name].song != pair.song]
+    if strange:
+        raise InputError(f"the two systems name different songs for {strange[0]}: compare the same clips")
+    values = [
+        table([score_pair(pair.reference, pair.estimated) for pair in pairs])
+        for pairs in (first, [partners[pair.name] for pair in first])
+    ]
+    # The last column, the tempo error, is better when lower and has no mean that is printed.
+    found = paired_bootstrap(values[0], values[1], [pair.song for pair in first], overall, resamples, seed)
+    bounds = np.stack([found.difference, found.interval.low, found.interval.high, found.p], axis=1)
+    return tuple(
+        difference(measure, *line)
+        for measure, line in zip(COLUMNS[:-1], bounds.tolist(), strict=False)
+        if not np.isnan(line[0])
+    )
+
+
+def difference(measure: str, gain: float, low: float, high: float, p: float) -> Difference:
+    """Put a difference and its interval into words."""
+    if np.isnan(low):
+        return Difference(measure, gain, None, None, None, ONE_SONG)
+    verdict = "first is higher" if low > 0.0 else "second is higher" if high < 0.0 else NO_DIFFERENCE
+    return Difference(measure, gain, low, high, p, verdict)
+
+
+def table(clips: Sequence[PairScores]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(clips, `COLUMNS`) values."""
+    return np.array([clip.values() for clip in clips], dtype=np.float64).reshape(len(clips), len(COLUMNS))
+
+
+def check(pairs: Sequence[Pair]) -> None:
+    """Refuse a data set that can't be judged."""
+    if not pairs:
+        raise InputError("there are no clips to judge")
+    twice = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
+    if twice:
+        raise InputError(f"two clips are named {twice[0]}: give every clip its own name")

@@ -1,0 +1,100 @@
+"""First vectors from plain words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from d2m_cli.ground.progress import Progress
+from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
+from d2m_cli.rhythm.sequence import Tempo
+from d2m_cli.training.data.features import Windows
+from d2m_cli.training.loop.warm_start import LAG, shifted, tempo_at, warm_start
+from d2m_cli.training.options import TrainOptions
+from tests.training.small import GRID, WIDTH, SmallBackbone, windows
+
+QUIET = Progress(quiet=True)
+
+
+def test_tempo_of_even_beats_by_hand() -> None:
+    # Beats at 0.3 + k * 0.5 as the tracker hears them; the window starts at 6.0: the next is at 6.3, heard LAG late.
+    tempo = tempo_at(0.3 + LAG + 0.5 * np.arange(30), 6.0, 5.12)
+    assert tempo is not None
+    assert tempo.bpm == pytest.approx(120.0)
+    assert tempo.first_beat == pytest.approx(0.3)
+    assert tempo.confidence == pytest.approx(1.0)
+
+
+def test_missed_and_stray_beats_do_not_bend_the_line() -> None:
+    beats = 0.2 + LAG + 0.6 * np.arange(30)
+    heard = np.sort(np.concatenate([np.delete(beats, [3, 10, 11]), [0.05]]))
+    tempo = tempo_at(heard, 4.0, 5.12)
+    assert tempo is not None
+    assert tempo.bpm == pytest.approx(100.0, rel=2e-3)
+    # 0.2 + 7 * 0.6 is the first at or after 4.0.
+    assert tempo.first_beat == pytest.approx(0.4, abs=0.01)
+
+
+def test_too_few_beats_tell_no_tempo() -> None:
+    assert tempo_at(np.array([1.0, 1.5, 2.0]), 0.0, 5.12) is None
+    assert tempo_at(np.arange(40.0, 60.0, 0.5), 0.0, 5.12) is None
+
+
+def pulses(count: int, seed: int) -> Windows:
+    """Windows whose peaks lie on the beats of their tempo, four in five of them."""
+    rng = np.random.default_rng(seed)
+    sequences, tempi = torch.zeros(count, GRID.steps, dtype=torch.uint8), []
+    for row in sequences:
+        bpm = float(rng.uniform(80, 140))
+        first = float(rng.uniform(0, 60 / bpm))
+        beats = np.arange(first, 5.1, 60 / bpm)
+        kept = beats[rng.random(len(beats)) < 0.8]
+        row[torch.from_numpy(np.minimum(np.round(kept * GRID.rate), 255).astype(int))] = 1
+        tempi.append(Tempo(bpm, first, 1.0))
+    return replace(windows(count, seed), sequences=sequences, tempi=tuple(tempi))
+
+
+def test_encoders_come_to_say_what_words_say_also_of_dances_they_never_saw() -> None:
+    encoders = Encoders(EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64))
+    backbone, others = SmallBackbone(), pulses(100, 2)
+    explained, genres = warm_start(encoders, backbone, pulses(800, 1), TrainOptions(warm_updates=600), QUIET)
+    assert explained > 0.6
+    assert genres > 0.99
+    with torch.no_grad():
+        # "lock" has four letters: the small backbone's vector of it is 0.4 everywhere.
+        assert encoders.genre(["LO"])[0, 0, 0].tolist() == pytest.approx([0.4] * WIDTH, abs=0.02)
+        got = encoders.rhythm(others.sequences.float())[:, 0, 0]
+    wanted = torch.stack([backbone.tempo_vector(tempo) for tempo in others.tempi or () if tempo is not None])
+    assert float(((got - wanted) ** 2).sum(1).mean()) < 0.4 * float(wanted.var(0).sum())
+
+
+def test_only_the_first_of_several_vectors_is_given_words_and_every_layer_is() -> None:
+    made = pulses(100, 1)
+    config = EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64, rhythm_vectors=2, layers=3)
+    encoders = Encoders(config)
+    with torch.no_grad():
+        before = encoders.genre(["HO"]).clone()
+    warm_start(encoders, SmallBackbone(), made, TrainOptions(warm_updates=300), QUIET)
+    with torch.no_grad():
+        after = encoders.genre(["HO"])
+    assert before.shape == (1, 3, 1, WIDTH)
+    assert torch.allclose(after, torch.full((1, 3, 1, WIDTH), 0.5), atol=0.05)
+
+
+def test_music_without_a_tempo_teaches_nothing() -> None:
+    made = replace(windows(50, 1), tempi=(None,) * 50, genres=None)
+    encoders = Encoders(EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64, genre=None))
+    before = {name: value.clone() for name, value in encoders.state_dict().items()}
+    explained, genres = warm_start(encoders, SmallBackbone(), made, TrainOptions(warm_updates=10), QUIET)
+    assert np.isnan(explained)
+    assert np.isnan(genres)
+    assert all(torch.equal(before[name], value) for name, value in encoders.state_dict().items())
+
+
+def test_rows_are_moved_each_by_its_own_steps() -> None:
+    rows = torch.tensor([[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]], dtype=torch.uint8)
+    out = shifted(rows, np.array([1, -1, 0]))
+    assert out.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 1, 1, 0]]
