@@ -21,6 +21,7 @@ from d2m_cli.commands.train import train
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
 from d2m_cli.ground.interrupts import EXIT_CODE, Interruptible
+from d2m_cli.ground.options import tell_flags
 from d2m_cli.ground.printable import printable
 from d2m_cli.ground.stdout import guard_stdout
 from d2m_cli.ground.surroundings import check_folders
@@ -30,6 +31,7 @@ class _Group(TyperGroup):
     """Turns the errors of `d2m_cli.errors` into one line on stderr and their exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        tell_flags()
         try:
             with Interruptible():
                 check_folders()

@@ -11,22 +11,23 @@ from hashlib import blake2b
 from pathlib import Path
 
 from d2m_cli.errors import OutputError, ResultError
+from d2m_cli.ground.options import option
 
 _MARK = ".d2m-part-"
 _LONGEST_SUFFIX = 32
 
 _ADVICE = {
-    errno.ENOSPC: "the disk is full: free some space, or choose another folder with --out",
-    errno.EDQUOT: "your disk quota is used up: free some space, or choose another folder with --out",
+    errno.ENOSPC: "the disk is full: free some space, or choose another folder with {out}",
+    errno.EDQUOT: "your disk quota is used up: free some space, or choose another folder with {out}",
     errno.EFBIG: "the file grows past the largest size allowed here (see 'ulimit -f')",
-    errno.EACCES: "no permission to write there: choose another folder with --out",
-    errno.EPERM: "no permission to write there: choose another folder with --out",
-    errno.EROFS: "the file system is read-only: choose another folder with --out",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it, or choose another folder with --out",
-    errno.EEXIST: "a file stands where a folder is needed: move it, or choose another folder with --out",
-    errno.EISDIR: "a folder stands where the file belongs: move it, or choose another folder with --out",
+    errno.EACCES: "no permission to write there: choose another folder with {out}",
+    errno.EPERM: "no permission to write there: choose another folder with {out}",
+    errno.EROFS: "the file system is read-only: choose another folder with {out}",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it, or choose another folder with {out}",
+    errno.EEXIST: "a file stands where a folder is needed: move it, or choose another folder with {out}",
+    errno.EISDIR: "a folder stands where the file belongs: move it, or choose another folder with {out}",
     errno.ENAMETOOLONG: "the name is too long for this file system: rename the video",
-    errno.EIO: "the disk reports an error: choose another folder with --out",
+    errno.EIO: "the disk reports an error: choose another folder with {out}",
 }
 
 
@@ -48,7 +49,9 @@ def output_error(path: Path, error: OSError, *, whole: bool = False) -> OutputEr
     whole
         Nothing at all can be written without `path`: no `ResultError`, which concerns one result alone.
     """
-    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    known = _ADVICE.get(error.errno or 0)
+    # Not `format` of what the system says: it may hold braces.
+    advice = known.format(out=option("out")) if known else error.strerror or str(error)
     kind = ResultError if error.errno in _ONE_FILE and not whole else OutputError
     return kind(f"can't write {path}: {advice}")
 

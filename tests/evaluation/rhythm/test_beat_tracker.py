@@ -8,8 +8,7 @@ import pytest
 
 from d2m_cli.evaluation.rhythm.beat_tracker import autocorrelation_at, peaks, pulse_beats, pulse_tempo
 from d2m_cli.evaluation.rhythm.onsets import FRAMES_PER_SECOND, onset_strength, to_mono
-
-from .sounds import bursts, clicks, metronome, nearest
+from tests.evaluation.sounds import bursts, clicks, metronome, nearest
 
 
 def strength_of(sound: np.ndarray, rate: int = 44100) -> np.ndarray:

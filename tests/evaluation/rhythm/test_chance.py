@@ -8,8 +8,7 @@ import pytest
 from d2m_cli.evaluation.rhythm.chance import chance_floors
 from d2m_cli.evaluation.rhythm.detections import Heard
 from d2m_cli.evaluation.rhythm.scores import Pair, Scores
-
-from .sounds import metronome
+from tests.evaluation.sounds import metronome
 
 
 def even(bpm: float, seconds: float = 8.0, first: float = 0.2) -> Heard:

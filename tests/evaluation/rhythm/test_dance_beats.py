@@ -16,9 +16,8 @@ from d2m_cli.evaluation.rhythm.detections import Heard
 from d2m_cli.evaluation.rhythm.scores import Pair, beat_alignment
 from d2m_cli.evaluation.rhythm.summary import summarise
 from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack
+from tests.evaluation.sounds import nearest
 from tests.rhythm.dances import Dance, arm_hits, bounce_smooth, film, standing
-
-from .sounds import nearest
 
 VIDEOS = Path(__file__).parents[3] / "examples" / "videos"
 STEMS = [

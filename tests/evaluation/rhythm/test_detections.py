@@ -10,8 +10,7 @@ import pytest
 from d2m_cli.evaluation.rhythm.detections import DETECTORS, Heard
 from d2m_cli.evaluation.rhythm.onsets import cdcd_onsets, loris_onsets
 from d2m_cli.evaluation.rhythm.scores import COLUMNS, score_pair
-
-from .sounds import bursts, metronome
+from tests.evaluation.sounds import bursts, metronome
 
 
 def test_listening_hears_what_each_detector_hears() -> None:

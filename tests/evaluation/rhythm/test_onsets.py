@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.evaluation.rhythm.onsets import RATE, cdcd_onsets, loris_onsets, onset_strength, to_mono
-
-from .sounds import bursts, clicks, metronome, nearest
+from tests.evaluation.sounds import bursts, clicks, metronome, nearest
 
 
 @pytest.mark.parametrize("bpm", [70.0, 97.0, 120.0, 155.0])

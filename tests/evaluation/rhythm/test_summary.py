@@ -13,8 +13,7 @@ from d2m_cli.errors import InputError
 from d2m_cli.evaluation.rhythm.detections import Heard
 from d2m_cli.evaluation.rhythm.scores import COLUMNS, Pair, Scores, beat_alignment, score_pair
 from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE, ONE_SONG, Difference, Summary, compare, summarise
-
-from .sounds import bursts, metronome
+from tests.evaluation.sounds import bursts, metronome
 
 
 def line(scores: Scores, name: str):
