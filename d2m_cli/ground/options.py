@@ -1,4 +1,4 @@
-"""How errors name the options they speak of: as Python writes them, or as flags where the command line asked for that."""
+"""How errors name the options they speak of: as Python writes them, or as flags, once the command line asks for that."""
 
 from __future__ import annotations
 
