@@ -19,7 +19,7 @@ from d2m_cli.inversion.prompt import TRAINING_PROMPT
 from d2m_cli.rhythm.sequence import RhythmGrid
 from d2m_cli.training.data.dataset import Clip, Segment
 from d2m_cli.training.data.features import Windows
-from d2m_cli.training.loop.trainer import trainer as loop
+from d2m_cli.training.loop import trainer as loop
 from d2m_cli.training.options import PRESETS
 from tests.gpu.report import Effort, Place, Report, timed
 
