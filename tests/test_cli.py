@@ -126,7 +126,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
 
     def load(choice, encoders, device, options, *, compiled=False) -> pipeline.Models:
         loaded.append(encoders)
-        return pipeline.Models(FakePoses(1.0), FakeBackbone(), FakeEncoders() if encoders else None)
+        return pipeline.Models(FakePoses(1.0), FakeBackbone(), FakeEncoders() if encoders else None)  # type: ignore[arg-type]
 
     monkeypatch.setattr(registry, "choose", choose)
     monkeypatch.setattr(pipeline, "load_models", load)
@@ -282,7 +282,7 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         result = invoke(command, video, "--out", tmp_path / "out", *words)
         assert result.exit_code == 2, (command, words, result.output)
         assert not isinstance(result.exception, ValueError), (command, words)
-        assert words[0].strip("-").replace("-", "_") in result.stderr.replace("-", "_"), (command, words)
+        assert words[0].strip("-").replace("-", "_") in result.stderr.replace("-", "_"), (command, words)  # type: ignore[attr-defined]
     assert not (tmp_path / "out").exists()
     for seed in (-1, 2**63 - 1, -(2**63)):
         result = invoke("generate", video, "--out", tmp_path / "out", "--no-mp4", f"--seed={seed}", "--json")

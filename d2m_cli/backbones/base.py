@@ -186,9 +186,13 @@ class Backbone(Protocol):
     quantum_seconds: float
     text_width: int
     condition_layers: int
-    heeds: tuple[str, ...]
     speaks_tempo: bool
-    description: str
+
+    @property
+    def heeds(self) -> tuple[str, ...]: ...
+
+    @property
+    def description(self) -> str: ...
 
     @property
     def fingerprint(self) -> str: ...

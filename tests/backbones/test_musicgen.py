@@ -73,7 +73,7 @@ def decoded(backbone: Brief, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return seen
 
 
-def text(backbone: Brief, prompts: list[str]) -> dict[str, Tensor]:
+def text(backbone: Brief, prompts: list[str]) -> dict[str, Any]:
     """Tokens as transformers' own processor makes them."""
     made = backbone.tokenizer(prompts, padding=True, return_tensors="pt")
     mask = made["attention_mask"]
@@ -689,7 +689,7 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny, tmp_path / "model"))
 
 
-def changed(folder: Path, part: str | None, **values: object) -> None:
+def changed(folder: Path, part: str | None, **values: Any) -> None:
     """Write other values into a model's config.json."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
@@ -719,7 +719,7 @@ def refused(folder: Path, match: str) -> None:
     ids=str,
 )
 def test_a_model_of_another_make_is_refused(
-    copy: Path, part: str | None, values: dict[str, object], match: str
+    copy: Path, part: str | None, values: dict[str, Any], match: str
 ) -> None:
     changed(copy, part, **values)
     refused(copy, match)

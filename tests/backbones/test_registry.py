@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_auto_takes_riffusion_with_encoders_and_never_weights_that_forbid_commer
 
 
 def test_auto_without_any_model_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(*_: object, **__: object) -> None:
+    def no_network(*_: object, **__: Any) -> None:
         raise AssertionError("something reached for the network")
 
     monkeypatch.setattr("socket.socket.connect", no_network)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -166,7 +167,7 @@ def layered(backbone: RiffusionBackbone, batch: int, seed: int = 0) -> torch.Ten
 
 
 def test_places_that_read_the_text_are_counted() -> None:
-    def places(config: dict[str, object]) -> int:
+    def places(config: dict[str, Any]) -> int:
         with torch.device("meta"):
             return split_condition(UNet2DConditionModel.from_config(config))
 
@@ -244,11 +245,11 @@ def test_the_text_that_scales_and_shifts_reads_the_last_layer() -> None:
     picture, step = torch.randn(2, 4, 8, 8), torch.tensor([10, 900])
     states = torch.randn(2, 5, 7, 24)
     seen: list[torch.Tensor] = []
-    unet.add_embedding.norm1.register_forward_hook(lambda _m, given, _o: seen.append(given[0]))
+    unet.add_embedding.norm1.register_forward_hook(lambda _m, given, _o: seen.append(given[0]))  # type: ignore[attr-defined]
     with torch.no_grad():
-        made = unet(picture, step, states).sample
-        same = unet(picture, step, states[:, :1].expand(-1, 5, -1, -1)).sample
-        plain = unet(picture, step, states[:, 0]).sample
+        made = unet(picture, step, states).sample  # type: ignore[operator]
+        same = unet(picture, step, states[:, :1].expand(-1, 5, -1, -1)).sample  # type: ignore[operator]
+        plain = unet(picture, step, states[:, 0]).sample  # type: ignore[operator]
     assert torch.equal(seen[0], states[:, 4])
     assert torch.equal(same, plain)
     assert not torch.allclose(made, plain, atol=1e-4)

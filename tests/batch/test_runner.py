@@ -66,7 +66,7 @@ def inputs(tmp_path: Path) -> Path:
     return folder
 
 
-def run(inputs: Path, work: Work, **changes: object) -> BatchSummary:
+def run(inputs: Path, work: Work, **changes: Any) -> BatchSummary:
     arguments = {
         "settings": {"k": 1},
         "artefacts": (".wav", ".json"),
@@ -396,7 +396,7 @@ def test_a_name_whose_result_was_removed_is_not_d2ms_any_more(inputs: Path) -> N
 
 
 def test_results_that_were_being_placed_when_d2m_ended_are_known(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, really = inputs.parent / "out", stages.publish
+    out, really = inputs.parent / "out", stages.publish  # type: ignore[attr-defined]
 
     def half(staged: dict[str, Path], artefacts: dict[str, Path]) -> None:
         really({".wav": staged[".wav"]}, artefacts)
@@ -416,7 +416,7 @@ def test_results_that_were_being_placed_when_d2m_ended_are_known(inputs: Path, m
 def test_a_result_that_another_run_made_meanwhile_is_no_strangers(
     inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = stages.read_digest
+    really = stages.read_digest  # type: ignore[attr-defined]
 
     def slow(path: Path) -> tuple[str, stamp.Stamp]:
         found = really(path)
@@ -429,7 +429,7 @@ def test_a_result_that_another_run_made_meanwhile_is_no_strangers(
 
 
 def test_another_version_of_d2m_makes_it_anew(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(inputs, Copier()).settings["d2m"] == runner.__version__
+    assert run(inputs, Copier()).settings["d2m"] == runner.__version__  # type: ignore[attr-defined]
     monkeypatch.setattr(runner, "__version__", "99")
     assert states(run(inputs, Copier())) == ["done"] * 3
 
@@ -527,7 +527,7 @@ def test_a_missing_model_is_no_death(inputs: Path) -> None:
 def test_results_beside_their_videos_are_not_taken_for_videos(tmp_path: Path) -> None:
     (tmp_path / "a.mov").write_bytes(b"a")
     suffixes = frozenset({".mov", ".mp4"})
-    arguments = {"settings": {}, "artefacts": (".mp4",), "out_dir": tmp_path, "label": "copy"}
+    arguments: dict[str, Any] = {"settings": {}, "artefacts": (".mp4",), "out_dir": tmp_path, "label": "copy"}
     assert states(run_batch(find_files([tmp_path], suffixes), Copier(), **arguments)) == ["done"]
     assert states(run_batch(find_files([tmp_path], suffixes), Copier(), **arguments)) == ["already done"]
     (tmp_path / "b.mp4").write_bytes(b"b")
@@ -538,7 +538,7 @@ def test_names_stay_when_another_file_comes(inputs: Path) -> None:
     work = Copier()
     run(inputs, work)
     (inputs / "a.avi").write_bytes(b"other")
-    arguments = {"settings": {"k": 1}, "artefacts": (".wav", ".json"), "out_dir": inputs.parent / "out"}
+    arguments: dict[str, Any] = {"settings": {"k": 1}, "artefacts": (".wav", ".json"), "out_dir": inputs.parent / "out"}
     items = search([inputs], frozenset({".mp4", ".avi"})).found
     summary = run_batch(items, work, **arguments, label="copy")
     assert states(summary) == ["done", "already done", "already done", "already done"]

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ NAMES = ("house/Tanz für zwei", "gLO_sBM_cAll_d13_mLO2_ch01", "c%20&d", "e")
 VIDEO = Path(__file__).parents[2] / "examples" / "videos"
 
 
-def run(*arguments: object, deaf: bool = True) -> object:
+def run(*arguments: object, deaf: bool = True) -> Any:
     return RUN.invoke(app, ["eval", *map(str, arguments), *(DEAF if deaf else [])])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,14 +61,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def pairing(folder: Path, *systems: str, **changed: object) -> Pairing:
+def pairing(folder: Path, *systems: str, **changed: Any) -> Pairing:
     clips = tuple(ClipFacts(f"{bpm:.0f}", f"song {bpm:.0f}", "HO", None) for bpm in BPM)
 
     def files(name: str) -> dict[str, Path]:
         return {clip.name: folder / name / f"{clip.name}.wav" for clip in clips}
 
     values = {"clips": clips, "systems": {name: files(name) for name in systems}, "reference": files("true")}
-    return Pairing(**{**values, "missing": (), **changed})  # type: ignore[arg-type]
+    return Pairing(**{**values, "missing": (), **changed})
 
 
 def judged(pairs: Pairing, judges: Judges | None = None, draws: int = 20) -> Evaluation:
@@ -81,7 +82,7 @@ def both(folder: Path) -> Evaluation:
     return judged(pairing(folder, "same", "late"), Judges(true_music, (ear,), (ear,)), 200)
 
 
-def protocol(found: Evaluation, system: int, name: str) -> object:
+def protocol(found: Evaluation, system: int, name: str) -> Any:
     return next(one for one in found.systems[system].rhythm.system.protocols if one.protocol == name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ RUN = CliRunner()
 
 
 @pytest.fixture
-def drums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def drums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of weights, and the family installed as a package of its own would be."""
     package = tmp_path / "site"
     (package / "drums-1.0.dist-info").mkdir(parents=True)

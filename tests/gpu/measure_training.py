@@ -59,7 +59,7 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
     The pass alone is text transformer and network forward and backward on tensors that lie ready.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        loop.Events = _NoEvents  # type: ignore[assignment, misc]
+        loop.Events = _NoEvents  # type: ignore[assignment, attr-defined]
     batch = effort.training_batch
     windows = made_windows(backbone, 2 * batch)
     preset = PRESETS["recommended"]

@@ -106,7 +106,7 @@ def test_hrnet_is_mmposes() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of 16 frames, and no second number format, which a CPU is slow in."""
-    monkeypatch.setattr(measure_musicgen.MusicgenBackbone, "window_seconds", 0.32)
+    monkeypatch.setattr(measure_musicgen.MusicgenBackbone, "window_seconds", 0.32)  # type: ignore[attr-defined]
     monkeypatch.setattr(Place, "formats", ("fp32",))
 
 
@@ -193,7 +193,7 @@ def test_times_are_those_of_the_work() -> None:
 def test_other_tokens_are_told_from_a_tie(tmp_path: Path, short: None) -> None:
     folder = full_size.save_full_musicgen(tmp_path, "tiny")
     backbone = measure_musicgen.opened(folder, HERE, "fp32")
-    tokens = measure_musicgen.draw(backbone, 1, measure_musicgen.Sampling(temperature=0.0)).codes
+    tokens = measure_musicgen.draw(backbone, 1, measure_musicgen.Sampling(temperature=0.0)).codes  # type: ignore[attr-defined]
     other = tokens.clone()
     other[0, 2, 5] = (other[0, 2, 5] + 1) % 32
     report = empty()
@@ -239,7 +239,7 @@ def test_mel_filters_without_librosa_are_librosas() -> None:
         {"sr": 44100, "n_fft": 17640, "n_mels": 512, "fmin": 0.0, "fmax": 10000.0},
         {"sr": 8000, "n_fft": 800, "n_mels": 64, "fmin": 0.0, "fmax": 4000.0},
     ):
-        expected = librosa.filters.mel(**given, htk=True, norm=None)
-        found = mel(**given, htk=True, norm=None)
+        expected = librosa.filters.mel(**given, htk=True, norm=None)  # type: ignore[arg-type]
+        found = mel(**given, htk=True, norm=None)  # type: ignore[arg-type]
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, atol=1e-5)

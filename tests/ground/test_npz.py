@@ -41,7 +41,7 @@ def test_one_array(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("busy_threads")
 def test_many_threads_read_at_once(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", **ARRAYS)
+    np.savez(tmp_path / "x.npz", **ARRAYS)  # type: ignore[arg-type]
 
     def total(_: int) -> float:
         with open_npz(tmp_path / "x.npz") as file:

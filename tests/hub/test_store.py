@@ -79,7 +79,7 @@ def test_weights_that_are_no_longer_the_published_ones(
 ) -> None:
     pull(thing, told)
     newer = b"newer" * 5000
-    source = Download(thing.source.url, sha256(newer))  # type: ignore[union-attr]
+    source = Download(thing.source.url, sha256(newer))
     monkeypatch.setitem(CATALOGUE, "thing", Weights("thing", "tests", source, "MIT"))
     server.files[PATH] = newer
     assert "is not the published file" in store.check(find("thing")).problems[0]

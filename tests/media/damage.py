@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -223,7 +224,7 @@ def _change_field(content: bytes, suffix: str, rng: np.random.Generator) -> byte
         place = places[rng.integers(len(places))] + int(rng.choice([-4, len(mark)])) + int(rng.choice([0, 0, 4, 8, 12]))
         size = int(rng.choice([1, 2, 4, 8]))
         place = min(max(place, 0), len(content) - size)
-        order = "little" if suffix in (".avi", ".wmv", ".gif") else "big"
+        order: Literal["little", "big"] = "little" if suffix in (".avi", ".wmv", ".gif") else "big"
         old = int.from_bytes(changed[place : place + size], order)
         top = 1 << 8 * size
         new = [0, 1, top - 1, top // 2, top // 2 - 1, old + 1, old - 1, old ^ 1 << int(rng.integers(8 * size))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -64,7 +65,7 @@ def write_planes(
     `colour` is range, matrix, transfer and primaries in FFmpeg's numbers.
     """
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25)
         stream.height, stream.width = planes[0].shape
         stream.pix_fmt = pixel_format
         context = stream.codec_context
@@ -87,8 +88,8 @@ def first_planes(path: Path) -> list[np.ndarray]:
     """Planes of the first picture, as stored."""
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        kind = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
-        rows = [np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes]
+        kind: Any = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
+        rows = [np.frombuffer(bytes(plane), kind).reshape(plane.height, -1)[:, : plane.width] for plane in frame.planes]
         return [row.copy() for row in rows]
 
 

@@ -21,7 +21,7 @@ def tone(frequency: float, seconds: float, rate: int) -> np.ndarray:
 def test_wav_holds_rounded_steps_and_the_exact_number_of_samples(tmp_path: Path) -> None:
     # One step of 16 bits is 1 / 32768: by hand 0.6 steps round to 1, 0.4 to 0, full scale is held at 32767.
     samples = np.array([[0.6, 0.4, -0.6, 32768.0, -32768.0, 16384.0, 100.0]], dtype=np.float32) / 32768
-    save_wav(tmp_path / "a.wav", samples, 22050)
+    save_wav(tmp_path / "a.wav", samples, 22050)  # type: ignore[arg-type]
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth(), file.getnframes()) == (22050, 1, 2, 7)
         assert struct.unpack("<7h", file.readframes(7)) == (1, 0, -1, 32767, -32768, 16384, 100)

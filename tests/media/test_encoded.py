@@ -95,7 +95,7 @@ def test_wide_pixels_stay_wide_and_turn_with_the_picture(
     assert (made.width, made.height) == (48, 64)
     with av.open(str(result.path)) as container:
         frame = next(container.decode(video=0))
-        picture = made.orientation.apply(frame.to_ndarray(format="rgb24"))
+        picture = made.orientation.apply(frame.to_ndarray(format="rgb24"))  # type: ignore[arg-type]
         # Copied pixels are as wide as before, and turned ones as high.
         assert container.streams.video[0].sample_aspect_ratio == (Fraction(4, 3) if result.copied else Fraction(3, 4))
     assert result.copied is (codec == "libx264")

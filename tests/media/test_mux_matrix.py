@@ -98,6 +98,6 @@ def test_colours_are_kept(made: Callable[[str], MadeVideo], muxed: Callable[[str
     video, result = made(kind), muxed(kind)
     assert tags(result.path) == tags(video.path)
     with av.open(str(result.path)) as container:
-        shown = levels(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+        shown = levels(next(container.decode(video=0)).to_ndarray(format="rgb24"))  # type: ignore[arg-type]
     for name, colour in COLOURS.items():
         np.testing.assert_allclose(shown[name], colour, atol=8, err_msg=name)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_pyav_goes_on_where_decord_crashed(make_video: MakeVideo, tmp_path: Path
     path = make_video(tmp_path / "a.mp4", seconds=4)
     reader = VideoReader(path, chunk=8)
     assert reader.decoder == "decord"
-    times = []
+    times: list[Any] = []
     for number, chunk in enumerate(reader):
         if number == 1:
             (worker,) = children()
@@ -135,10 +136,10 @@ def test_a_process_that_cannot_start_blames_no_file(
 
 def test_a_scaler_starts_no_threads() -> None:
     """One for every core, for each of the pictures that wait, would pass any limit on large machines."""
-    asked: dict[str, object] = {}
+    asked: dict[str, Any] = {}
 
     class Frame:
-        def to_ndarray(self, **options: object) -> np.ndarray:
+        def to_ndarray(self, **options: Any) -> np.ndarray:
             asked.update(options)
             return np.zeros((2, 2, 3), np.uint8)
 

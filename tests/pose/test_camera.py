@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def dancer(frame: np.ndarray, x: int, y: int) -> np.ndarray:
 
 def similarity(angle: float, zoom: float, x: float, y: float) -> np.ndarray:
     """Turn in degrees and zoom about the middle of the frame, then a shift in pixels."""
-    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), angle, zoom)
+    matrix: Any = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), angle, zoom)
     matrix[:, 2] += [x, y]
     return np.asarray(matrix)
 

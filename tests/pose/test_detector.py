@@ -24,7 +24,7 @@ def test_annotated_people_are_found(shared: Callable[[str], Path], spec: str, le
     overlaps: list[float] = []
     for image in notes["images"]:
         picture = cv2.cvtColor(cv2.imread(str(shared("coco") / image["file_name"])), cv2.COLOR_BGR2RGB)
-        found = detector.detect(picture[None], least)[0]
+        found = detector.detect(picture[None], least)[0]  # type: ignore[arg-type]
         corners = [
             [x, y, x + width, y + height]
             for note in notes["annotations"]

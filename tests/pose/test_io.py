@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,20 +87,20 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path: Path) -> None:
             continue
 
 
-def arrays(tmp_path: Path) -> dict[str, np.ndarray]:
+def arrays(tmp_path: Path) -> dict[str, Any]:
     save_poses(tmp_path / "whole.pose.npz", poses())
     with np.load(tmp_path / "whole.pose.npz", allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def at(array: np.ndarray, index: object, value: object) -> np.ndarray:
+def at(array: np.ndarray, index: Any, value: Any) -> np.ndarray:
     """A copy with another value at a place."""
     changed = array.copy()
     changed[index] = value
     return changed
 
 
-def about(**changes: object) -> Damage:
+def about(**changes: Any) -> Damage:
     return lambda whole: {"about": np.array(json.dumps(json.loads(str(whole["about"])) | changes))}
 
 

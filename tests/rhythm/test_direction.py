@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
 
 
-def joints(*paths: list[tuple[float, float]]) -> np.ndarray:
+def joints(*paths: Sequence[tuple[float, float]]) -> np.ndarray:
     """(T, J, 2) of paths given joint by joint."""
     return np.array(paths, dtype=np.float32).transpose(1, 0, 2)
 

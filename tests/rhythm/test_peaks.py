@@ -11,14 +11,14 @@ def test_paper_window_is_centred_and_in_seconds() -> None:
     values = np.array([0.0, 3.0, 1.0, 2.0, 0.0, 5.0, 0.0])
     clock = np.arange(7) * 0.1
     # +-0.1 s: the 2 at 0.3 s is the largest of its three; +-0.2 s: the 3 and the 5 are within reach of it.
-    np.testing.assert_array_equal(paper_peaks(values, clock, 0.2), [1, 3, 5])
-    np.testing.assert_array_equal(paper_peaks(values, clock, 0.4), [1, 5])
+    np.testing.assert_array_equal(paper_peaks(values, clock, 0.2), [1, 3, 5])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(paper_peaks(values, clock, 0.4), [1, 5])  # type: ignore[arg-type]
 
 
 def test_paper_takes_the_first_of_equals_and_never_zero() -> None:
     clock = np.arange(6) * 0.1
-    np.testing.assert_array_equal(paper_peaks(np.array([0.0, 2.0, 2.0, 0.0, 0.0, 0.0]), clock, 0.2), [1])
-    assert len(paper_peaks(np.zeros(6), clock, 0.2)) == 0
+    np.testing.assert_array_equal(paper_peaks(np.array([0.0, 2.0, 2.0, 0.0, 0.0, 0.0]), clock, 0.2), [1])  # type: ignore[arg-type]
+    assert len(paper_peaks(np.zeros(6), clock, 0.2)) == 0  # type: ignore[arg-type]
     assert len(paper_peaks(np.zeros(0), np.zeros(0), 0.2)) == 0
 
 

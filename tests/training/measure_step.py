@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def main() -> None:
 
 def measure(folder: Path, arguments: argparse.Namespace) -> None:
     """All loops, in turns."""
-    backbone = open_backbone(choose("embedded"), arguments.device)
+    backbone: Any = open_backbone(choose("embedded"), arguments.device)
     clips = make_clips(folder, 32)
     segments = [Segment(clip, start) for clip in clips for start in (0.0, 5.12)]
     cache = FeatureCache(folder / "cache", backbone, GRID, dancers=lambda: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -31,7 +32,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_riffusion(tmp_path_factory.mktemp("tiny"), hop_length=640)
 
 
-def train(*arguments: object) -> object:
+def train(*arguments: object) -> Any:
     return RUN.invoke(app, ["train", *map(str, arguments)])
 
 

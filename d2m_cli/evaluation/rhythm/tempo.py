@@ -104,7 +104,7 @@ def score_continuity(reference: Times, estimated: Times, seconds: float) -> Cont
         return None
     if len(reference) < 2 or len(estimated) < 2:
         return Continuity(0.0, 0.0)
-    import mir_eval.beat  # type: ignore[import-untyped]
+    import mir_eval.beat
 
     _, cmlt, _, amlt = mir_eval.beat.continuity(reference, estimated)
     return Continuity(float(cmlt), float(amlt))

@@ -26,7 +26,7 @@ def network() -> SincResNet:
         if key.endswith("running_var"):
             value.uniform_(0.5, 1.5)
     with torch.no_grad():
-        made.resnet["model"].fc.weight.mul_(20)
+        made.resnet["model"].fc.weight.mul_(20)  # type: ignore[operator]
     return made.eval().requires_grad_(False)
 
 

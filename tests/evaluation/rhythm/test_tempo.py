@@ -11,7 +11,7 @@ from d2m_cli.evaluation.rhythm.tempo import LARGEST_ERROR, Continuity, beats_tem
 @pytest.mark.parametrize("bpm", [60.0, 97.3, 180.0])
 def test_tempo_of_even_beats(bpm: float) -> None:
     beats = 0.3 + np.arange(20) * 60.0 / bpm
-    assert beats_tempo(beats) == pytest.approx(bpm)
+    assert beats_tempo(beats) == pytest.approx(bpm)  # type: ignore[arg-type]
     assert beats_tempo(np.delete(beats, [3, 4, 9, 15])) == pytest.approx(bpm)
 
 

@@ -129,7 +129,7 @@ def test_weights_by_name_lie_where_torch_hub_leaves_them(tmp_path: Path, monkeyp
         Vggish.load()
     (tmp_path / "checkpoints").mkdir()
     torch.save(published_state(), tmp_path / "checkpoints" / "vggish-10086976.pth")
-    assert torch.equal(Vggish.load().network.features[0].bias, published_state()["features.0.bias"])
+    assert torch.equal(Vggish.load().network.features[0].bias, published_state()["features.0.bias"])  # type: ignore[arg-type]
 
 
 def test_embeddings_at_any_rate_and_channels(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_pickles_of_the_numpy_in_use(tmp_path: Path, protocol: int) -> None:
     assert arrays.keys() == content.keys()
     for name, array in content.items():
         np.testing.assert_array_equal(arrays[name], array)
-        assert arrays[name].dtype == array.dtype
+        assert arrays[name].dtype == array.dtype  # type: ignore[attr-defined]
     shapes = read_pickled_arrays(tmp_path / "a.pkl", largest=90)
     assert shapes["plain"] == Unread((2, 3, 4))
     assert shapes["swapped"] == Unread((3, 2, 4))
@@ -255,7 +255,7 @@ def test_a_camera_that_never_saw_the_dancer(tmp_path: Path) -> None:
 )
 def test_keypoints_that_are_none(tmp_path: Path, name: str, value: np.ndarray | None, word: str) -> None:
     content = keypoints(60) | {name: value}
-    path = save_keypoints(tmp_path / "k.pkl", content)  # type: ignore[arg-type]
+    path = save_keypoints(tmp_path / "k.pkl", content)
     for read in (load_keypoints, probe_keypoints):
         with pytest.raises(InputError, match=word) as caught:
             read(path, 2)

@@ -181,7 +181,7 @@ class Told(Progress):
         super().__init__(quiet=True)
         self.heard: list[object] = []
 
-    def stage(self, label: str, total: int):  # type: ignore[no-untyped-def]
+    def stage(self, label: str, total: int):
         from contextlib import contextmanager
 
         self.heard.append(total)

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ class Dancers:
         return bobbing(120, 0.2, 10.3)
 
 
-def cache(folder: Path, backbone: SmallBackbone | None = None, dancers: Dancers | None = None, **changes: object):
+def cache(folder: Path, backbone: SmallBackbone | None = None, dancers: Dancers | None = None, **changes: Any):
     people = dancers or Dancers()
     made = FeatureCache(folder, backbone or CountingBackbone(), GRID, lambda: people)
     return replace(made, **changes)

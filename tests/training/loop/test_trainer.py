@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,16 +38,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def config(**changes: object) -> EncoderConfig:
+def config(**changes: Any) -> EncoderConfig:
     base = EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64)
     return replace(base, **changes)
 
 
-def task(options: TrainOptions = OPTIONS, **changes: object) -> Task:
+def task(options: TrainOptions = OPTIONS, **changes: Any) -> Any:
     return Task(SmallBackbone(), config(**changes), windows(96, 1), windows(36, 2), options)
 
 
-def go(one: Task, out: Path, **options: object):
+def go(one: Task, out: Path, **options: Any):
     return train(one, out, make_accelerator(one.options, "cpu"), Progress(quiet=True), **options)
 
 

@@ -21,7 +21,7 @@ QUIET = Progress(quiet=True)
 
 def test_tempo_of_even_beats_by_hand() -> None:
     # Beats at 0.3 + k * 0.5 as the tracker hears them; the window starts at 6.0: the next is at 6.3, heard LAG late.
-    tempo = tempo_at(0.3 + LAG + 0.5 * np.arange(30), 6.0, 5.12)
+    tempo = tempo_at(0.3 + LAG + 0.5 * np.arange(30), 6.0, 5.12)  # type: ignore[arg-type]
     assert tempo is not None
     assert tempo.bpm == pytest.approx(120.0)
     assert tempo.first_beat == pytest.approx(0.3)
