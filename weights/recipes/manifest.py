@@ -29,7 +29,7 @@ def main() -> None:
                 "name": folder if part == folder else f"{folder}-{part}",
                 "file": file,
                 "purpose": purpose,
-                "origin": f"trained from scratch by weights/recipe on rendered music ({DOCUMENTS[folder]})",
+                "origin": f"trained from scratch by weights/recipes on rendered music ({DOCUMENTS[folder]})",
                 "licence": "MIT",
                 "sha256": hashlib.sha256((WEIGHTS / file).read_bytes()).hexdigest(),
             }
