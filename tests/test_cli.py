@@ -204,8 +204,8 @@ def test_weights_and_pose_networks_are_known_by_their_content(
     shipped = json.loads((weights_dir() / "manifest.json").read_text())["weights"]
     expected = {one["file"]: one["sha256"] for one in shipped}
     assert first["settings"]["poses"] == {
-        "pose": expected["pose/movenet-thunder.onnx"],
-        "detector": expected["pose/movenet-multipose.onnx"],
+        "pose": expected["pose/movenet-thunder.onnx.gz"],
+        "detector": expected["pose/movenet-multipose.onnx.gz"],
     }
     assert json.loads(invoke(*arguments).stdout)["already_done"] == 1
     assert json.loads(invoke(*arguments, "--verify").stdout)["already_done"] == 1

@@ -216,14 +216,17 @@ def fold(picture: Tensor, config: SpectrogramConfig) -> Tensor:
 
 def unfold(tensor: Tensor, config: SpectrogramConfig) -> Tensor:
     """Undo :func:`fold`: (batch, C, H, W) in -1 to 1 -> (batch, rows, columns) in 0 to 1."""
+    return (unpatched(tensor, config) * 0.5 + 0.5).clamp(0.0, 1.0)
+
+
+def unpatched(tensor: Tensor, config: SpectrogramConfig) -> Tensor:
+    """Patches back in their places: (batch, C, H, W) -> (batch, rows, columns), values as they are."""
     rows, columns = config.patch
     if (rows, columns) == (1, 1):
-        picture = tensor.mean(1)
-    else:
-        batch, _, height, width = tensor.shape
-        blocks = tensor.reshape(batch, rows, columns, height, width).permute(0, 3, 1, 4, 2)
-        picture = blocks.reshape(batch, height * rows, width * columns)
-    return (picture * 0.5 + 0.5).clamp(0.0, 1.0)
+        return tensor.mean(1)
+    batch, _, height, width = tensor.shape
+    blocks = tensor.reshape(batch, rows, columns, height, width).permute(0, 3, 1, 4, 2)
+    return blocks.reshape(batch, height * rows, width * columns)
 
 
 def position_channels(height: int, width: int, seconds: float, config: SpectrogramConfig) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gzip
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class OnnxModel:
     Parameters
     ----------
     path
-        The .onnx file.
+        The .onnx file, or a .onnx.gz: one packed with gzip, as the embedded networks are.
     device
         "cpu", "cuda" (an error where it can't be had) or "auto" (CUDA where a GPU is, else the CPU).
     batch
@@ -115,6 +116,7 @@ def _open(path: Path, device: str, threads: int) -> Any:
     options.log_severity_level = 4  # the provider in use is checked and told by the caller
     options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's exceptions have no common public base
+        network = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else str(path)
+        return onnxruntime.InferenceSession(network, options, providers=providers)
+    except Exception as error:  # neither onnxruntime's exceptions nor those of gzip have a common public base
         raise UsageError(f"{path}: is not a network that ONNX Runtime can load ({str(error)[:200]})") from error

@@ -16,7 +16,7 @@ def pose_weights(name: str) -> Path:
     MissingWeightsError
         The installation lacks the file.
     """
-    path = weights_dir() / "pose" / f"{name}.onnx"
+    path = weights_dir() / "pose" / f"{name}.onnx.gz"
     if not path.is_file():
-        raise MissingWeightsError(f"{name}.onnx is missing from this installation of d2m; install it again")
+        raise MissingWeightsError(f"{path.name} is missing from this installation of d2m; install it again")
     return path

@@ -67,7 +67,7 @@ SHAPES: dict[str, Shape] = {
     "kim": Shape(gender=0.8, age=0.55, muscle=0.45, weight=0.4, height=0.58, proportions=0.25),
     "lou": Shape(gender=0.2, age=0.7, muscle=0.7, weight=0.35, height=0.66, proportions=0.55),
 }
-"""The bodies: the first four dance in the examples, all in the paired data of `weights/recipe/make_pairs.py`."""
+"""The bodies: the first four dance in the examples, all in the paired data of `weights/recipes/make_pairs.py`."""
 
 
 @dataclass(frozen=True)

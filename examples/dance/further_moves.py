@@ -1,4 +1,4 @@
-"""More move families, for the paired data of `weights/recipe/make_pairs.py`; they read like those of `moves`."""
+"""More move families, for the paired data of `weights/recipes/make_pairs.py`; they read like those of `moves`."""
 
 from __future__ import annotations
 

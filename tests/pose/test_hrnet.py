@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,9 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "junk.onnx").write_bytes(b"junk" * 100)
     with pytest.raises(UsageError, match=r"junk\.onnx"):
         OnnxModel(tmp_path / "junk.onnx")
+    (tmp_path / "short.onnx.gz").write_bytes(gzip.compress(b"junk" * 100)[:-9])
+    with pytest.raises(UsageError, match=r"short\.onnx\.gz"):
+        OnnxModel(tmp_path / "short.onnx.gz")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mmpose") is None, reason="mmpose is not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,16 @@ def test_manifest_names_the_files_as_they_are() -> None:
     for name in ("movenet-thunder", "movenet-multipose"):
         assert entries[name]["sha256"] == file_sha256(pose_weights(name))
         assert entries[name]["licence"] == "Apache-2.0"
+
+
+def test_a_packed_network_computes_the_same_bytes(tmp_path: Path) -> None:
+    packed = pose_weights("movenet-thunder")
+    unpacked = tmp_path / "movenet-thunder.onnx"
+    unpacked.write_bytes(gzip.decompress(packed.read_bytes()))
+    crops = np.random.default_rng(0).integers(0, 255, (2, 256, 256, 3), dtype=np.uint8)
+    found = [OnnxModel(path, "cpu", 2, threads=1)(crops) for path in (packed, unpacked)]
+    for one, other in zip(*found, strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("video", ["mmpose_demo", "mmaction2_demo_skeleton"])

@@ -1,4 +1,4 @@
-"""The network that ships, on ten rendered clips that no training saw, one a genre (held/, weights/recipe)."""
+"""The network that ships, on ten rendered clips that no training saw, one a genre (held/, weights/recipes)."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from captions import Caption, Facts, caption
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from make_music import CONFIG
+from shared import Ema, learning_rate, save_state
 from train_text import WIDTH, Texts
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -44,18 +45,6 @@ def load_windows(data: Path, name: str) -> tuple[np.ndarray, list[Facts]]:
     latents = np.load(data / f"{name}.npy", mmap_mode="r")
     facts = [Facts(**json.loads(line)) for line in (data / f"{name}.jsonl").read_text().splitlines()]
     return latents, facts
-
-
-class Ema:
-    """Running mean of the weights."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.shadow = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def update(self, model: torch.nn.Module, step: int) -> None:
-        decay = min(0.9985, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            self.shadow[name].lerp_(value, 1 - decay)
 
 
 def v_loss(unet, scheduler: DDPMScheduler, latents, states, timesteps, noise, places) -> torch.Tensor:
@@ -100,7 +89,7 @@ def main() -> None:
     # Plain attention: for these short sequences the fused kernel's backward pass on a CPU takes longer than all the rest.
     unet.set_attn_processor(AttnProcessor())
     optimizer = torch.optim.AdamW(unet.parameters(), lr=arguments.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    ema, step, spent = Ema(unet), 0, 0.0
+    ema, step, spent = Ema(unet, decay=0.9985), 0, 0.0
     state = arguments.out / "state.pt"
     if state.is_file():
         saved = torch.load(state, weights_only=True)
@@ -117,8 +106,7 @@ def main() -> None:
             "step": step,
             "spent": elapsed,
         }
-        torch.save(payload, state.with_suffix(".tmp"))
-        state.with_suffix(".tmp").replace(state)
+        save_state(state, payload)
         shadow = new_unet()
         shadow.load_state_dict(ema.shadow)
         shadow.eval()
@@ -138,11 +126,7 @@ def main() -> None:
     while elapsed < arguments.minutes:
         elapsed = spent + (time.time() - start) / 60
         for group in optimizer.param_groups:
-            group["lr"] = float(
-                arguments.rate
-                * min(1, (step + 1) / 300)
-                * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1, elapsed / arguments.minutes))))
-            )
+            group["lr"] = learning_rate(arguments.rate, step, elapsed / arguments.minutes, warm=300, floor=0.01)
         chosen = rng.integers(0, len(latents), arguments.batch)
         x = torch.from_numpy(np.stack([latents[i] for i in chosen])).float()
         with torch.no_grad():

@@ -19,14 +19,16 @@ from arrange import COMPS, LEADS, MOODS
 from diffusers import AutoencoderKL
 from make_music import CONFIG
 from safetensors.torch import save_file
+from shared import learning_rate
 from torch import Tensor, nn
 from train_vae import crop, load_music
 
 from d2m_cli.backbones.spectrogram import SpectrogramConfig, unfold
 from d2m_cli.evaluation.sound.listener import GENRES, Listener, ListenerConfig, ListenerNetwork
 from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.weights_path import weights_dir
 
-EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
+EMBEDDED = weights_dir() / "embedded"
 PICTURE = SpectrogramConfig(
     sample_rate=CONFIG.sample_rate, hop_length=CONFIG.hop_length, win_length=CONFIG.win_length, n_fft=CONFIG.n_fft,
     n_mels=CONFIG.n_mels, max_frequency=CONFIG.max_frequency, power=CONFIG.power, sample_scale=CONFIG.sample_scale,
@@ -142,11 +144,7 @@ def train(arguments: argparse.Namespace) -> ListenerNetwork:
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
     start, shown, half = time.process_time(), 0.0, arguments.batch // 2
     for step in range(arguments.steps):
-        rate = (
-            arguments.rate
-            * min(1, (step + 1) / 100)
-            * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / arguments.steps)))
-        )
+        rate = learning_rate(arguments.rate, step, step / arguments.steps, warm=100, floor=0.01)
         for group in optimizer.param_groups:
             group["lr"] = rate
         columns = int(rng.choice((256, 384, 508, 512)))

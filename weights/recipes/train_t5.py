@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from arrange import COMPS, GENRES, LEADS, MOODS, TEMPO_RANGE
 from captions import COUNTS, MAX_TOKENS, OTHER_WORDS, PHASES, TEMPI, Caption, Facts, caption, number_features
+from shared import learning_rate, save_state
 from torch import Tensor, nn
 from train_text import TAGS, draw_facts
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
@@ -160,18 +161,13 @@ def main() -> None:
 
     def save() -> None:
         payload = dict(model=model.state_dict(), probe=probe.state_dict(), optimizer=optimizer.state_dict())
-        torch.save(payload | dict(step=step, spent=elapsed), state.with_suffix(".tmp"))
-        state.with_suffix(".tmp").replace(state)
+        save_state(state, payload | dict(step=step, spent=elapsed))
         model.save_pretrained(arguments.out / "text_encoder")
 
     while elapsed < arguments.minutes:
         elapsed = spent + (time.time() - start) / 60
         for group in optimizer.param_groups:
-            group["lr"] = float(
-                1.5e-3
-                * min(1, (step + 1) / 200)
-                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1, elapsed / arguments.minutes))))
-            )
+            group["lr"] = learning_rate(1.5e-3, step, elapsed / arguments.minutes, warm=200)
         facts = [draw_facts(rng) for _ in range(batch)]
         captions = [caption(item, rng, rhythm_only=bool(rng.random() < 0.4)) for item in facts]
         positions = torch.from_numpy(rng.integers(0, FRAMES, (batch, places)))

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shared import learning_rate, save_array, save_state
 from torch import Tensor, nn
 from transformers import EncodecConfig, EncodecModel
 
@@ -51,8 +52,7 @@ def render(music: Path, out: Path) -> None:
             continue
         seeds = [json.loads(line)["seed"] for line in path.read_text().splitlines()]
         pieces = np.stack([player.play(arrange(seed, seconds=SAMPLES / RATE + 0.1))[:SAMPLES] for seed in seeds])
-        np.save(target.with_suffix(".tmp.npy"), (pieces * 32767).round().astype(np.int16))
-        target.with_suffix(".tmp.npy").replace(target)
+        save_array(target, (pieces * 32767).round().astype(np.int16))
         print(path.stem, flush=True)
 
 
@@ -236,7 +236,7 @@ class Audio:
         self.folder, self.paths, self.parts = folder, [], []
 
     def refresh(self, paths: list[Path] | None = None) -> None:
-        found = [path for path in sorted(self.folder.glob("part-*.npy")) if ".tmp" not in path.name]
+        found = sorted(self.folder.glob("part-*.npy"))
         self.paths = found if paths is None else paths
         self.parts = [np.load(path, mmap_mode="r") for path in self.paths]
 
@@ -290,14 +290,13 @@ def tokenise(codec: EncodecModel, audio: Path, out: Path, parts: list[str]) -> N
     codec.eval()
     for path in sorted(audio.glob("part-*.npy")):
         target = out / path.name
-        if target.is_file() or ".tmp" in path.name or (parts and path.stem not in parts):
+        if target.is_file() or (parts and path.stem not in parts):
             continue
         pieces, codes = np.load(path, mmap_mode="r"), []
         for first in range(len(pieces)):
             x = torch.from_numpy(np.asarray(pieces[first : first + 1])).float()[:, None] / 32768
             codes.append(codec.quantizer.encode(codec.encoder(x)).transpose(0, 1).to(torch.int16).numpy())
-        np.save(target.with_suffix(".tmp.npy"), np.concatenate(codes))
-        target.with_suffix(".tmp.npy").replace(target)
+        save_array(target, np.concatenate(codes))
         print(path.stem, np.concatenate(codes).shape, flush=True)
 
 
@@ -437,10 +436,9 @@ class Run:
 
     def going(self) -> bool:
         self.elapsed = self.spent + (time.time() - self.start) / 60
-        part = min(1, self.elapsed / self.arguments.minutes)
-        rate = self.arguments.rate * min(1, (self.step + 1) / 150) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * part)))
+        rate = learning_rate(self.arguments.rate, self.step, self.elapsed / self.arguments.minutes, warm=150)
         for group in self.optimizer.param_groups:
-            group["lr"] = float(rate)
+            group["lr"] = rate
         return self.elapsed < self.arguments.minutes
 
     def learn(self, loss: Tensor, values: dict) -> None:
@@ -463,8 +461,7 @@ class Run:
         self.saved_at = time.time()
         payload = {name: module.state_dict() for name, module in self.modules.items()}
         payload |= dict(optimizer=self.optimizer.state_dict(), step=self.step, spent=self.elapsed)
-        torch.save(payload, self.state.with_suffix(".tmp"))
-        self.state.with_suffix(".tmp").replace(self.state)
+        save_state(self.state, payload)
 
 
 def train_encoder(arguments: argparse.Namespace, audio: Audio, rng: np.random.Generator) -> None:

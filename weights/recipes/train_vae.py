@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from make_music import CONFIG
+from shared import learning_rate
 from torch import Tensor
 
-from d2m_cli.backbones.spectrogram import fold
+from d2m_cli.backbones.spectrogram import fold, unpatched
 
 
 def new_vae() -> AutoencoderKL:
@@ -47,17 +48,6 @@ def crop(parts: list[np.ndarray], record: dict, start: int, columns: int) -> np.
 
 def to_input(pictures: np.ndarray) -> Tensor:
     return fold(torch.from_numpy(pictures).float() / 255, CONFIG)
-
-
-def unfold_in_time(x: Tensor) -> Tensor:
-    """Autoencoder input back to a picture, without clipping: (batch, rows, columns)."""
-    rows, columns = CONFIG.patch
-    batch, _, height, width = x.shape
-    return (
-        x.reshape(batch, rows, columns, height, width)
-        .permute(0, 3, 1, 4, 2)
-        .reshape(batch, height * rows, width * columns)
-    )
 
 
 def first_beat(bpm: int, start: float) -> tuple[float, int]:
@@ -114,11 +104,7 @@ def main() -> None:
     start, step, shown, batch, columns = time.time(), 0, 0.0, 24, 256
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
         for group in optimizer.param_groups:
-            group["lr"] = (
-                1.5e-3
-                * min(1, (step + 1) / 100)
-                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
-            )
+            group["lr"] = learning_rate(1.5e-3, step, elapsed / arguments.minutes, warm=100)
         chosen = rng.integers(0, len(records), batch)
         x = to_input(np.stack([crop(parts, records[i], int(rng.integers(0, 2200 - columns)), columns) for i in chosen]))
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
@@ -130,7 +116,7 @@ def main() -> None:
             y = vae.decode(z).sample.float()
         rebuilt = (x - y).abs().mean() + 2 * ((x - y) ** 2).mean()
         if arguments.decoder_only:
-            before, after = unfold_in_time(x), unfold_in_time(y)
+            before, after = unpatched(x, CONFIG), unpatched(y, CONFIG)
             rebuilt = rebuilt + (before.diff(dim=-1) - after.diff(dim=-1)).abs().mean()
             rebuilt = rebuilt + 0.5 * (before.diff(dim=-2) - after.diff(dim=-2)).abs().mean()
         loss = rebuilt + 1e-4 * posterior.kl().float().mean() / posterior.mean[0].numel()

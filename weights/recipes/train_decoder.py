@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from captions import Caption, Facts, caption
+from shared import Ema, save_state
 from torch import Tensor, nn
 from train_codec import CODEBOOKS, ENTRIES
 from train_t5 import FRAME_RATE, FRAMES, POSITION_WIDTH, Texts, grids
@@ -140,8 +141,6 @@ def generate(
 def load(codes: Path, music: Path, pattern: str) -> tuple[np.ndarray, list[dict]]:
     arrays, records = [], []
     for path in sorted(codes.glob(pattern)):
-        if ".tmp" in path.name:
-            continue
         arrays.append(np.load(path))
         records += [json.loads(line) for line in (music / f"{path.stem}.jsonl").read_text().splitlines()]
     return np.concatenate(arrays), records
@@ -201,12 +200,12 @@ def main() -> None:
         ],
         betas=(0.9, 0.98), weight_decay=0.01,
     )  # fmt: skip
-    shadow = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    ema = Ema(model, decay=0.997)
     step, spent, state = 0, 0.0, arguments.out / "state.pt"
     if state.is_file():
         saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"]), muon.load_state_dict(saved["muon"]), adam.load_state_dict(saved["adam"])
-        shadow, step, spent = saved["shadow"], saved["step"], saved["spent"]
+        ema.shadow, step, spent = saved["shadow"], saved["step"], saved["spent"]
         rng = np.random.default_rng(step)
     codes, records = load(arguments.codes, arguments.music, "part-*.npy")
     held_rows = None
@@ -234,15 +233,13 @@ def main() -> None:
         held_rows = (held_x, words)
 
     def save() -> None:
-        payload = dict(model=model.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(), shadow=shadow)
-        torch.save(payload | dict(step=step, spent=elapsed), state.with_suffix(".tmp"))
-        state.with_suffix(".tmp").replace(state)
-        torch.save(shadow, (arguments.out / "ema.tmp"))
-        (arguments.out / "ema.tmp").replace(arguments.out / "ema.pt")
+        payload = dict(model=model.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(), shadow=ema.shadow)
+        save_state(state, payload | dict(step=step, spent=elapsed))
+        save_state(arguments.out / "ema.pt", ema.shadow)
         if held_rows is None:
             return
         now = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(shadow)
+        model.load_state_dict(ema.shadow)
         model.eval()
         x, (right, wrong) = held_rows
         found = {}
@@ -308,9 +305,7 @@ def main() -> None:
         norm = nn.utils.clip_grad_norm_([p for g in (*muon.param_groups, *adam.param_groups) for p in g["params"]], 1.0)
         muon.step(), adam.step()
         step += 1
-        decay = min(0.997, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            shadow[name].lerp_(value, 1 - decay)
+        ema.update(model, step)
         with torch.no_grad():
             seen = losses[~blind & ~dropped].nanmean((0, 2))
             values = {f"book{level}": v for level, v in enumerate(seen)} | {"norm": norm, "bar": beat[1]}

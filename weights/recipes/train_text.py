@@ -18,6 +18,7 @@ import torch
 from arrange import COMPS, GENRES, LEADS, MOODS, TEMPO_RANGE
 from captions import COUNTS, MAX_TOKENS, Caption, Facts, build_tokenizer, caption, number_features
 from make_music import CONFIG
+from shared import learning_rate
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -158,11 +159,7 @@ def main() -> None:
     batch = 48
     while (elapsed := (time.time() - start) / 60) < arguments.minutes:
         for group in optimizer.param_groups:
-            group["lr"] = (
-                1.5e-3
-                * min(1, (step + 1) / 200)
-                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * elapsed / arguments.minutes)))
-            )
+            group["lr"] = learning_rate(1.5e-3, step, elapsed / arguments.minutes, warm=200)
         facts = [draw_facts(rng) for _ in range(batch)]
         captions = [caption(item, rng, rhythm_only=bool(rng.random() < 0.4)) for item in facts]
         drawn, tags = probe(texts(captions, pad=step % 16 == 0))

@@ -19,8 +19,8 @@ from make_music import CONFIG
 from render import Player
 from scipy.signal import butter, sosfilt
 
-from d2m_cli.backbones.base import Identity, Sampling
-from d2m_cli.backbones.riffusion import RiffusionBackbone
+from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.registry import choose, open_backbone
 from d2m_cli.evaluation.genre.divergence import GENRES, Recording, genre_scores, hear_genre
 from d2m_cli.evaluation.sound.embedding import embed_clips
 from d2m_cli.evaluation.sound.frechet import fad, fad_infinity, kad
@@ -28,7 +28,6 @@ from d2m_cli.evaluation.sound.listener import Listener
 from d2m_cli.ground.genres import GENRE_CODES, genre_code
 
 RATE = CONFIG.sample_rate
-EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 Clip = tuple[str, np.ndarray, int]
 
 
@@ -46,7 +45,7 @@ def rendered(first: int, count: int) -> list[tuple[str, Clip]]:
 
 def generated(count: int) -> list[tuple[str, Clip]]:
     """Windows of the embedded backbone from captions with genre and tempo."""
-    backbone = RiffusionBackbone(EMBEDDED, Identity("embedded", "MIT", True))
+    backbone = open_backbone(choose("embedded"), "cpu")
     negative = backbone.embed([""], {})
     rng = np.random.default_rng(1)
     clips = []

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from arrange import arrange
 from render import Player
+from shared import save_array
 
 from d2m_cli.backbones.spectrogram import SpectrogramConfig, picture_from_audio
 
@@ -49,7 +50,7 @@ def main() -> None:
                     dict(seed=seed, genre=piece.genre, mood=piece.mood, lead=piece.lead, comp=piece.comp, bpm=piece.bpm)
                 )
             )
-        np.save(arguments.out / f"part-{first}.npy", np.stack(pictures))
+        save_array(arguments.out / f"part-{first}.npy", np.stack(pictures))
         (arguments.out / f"part-{first}.jsonl").write_text("\n".join(lines) + "\n")
         print(first, flush=True)
 

@@ -1,8 +1,8 @@
 """Make the two MoveNet files that ship with d2m from the ONNX conversion of the published graphs.
 
-    python weights/pose/convert_movenet.py movenet-thunder.onnx movenet-multipose.onnx weights/pose
+    python weights/recipes/convert_movenet.py movenet-thunder.onnx movenet-multipose.onnx weights/pose
 
-Three changes:
+Four changes:
 
 1. The graph is cut where the convolutions end. What followed was fixed to one picture a call; those few steps are in
    ``d2m_cli/pose/movenet.py`` and the network itself now takes a batch.
@@ -10,10 +10,13 @@ Three changes:
 3. Weights are stored small and unpacked by nodes that ONNX Runtime folds on loading, so that it computes in float32 as
    before. Convolutions of some size take 12 bits a weight: an int8 and half a byte of finer steps, with one scale an
    output channel. All else is float16, which loses nothing: the published values are float16 numbers already.
+4. The file is packed with gzip, which takes 7 % off it and no numbers away.
 """
 
 from __future__ import annotations
 
+import argparse
+import gzip
 import sys
 from pathlib import Path
 
@@ -163,12 +166,20 @@ def convert(source: Path, target: Path) -> None:
     packed = pack_weights(heads)
     count = halve_weights(heads)
     onnx.checker.check_model(heads, full_check=True)
-    onnx.save(heads, target)
+    # Without a name and a time in it, the same graph gives the same file.
+    target.write_bytes(gzip.compress(heads.SerializeToString(), compresslevel=9, mtime=0))
     size = target.stat().st_size / 1e6
     print(f"{target}: {size:.1f} MB, {packed} tensors in 12 bits, {count} in float16", file=sys.stderr)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("thunder", "multipose", "out"):
+        parser.add_argument(name, type=Path)
+    arguments = parser.parse_args()
+    convert(arguments.thunder, arguments.out / "movenet-thunder.onnx.gz")
+    convert(arguments.multipose, arguments.out / "movenet-multipose.onnx.gz")
+
+
 if __name__ == "__main__":
-    thunder, multipose, folder = (Path(argument) for argument in sys.argv[1:4])
-    convert(thunder, folder / "movenet-thunder.onnx")
-    convert(multipose, folder / "movenet-multipose.onnx")
+    main()
