@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import MissingExtraError, MissingWeightsError, UsageError
-from d2m_cli.pose.export import export_top_down, read_checkpoint
+from d2m_cli.pose.export import export_published, export_top_down, read_checkpoint
 
 HAS_MMPOSE = importlib.util.find_spec("mmpose") is not None
 needs_mmpose = pytest.mark.skipif(not HAS_MMPOSE, reason="mmpose is not installed")
@@ -65,6 +65,8 @@ def test_without_mmpose_the_way_to_install_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.py").touch()
     with pytest.raises(MissingExtraError, match="pip install"):
         export_top_down(tmp_path / "config.py", None, tmp_path / "out.onnx")
+    with pytest.raises(MissingExtraError, match=r"mmpose, which turns it into ONNX, is not installed; pip install"):
+        export_published("td-hm_hrnet", tmp_path / "x.pth", tmp_path / "out.onnx")
 
 
 @needs_mmpose
