@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ import numpy as np
 from d2m_cli.errors import D2MError, MissingExtraError, MissingWeightsError, OutputError, UsageError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.options import option
+from d2m_cli.ground.unpickle import BROKEN_CHECKPOINT
 from d2m_cli.hub.catalogue import MMPOSE_INSTALL
-from d2m_cli.pose import compat_mmpose, tensors_only
+from d2m_cli.pose import compat_mmpose
 
 if TYPE_CHECKING:
     import torch
@@ -124,9 +124,11 @@ def read_checkpoint(checkpoint: Path) -> Any:
     """
     import torch
 
+    from d2m_cli.pose import tensors_only
+
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=False, pickle_module=tensors_only)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError) as error:
+    except BROKEN_CHECKPOINT as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise UsageError(f"{checkpoint}: is not a checkpoint that can be read ({reason}); download it again") from error
 
