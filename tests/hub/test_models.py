@@ -15,7 +15,7 @@ import pytest
 from d2m_cli.errors import DownloadError, MissingWeightsError, OutputError, UsageError
 from d2m_cli.hub import catalogue, models, store
 from d2m_cli.hub.catalogue import HubModel, find
-from d2m_cli.hub.models import git_blob_sha1, pick
+from d2m_cli.hub.models import HubFile, pick
 from d2m_cli.hub.pull import plan, pull, pull_all
 from tests.hub.conftest import TOOLS, Told, hearing_interrupts
 from tests.hub.loopback import COMMIT, Loopback, git_sum, sha256
@@ -134,9 +134,20 @@ def test_published_models(name: str) -> None:
     assert pick(there.split(), source) == (sorted(wanted.split()), [])
 
 
-def test_gits_sum_is_gits(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"hello\n")
-    assert git_blob_sha1(tmp_path / "x") == "ce013625030ba8dba906f756967f9e9ca394464a"
+def test_files_are_known_by_size_and_sum(tmp_path: Path) -> None:
+    """Sums as sha256sum and git hash-object print them."""
+    path = tmp_path / "x"
+    path.write_bytes(b"hello\n")
+    blob = "ce013625030ba8dba906f756967f9e9ca394464a"
+    sha256sum = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    for right in (HubFile("x", 6, None, blob), HubFile("x", None, sha256sum, None), HubFile("x", 6, None, None)):
+        assert right.matches(path)
+    for wrong in (
+        HubFile("x", 6, None, blob[::-1]),
+        HubFile("x", 6, sha256sum[::-1], None),
+        HubFile("x", 5, None, blob),
+    ):
+        assert not wrong.matches(path)
 
 
 def test_only_what_is_loaded_is_fetched(hub: Loopback, home: Path, told: Told) -> None:
