@@ -300,7 +300,7 @@ def find(text: str) -> Weights:
             return _stranger(family, repo)
     raise UsageError(
         f"no weights are called {text!r}: 'd2m weights list' shows those that there are; of other models on the hub "
-        f"say FAMILY:HUB_ID, with a family of {', '.join(LAYOUTS)}"
+        f"give FAMILY:HUB_ID, with a family of {', '.join(LAYOUTS)}"
     )
 
 
@@ -310,19 +310,3 @@ def _stranger(family: str, repo: str) -> Weights:
     licence = kin.licence if kin else UNKNOWN_LICENCE
     terms = kin.terms if kin else f"read https://huggingface.co/{repo} before you use it."
     return _on_hub(family, f"{family}:{repo}", repo, f"backbone of the family {family}", licence, terms)
-
-
-def fetch_command(text: str) -> str:
-    """The one command that fetches an entry, for texts that say what is missing.
-
-    Parameters
-    ----------
-    text
-        As `find` takes it.
-
-    Raises
-    ------
-    UsageError
-        There is nothing of that name.
-    """
-    return find(text).fetch_command

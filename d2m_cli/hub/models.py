@@ -277,12 +277,12 @@ def telling_hub_errors(model: HubModel) -> Iterator[None]:
         raise UsageError(f"{model.repo!r} is no name of a hub model") from error
     except GatedRepoError as error:
         raise DownloadError(
-            f"{where}: is given only to those who accepted its terms on its page. Do that, say 'hf auth login', and "
+            f"{where}: is given only to those who accepted its terms on its page. Do that, run 'hf auth login', and "
             "fetch it again"
         ) from error
     except RepositoryNotFoundError as error:
         raise DownloadError(
-            f"{where}: there is no such model, or it is private. Check the name; for a private one say 'hf auth login'"
+            f"{where}: there is no such model, or it is private. Check the name; for a private one run 'hf auth login'"
         ) from error
     except HfHubHTTPError as error:
         raise DownloadError(f"{where}: {_first_line(error)}. Fetch it again later") from error

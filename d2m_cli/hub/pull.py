@@ -163,7 +163,7 @@ def _whole_already(entry: Weights, progress: Progress) -> Path | None:
         return None
     checked = store.check(entry)
     for problem in checked.problems:
-        progress.say(problem.partition("; say '")[0])
+        progress.say(problem.partition("; run '")[0])
     if checked.problems:
         return None
     progress.say(f"{entry.name}: is here and whole")
@@ -219,7 +219,7 @@ def _export(entry: Weights, checkpoint: Path, progress: Progress, tools: Tools) 
         told = tools.export(entry.mmpose_config, checkpoint, out)
     except MissingExtraError as error:
         raise MissingExtraError(
-            f"{entry.name}: fetched to {checkpoint}, but {error}. Then say '{entry.fetch_command}' again"
+            f"{entry.name}: fetched to {checkpoint}, but {error}. Then run '{entry.fetch_command}' again"
         ) from error
     progress.say(f"{entry.name}: {told}")
     return out

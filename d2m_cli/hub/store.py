@@ -147,7 +147,7 @@ def read_receipt(entry: Weights) -> Receipt | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise MissingWeightsError(
-            f"{path}: can't be read ({error}); take it away and say '{entry.fetch_command}'"
+            f"{path}: can't be read ({error}); remove it and run '{entry.fetch_command}'"
         ) from error
 
 
@@ -231,7 +231,7 @@ def locate(text: str) -> Path:
     if place.state == "not exported":
         raise MissingWeightsError(
             f"{entry.name}: is fetched but not turned into ONNX, which takes mmpose: "
-            f"{catalogue.MMPOSE_INSTALL}. Then say '{entry.fetch_command}'"
+            f"{catalogue.MMPOSE_INSTALL}. Then run '{entry.fetch_command}'"
         )
     reason = {
         "unfinished": "is here only in part: a download is under way, or was broken off",
@@ -318,7 +318,7 @@ def check(entry: Weights) -> Checked:
         raise MissingWeightsError(f"{entry.name}: is not on this machine. Fetch it with '{entry.fetch_command}'")
     problems = [problem for file in place.files if (problem := _problem(place.folder / file.path, file))]
     problems += _unlike_published(entry, place)
-    advice = f"say '{entry.fetch_command}' to fetch it again"
+    advice = f"run '{entry.fetch_command}' to fetch it again"
     told = tuple(f"{problem}; {advice}" for problem in problems)
     return Checked(entry.name, len(place.files), place.size, told)
 
@@ -384,5 +384,5 @@ def known_entries() -> list[Weights]:
             name = json.loads(path.read_text(encoding="utf-8"))["name"]
             entries.append(catalogue.find(name))
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-            raise MissingWeightsError(f"{path}: is no receipt of d2m ({error}); take it away") from error
+            raise MissingWeightsError(f"{path}: is no receipt of d2m ({error}); remove it") from error
     return entries

@@ -10,7 +10,7 @@ import pytest
 
 from d2m_cli.commands.weights import pull_tools
 from d2m_cli.errors import UsageError
-from d2m_cli.hub.catalogue import CATALOGUE, HRNETS, Download, HubModel, fetch_command, find
+from d2m_cli.hub.catalogue import CATALOGUE, HRNETS, Download, HubModel, find
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from d2m_cli.hub.catalogue import CATALOGUE, HRNETS, Download, HubModel, fetch_c
 )
 def test_what_a_backbone_is_called(text: str, name: str) -> None:
     assert find(text).name == name
-    assert fetch_command(text) == f"d2m weights pull {name}"
+    assert find(text).fetch_command == f"d2m weights pull {name}"
 
 
 @pytest.mark.parametrize(

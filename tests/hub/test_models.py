@@ -221,7 +221,7 @@ def test_damage_in_the_cache_is_found_and_mended(hub: Loopback, home: Path, told
     blob(home, "model.safetensors").write_bytes(good)
     (problem,) = store.check(find(SPEC)).problems
     assert "model.safetensors: is damaged" in problem
-    assert problem.endswith(f"say 'd2m weights pull {SPEC}' to fetch it again")
+    assert problem.endswith(f"run 'd2m weights pull {SPEC}' to fetch it again")
     hub.seen.clear()
     assert pull(find(SPEC), told, TOOLS) == folder
     assert fetched(hub) == ["model.safetensors"]

@@ -61,7 +61,7 @@ def test_damage_is_told_and_mended(server: Loopback, home: Path, thing: Weights,
     assert store.locate("thing") == path, "sizes alone can't tell"
     (problem,) = store.check(thing).problems
     assert problem.startswith(f"{path}: is damaged, its sha256 is {sha256(CONTENT[:-1] + b'?')} and not ")
-    assert problem.endswith("; say 'd2m weights pull thing' to fetch it again")
+    assert problem.endswith("; run 'd2m weights pull thing' to fetch it again")
     assert pull(thing, told, TOOLS).read_bytes() == CONTENT
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(MissingWeightsError, match=r"thing: is damaged: .*thing-1\.pth has 34999 bytes, not 35000"):
@@ -90,7 +90,7 @@ def test_a_broken_receipt_is_named(server: Loopback, home: Path, thing: Weights,
     pull(thing, told, TOOLS)
     for content in ("{", "[]", '{"name": "thing"}', '{"files": [{"path": 1}]}'):
         store.receipt_path(thing).write_text(content)
-        with pytest.raises(MissingWeightsError, match=r"thing\.json: can't be read .*take it away"):
+        with pytest.raises(MissingWeightsError, match=r"thing\.json: can't be read .*remove it"):
             store.locate("thing")
     row = next(row for row in inventory() if row.name == "thing")
     assert (row.state, row.path) == ("damaged", None)
