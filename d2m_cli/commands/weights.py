@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from d2m_cli.hub.pull import Tools
 
 app = typer.Typer(
     help="Weights by name: which there are, where they lie, fetching and checking them; and networks of your own "
@@ -62,13 +65,30 @@ def pull(
             for line in plan(catalogue.find(name)):
                 print(line)
         return
-    done = pull_all(names, Progress())
+    done = pull_all(names, Progress(), pull_tools())
     for one in done:
         if one.error is None:
             print(one.path)
         else:
             print(f"d2m: error: {one.error}", file=sys.stderr)
     raise typer.Exit(max((one.error.exit_code for one in done if one.error is not None), default=0))
+
+
+def pull_tools() -> Tools:
+    """What opens and exports networks, for `d2m_cli.hub.pull`."""
+    from d2m_cli.hub.pull import Tools
+
+    def open_sincresnet(path: Path) -> object:
+        from d2m_cli.evaluation.genre.sincresnet import MsSincResNet
+
+        return MsSincResNet.load(path)
+
+    def export(config: str, checkpoint: Path, out: Path) -> str:
+        from d2m_cli.pose.export import export_published
+
+        return str(export_published(config, checkpoint, out))
+
+    return Tools({"sincresnet": open_sincresnet}, export)
 
 
 @app.command("verify")
@@ -113,7 +133,7 @@ def export_hrnet(
     from d2m_cli.pose.export import export_top_down
 
     done = export_top_down(config, checkpoint, out, overwrite=overwrite)
-    print(f"{done.path}: input {done.width}x{done.height}, differs from torch by at most {done.difference:.1e}")
+    print(f"{done.path}: {done}")
 
 
 @app.command("import-encoders")

@@ -8,9 +8,7 @@ here are what its pages showed in 2023 to 2025, rounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from d2m_cli.errors import UsageError
 
@@ -50,15 +48,11 @@ class Download:
         Its checksum in hexadecimal, or the first digits of it where only those are published; None where nothing is.
     size
         Bytes, or None where it is not published.
-    opens
-        What loads it. Asked before the file is kept where there is no checksum: a page that says "not found" does not
-        load.
     """
 
     url: str
     sha256: str | None = None
     size: int | None = None
-    opens: Callable[[Path], object] | None = None
 
     @property
     def file_name(self) -> str:
@@ -116,6 +110,11 @@ class Weights:
 
 NO_COMMERCIAL_USE = "no commercial use of the weights."
 UNKNOWN_LICENCE = "not known to d2m"
+MMPOSE_INSTALL = (
+    "pip install 'd2m[mmpose]', then pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0; "
+    "only the export needs it, poses are found without"
+)
+"""How to get what turns a fetched HRNet into ONNX."""
 
 _OF_D2M = ("d2m.json", "encoders.safetensors")
 """What a model that was trained for d2m may have beside it."""
@@ -181,12 +180,6 @@ def _hrnet(name: str, config: str, file: str, size: str, sha256: str = "", lengt
     url = f"https://download.openmmlab.com/mmpose/top_down/hrnet/{file}"
     source = Download(url, sha256 or digits, length)
     return Weights(name, f"HRNet, the paper's pose network, {size} pixels", source, "Apache-2.0", mmpose_config=config)
-
-
-def _opens_as_sincresnet(path: Path) -> object:
-    from d2m_cli.evaluation.genre.sincresnet import MsSincResNet
-
-    return MsSincResNet.load(path)
 
 
 _ALL = (
@@ -268,9 +261,7 @@ _ALL = (
         "sincresnet",
         "the paper's genre classifier (GTZAN's genres), for d2m eval",
         # Its authors' demo.py loads the file from the top of their repository; they give no other address.
-        Download(
-            "https://github.com/PeiChunChang/MS-SincResNet/raw/HEAD/MS-SincResNet.tar", opens=_opens_as_sincresnet
-        ),
+        Download("https://github.com/PeiChunChang/MS-SincResNet/raw/HEAD/MS-SincResNet.tar"),
         "none stated",
         "its authors state no licence: ask them before you pass the weights on.",
     ),
@@ -283,7 +274,7 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def find(text: str) -> Weights:
-    """An entry by its name, or by a backbone as ``--backbone`` takes it.
+    """An entry by its name, or by a backbone as the option of that name takes it.
 
     Parameters
     ----------
@@ -309,7 +300,7 @@ def find(text: str) -> Weights:
             return _stranger(family, repo)
     raise UsageError(
         f"no weights are called {text!r}: 'd2m weights list' shows those that there are; of other models on the hub "
-        f"say FAMILY:HUB_ID, with a family of {', '.join(LAYOUTS)}"
+        f"give FAMILY:HUB_ID, with a family of {', '.join(LAYOUTS)}"
     )
 
 
@@ -319,19 +310,3 @@ def _stranger(family: str, repo: str) -> Weights:
     licence = kin.licence if kin else UNKNOWN_LICENCE
     terms = kin.terms if kin else f"read https://huggingface.co/{repo} before you use it."
     return _on_hub(family, f"{family}:{repo}", repo, f"backbone of the family {family}", licence, terms)
-
-
-def fetch_command(text: str) -> str:
-    """The one command that fetches an entry, for texts that say what is missing.
-
-    Parameters
-    ----------
-    text
-        As `find` takes it.
-
-    Raises
-    ------
-    UsageError
-        There is nothing of that name.
-    """
-    return find(text).fetch_command

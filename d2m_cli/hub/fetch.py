@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from d2m_cli.errors import D2MError, DownloadError
@@ -22,7 +23,7 @@ TIMEOUT_SECONDS = 30.0
 """Of silence, after which a connection counts as broken."""
 
 
-def download(source: Download, target: Path, progress: Progress) -> str:
+def download(source: Download, target: Path, progress: Progress, opens: Callable[[Path], object] | None = None) -> str:
     """Fetch a file; it lies in a folder of its own beside the target until it is whole and right.
 
     Parameters
@@ -33,6 +34,9 @@ def download(source: Download, target: Path, progress: Progress) -> str:
         Where it is to be; its folder is made, an older file replaced.
     progress
         Told what is fetched; on a terminal pooch shows how far it is.
+    opens
+        What loads it; asked before the file is kept: a page that says "not found" does not load. Required where there
+        is no checksum.
 
     Returns
     -------
@@ -49,6 +53,8 @@ def download(source: Download, target: Path, progress: Progress) -> str:
     """
     from huggingface_hub import constants
 
+    if source.sha256 is None and opens is None:
+        raise ValueError(f"{source.url}: neither a checksum nor anything that opens it says whether it is whole")
     if constants.HF_HUB_OFFLINE:
         raise offline_error(source.url)
     waiting = target.with_name(f"{target.name}.part")
@@ -66,7 +72,8 @@ def download(source: Download, target: Path, progress: Progress) -> str:
                     f"{source.url}: what came has the sha256 {digest}, and {_published(source)} is published: it is "
                     "damaged or another file, and was not kept. Fetch it again later, or on another network"
                 )
-            _open(source, part)
+            if opens is not None:
+                _open(source, part, opens)
             flush(part)
             os.replace(part, target)
         finally:
@@ -79,11 +86,9 @@ def _published(source: Download) -> str:
     return known if len(known) == 64 else f"one that begins with {known}"
 
 
-def _open(source: Download, part: Path) -> None:
-    if source.opens is None:
-        return
+def _open(source: Download, part: Path, opens: Callable[[Path], object]) -> None:
     try:
-        source.opens(part)
+        opens(part)
     except D2MError as error:
         raise DownloadError(
             f"{source.url}: what came is not the weights that are meant, and was not kept. Look there with a browser; "

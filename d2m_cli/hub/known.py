@@ -57,7 +57,8 @@ def known_hashes(paths: Sequence[Path], *, verify: bool = False) -> list[str]:
         if unread >= _LONG:
             folder = printable(os.path.commonpath([path.parent for path in paths]))
             size = f"{unread / 2**30:.1f} GiB"
-            print(f"d2m: reading {size} of weights in {folder}, once, to know them again", file=sys.stderr)
+            what = f"reading {size} of weights in {folder} for their checksums, which are then remembered"
+            print(f"d2m: {what}", file=sys.stderr)
         return [known[path] or _read(path) for path in paths]
     except OSError as error:
         raise MissingWeightsError(f"{error.filename}: can't be read ({error.strerror})") from error

@@ -8,13 +8,12 @@ hub gives.
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -54,11 +53,13 @@ class HubFile:
 
     def matches(self, path: Path) -> bool:
         """Whether a file on the disk has the listed size and sum."""
+        from huggingface_hub.utils.sha import git_hash
+
         if not path.is_file() or (self.size is not None and path.stat().st_size != self.size):
             return False
         if self.sha256 is not None:
             return file_sha256(path) == self.sha256
-        return self.blob is None or git_blob_sha1(path) == self.blob
+        return self.blob is None or git_hash(path.read_bytes()) == self.blob
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,11 @@ def fetch(model: HubModel, revision: str, files: Sequence[HubFile], progress: Pr
         The cache can't be written, or the disk is full.
     """
     from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     cache = Path(constants.HF_HUB_CACHE)
-    repository = cache / f"models--{model.repo.replace('/', '--')}"
+    repository = cache / repo_folder_name(repo_id=model.repo, repo_type="model")
     folder = repository / "snapshots" / revision
     _sweep(repository / "blobs")
     new = []
@@ -203,7 +206,9 @@ def fetch(model: HubModel, revision: str, files: Sequence[HubFile], progress: Pr
         cache.mkdir(parents=True, exist_ok=True)
         check_room(cache, needed, CACHE_VARIABLE)
     progress.say(f"fetching {len(new)} files ({needed / 1e6:.1f} MB) of {model.repo} from {endpoint()}")
-    with telling_disk_errors(cache, CACHE_VARIABLE), telling_hub_errors(model), _bars_on_terminals_alone():
+    # In a log, its bars are many lines.
+    bars = nullcontext() if sys.stderr.isatty() else disable_progress_bars()
+    with telling_disk_errors(cache, CACHE_VARIABLE), telling_hub_errors(model), bars:
         came = Path(snapshot_download(model.repo, allow_patterns=[glob.escape(file.path) for file in files]))
     if came.name != revision:
         raise DownloadError(f"{model.repo} changed at {endpoint()} while it was fetched; fetch it again")
@@ -226,12 +231,6 @@ def published_sum(path: Path) -> HubFile | None:
     if re.fullmatch(r"[0-9a-f]{64}", name):
         return HubFile(path.name, None, name, None)
     return HubFile(path.name, None, None, name) if re.fullmatch(r"[0-9a-f]{40}", name) else None
-
-
-def git_blob_sha1(path: Path) -> str:
-    """git's sum of a file: SHA-1 over "blob SIZE", a zero byte and the content."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def endpoint() -> str:
@@ -278,12 +277,12 @@ def telling_hub_errors(model: HubModel) -> Iterator[None]:
         raise UsageError(f"{model.repo!r} is no name of a hub model") from error
     except GatedRepoError as error:
         raise DownloadError(
-            f"{where}: is given only to those who accepted its terms on its page. Do that, say 'hf auth login', and "
+            f"{where}: is given only to those who accepted its terms on its page. Do that, run 'hf auth login', and "
             "fetch it again"
         ) from error
     except RepositoryNotFoundError as error:
         raise DownloadError(
-            f"{where}: there is no such model, or it is private. Check the name; for a private one say 'hf auth login'"
+            f"{where}: there is no such model, or it is private. Check the name; for a private one run 'hf auth login'"
         ) from error
     except HfHubHTTPError as error:
         raise DownloadError(f"{where}: {_first_line(error)}. Fetch it again later") from error
@@ -298,21 +297,6 @@ def telling_hub_errors(model: HubModel) -> Iterator[None]:
             raise
         # huggingface_hub's word for a file that came too short.
         raise DownloadError(f"{where}: {_first_line(error)} Fetch it again; what is whole is kept") from error
-
-
-@contextmanager
-def _bars_on_terminals_alone() -> Iterator[None]:
-    """In a log, huggingface_hub's bars are thousands of lines."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    quiet = not sys.stderr.isatty() and not are_progress_bars_disabled()
-    if quiet:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        if quiet:
-            enable_progress_bars()
 
 
 def _unreachable(where: str, error: BaseException) -> str:

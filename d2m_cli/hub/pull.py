@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,23 @@ from d2m_cli.hub.fetch import HOME_VARIABLE, download
 
 
 @dataclass(frozen=True)
+class Tools:
+    """What a pull needs of networks, of which this room knows nothing.
+
+    Attributes
+    ----------
+    opens
+        Name of an entry to what loads its file, for each download without a published checksum.
+    export
+        Turns a checkpoint into ONNX: takes the name of mmpose's configuration, the checkpoint and the file to write;
+        returns in words what it made. Raises MissingExtraError where mmpose is not installed.
+    """
+
+    opens: Mapping[str, Callable[[Path], object]]
+    export: Callable[[str, Path, Path], str]
+
+
+@dataclass(frozen=True)
 class Pulled:
     """What became of a name: where the weights lie, or why they don't."""
 
@@ -25,7 +41,7 @@ class Pulled:
     error: D2MError | None = None
 
 
-def pull_all(names: Sequence[str], progress: Progress) -> list[Pulled]:
+def pull_all(names: Sequence[str], progress: Progress, tools: Tools) -> list[Pulled]:
     """Fetch one after the other; one that can't be had does not keep the others.
 
     Raises
@@ -40,13 +56,13 @@ def pull_all(names: Sequence[str], progress: Progress) -> list[Pulled]:
         try:
             if entry is None:
                 progress.say(f"{name}: ships with d2m")
-            done.append(Pulled(name, store.locate(name) if entry is None else pull(entry, progress)))
+            done.append(Pulled(name, store.locate(name) if entry is None else pull(entry, progress, tools)))
         except D2MError as error:
             done.append(Pulled(name, error=error))
     return done
 
 
-def pull(entry: Weights, progress: Progress) -> Path:
+def pull(entry: Weights, progress: Progress, tools: Tools) -> Path:
     """Fetch an entry, and turn it into what d2m loads; what is here already is checked, and mended where damaged.
 
     Parameters
@@ -55,6 +71,8 @@ def pull(entry: Weights, progress: Progress) -> Path:
         What to fetch.
     progress
         Told the licence, and how far it is.
+    tools
+        What opens and exports networks.
 
     Returns
     -------
@@ -68,7 +86,7 @@ def pull(entry: Weights, progress: Progress) -> Path:
         It is fetched, and mmpose, which turns it into ONNX, is not installed.
     """
     for name in entry.with_weights:
-        pull(catalogue.find(name), progress)
+        pull(catalogue.find(name), progress, tools)
     with _alone(entry, progress):
         path = _whole_already(entry, progress)
         if path is not None:
@@ -76,7 +94,7 @@ def pull(entry: Weights, progress: Progress) -> Path:
         progress.say(licence_line(entry))
         if isinstance(entry.source, HubModel):
             return _pull_model(entry, entry.source, progress)
-        return _pull_file(entry, entry.source, progress)
+        return _pull_file(entry, entry.source, progress, tools)
 
 
 def licence_line(entry: Weights) -> str:
@@ -145,7 +163,7 @@ def _whole_already(entry: Weights, progress: Progress) -> Path | None:
         return None
     checked = store.check(entry)
     for problem in checked.problems:
-        progress.say(problem.partition("; say '")[0])
+        progress.say(problem.partition("; run '")[0])
     if checked.problems:
         return None
     progress.say(f"{entry.name}: is here and whole")
@@ -170,14 +188,14 @@ def _pull_model(entry: Weights, model: HubModel, progress: Progress) -> Path:
     return came.folder
 
 
-def _pull_file(entry: Weights, source: Download, progress: Progress) -> Path:
+def _pull_file(entry: Weights, source: Download, progress: Progress, tools: Tools) -> Path:
     folder = store.own_folder(entry)
     target = folder / source.file_name
     place = store.look(entry)
     if place.state == "not exported" and not store.check(entry).problems:
         files = place.files
     else:
-        digest = download(source, target, progress)
+        digest = download(source, target, progress, tools.opens.get(entry.name) if source.sha256 is None else None)
         files = store.record(folder, [target.name], {target.name: digest})
         if source.sha256 is None:
             progress.say(f"{target.name}: no checksum is published; it holds what it should")
@@ -188,29 +206,23 @@ def _pull_file(entry: Weights, source: Download, progress: Progress) -> Path:
         return target
     # So that what came need not come again where the export fails.
     _write(entry, "", "", "", files)
-    result = _export(entry, target, progress)
+    result = _export(entry, target, progress, tools)
     known = {file.path: file.sha256 for file in files}
     _write(entry, "", "", result.name, store.record(folder, [target.name, result.name], known))
     return result
 
 
-def _export(entry: Weights, checkpoint: Path, progress: Progress) -> Path:
-    from d2m_cli.pose.compat_mmpose import INSTALL
-
-    spec = importlib.util.find_spec("mmpose")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(
-            f"{entry.name}: fetched to {checkpoint}, but mmpose, which turns it into ONNX, is not installed; "
-            f"{INSTALL}. Then say '{entry.fetch_command}' again"
-        )
-    from d2m_cli.pose.export import export_top_down
-
-    configs = Path(next(iter(spec.submodule_search_locations))) / ".mim" / "configs"
-    config = configs / "body_2d_keypoint" / "topdown_heatmap" / "coco" / f"{entry.mmpose_config}.py"
+def _export(entry: Weights, checkpoint: Path, progress: Progress, tools: Tools) -> Path:
+    out = checkpoint.with_name(f"{entry.slug}.onnx")
     progress.say(f"{entry.name}: turning it into ONNX")
-    done = export_top_down(config, checkpoint, checkpoint.with_name(f"{entry.slug}.onnx"), overwrite=True)
-    progress.say(f"{entry.name}: input {done.width}x{done.height}, differs from torch by at most {done.difference:.1e}")
-    return done.path
+    try:
+        told = tools.export(entry.mmpose_config, checkpoint, out)
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            f"{entry.name}: fetched to {checkpoint}, but {error}. Then run '{entry.fetch_command}' again"
+        ) from error
+    progress.say(f"{entry.name}: {told}")
+    return out
 
 
 def _write(entry: Weights, revision: str, folder: str, result: str, files: tuple[store.FileRecord, ...]) -> None:
@@ -220,7 +232,7 @@ def _write(entry: Weights, revision: str, folder: str, result: str, files: tuple
             store.write_receipt(entry, receipt)
     except OutputError as error:
         if isinstance(error.__cause__, OSError):
-            # Its text speaks of --out, which there is none of here.
+            # Its text speaks of the option `out`, which there is none of here.
             with telling_disk_errors(store.weights_home(), HOME_VARIABLE):
                 raise error.__cause__ from None
         raise

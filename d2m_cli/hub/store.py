@@ -17,6 +17,7 @@ from typing import Literal
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
 from d2m_cli.hub import catalogue, models
 from d2m_cli.hub.catalogue import HubModel, Weights
@@ -146,7 +147,7 @@ def read_receipt(entry: Weights) -> Receipt | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise MissingWeightsError(
-            f"{path}: can't be read ({error}); take it away and say '{entry.fetch_command}'"
+            f"{path}: can't be read ({error}); remove it and run '{entry.fetch_command}'"
         ) from error
 
 
@@ -228,11 +229,9 @@ def locate(text: str) -> Path:
     if place.path is not None:
         return place.path
     if place.state == "not exported":
-        from d2m_cli.pose.compat_mmpose import INSTALL
-
         raise MissingWeightsError(
-            f"{entry.name}: is fetched but not turned into ONNX, which takes mmpose: {INSTALL}. Then say "
-            f"'{entry.fetch_command}'"
+            f"{entry.name}: is fetched but not turned into ONNX, which takes mmpose: "
+            f"{catalogue.MMPOSE_INSTALL}. Then run '{entry.fetch_command}'"
         )
     reason = {
         "unfinished": "is here only in part: a download is under way, or was broken off",
@@ -269,10 +268,11 @@ def model_folder(family: str, origin: str) -> Path:
     try:
         return locate(f"{family}:{origin}")
     except MissingWeightsError as error:
-        raise MissingWeightsError(f"{error}, or give a folder of your own: --backbone {family}:FOLDER") from error
+        own = option("backbone", f"{family}:FOLDER")
+        raise MissingWeightsError(f"{error}, or give a folder of your own: {own}") from error
     except UsageError as error:
         raise MissingWeightsError(
-            f"--backbone {family}:{origin}: there is no such folder, and no hub model can have that name"
+            f"{option('backbone', f'{family}:{origin}')}: there is no such folder, and no hub model can have that name"
         ) from error
 
 
@@ -318,7 +318,7 @@ def check(entry: Weights) -> Checked:
         raise MissingWeightsError(f"{entry.name}: is not on this machine. Fetch it with '{entry.fetch_command}'")
     problems = [problem for file in place.files if (problem := _problem(place.folder / file.path, file))]
     problems += _unlike_published(entry, place)
-    advice = f"say '{entry.fetch_command}' to fetch it again"
+    advice = f"run '{entry.fetch_command}' to fetch it again"
     told = tuple(f"{problem}; {advice}" for problem in problems)
     return Checked(entry.name, len(place.files), place.size, told)
 
@@ -384,5 +384,5 @@ def known_entries() -> list[Weights]:
             name = json.loads(path.read_text(encoding="utf-8"))["name"]
             entries.append(catalogue.find(name))
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-            raise MissingWeightsError(f"{path}: is no receipt of d2m ({error}); take it away") from error
+            raise MissingWeightsError(f"{path}: is no receipt of d2m ({error}); remove it") from error
     return entries

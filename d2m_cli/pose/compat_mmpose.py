@@ -15,11 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from d2m_cli.errors import MissingExtraError, UsageError
-
-INSTALL = (
-    "pip install 'd2m[mmpose]', then pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0; "
-    "only the export needs it, poses are found without"
-)
+from d2m_cli.hub.catalogue import MMPOSE_INSTALL
 
 
 class _StandIn(ModuleType):
@@ -35,7 +31,7 @@ class _StandIn(ModuleType):
             raise AttributeError(name)
 
         def refuse(self: object, *_: object, **__: object) -> None:
-            raise MissingExtraError(f"{name} is not available in this installation; {INSTALL}")
+            raise MissingExtraError(f"{name} is not available in this installation; {MMPOSE_INSTALL}")
 
         made = type(name, (), {"__init__": refuse})
         setattr(self, name, made)
@@ -69,7 +65,7 @@ def prepare() -> None:
     """
     for name in ("mmengine", "mmcv", "mmpose"):
         if importlib.util.find_spec(name) is None:
-            raise MissingExtraError(f"{name} is not installed; {INSTALL}")
+            raise MissingExtraError(f"{name} is not installed; {MMPOSE_INSTALL}")
     try:
         importlib.import_module("mmcv")
         if not _imports("xtcocotools"):
@@ -79,7 +75,7 @@ def prepare() -> None:
                 _stand_in(name)
         importlib.import_module("mmpose.models")
     except ImportError as error:
-        raise MissingExtraError(f"mmpose can't be imported ({error}); {INSTALL}") from error
+        raise MissingExtraError(f"mmpose can't be imported ({error}); {MMPOSE_INSTALL}") from error
 
 
 def _alias_cocotools() -> None:

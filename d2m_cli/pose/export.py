@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from d2m_cli.errors import D2MError, MissingWeightsError, OutputError, UsageError
+from d2m_cli.errors import D2MError, MissingExtraError, MissingWeightsError, OutputError, UsageError
 from d2m_cli.ground.files import atomic_path
-from d2m_cli.pose import compat_mmpose, tensors_only
+from d2m_cli.ground.options import option
+from d2m_cli.ground.unpickle import BROKEN_CHECKPOINT
+from d2m_cli.hub.catalogue import MMPOSE_INSTALL
+from d2m_cli.pose import compat_mmpose
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +31,9 @@ class Exported:
     width: int
     height: int
     difference: float
+
+    def __str__(self) -> str:
+        return f"input {self.width}x{self.height}, differs from torch by at most {self.difference:.1e}"
 
 
 def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwrite: bool = False) -> Exported:
@@ -57,7 +63,7 @@ def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwri
         if path is not None and not path.is_file():
             raise MissingWeightsError(f"{path}: no such file")
     if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists; add --overwrite to replace it")
+        raise OutputError(f"{out}: exists; add {option('overwrite', True)} to replace it")
     network = compat_mmpose.build(config)
     if checkpoint is not None:
         load_weights(network, checkpoint)
@@ -65,6 +71,29 @@ def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwri
     module = _heat_maps(network)
     difference = _write(module, (width, height), out)
     return Exported(out, width, height, difference)
+
+
+def export_published(name: str, checkpoint: Path, out: Path) -> Exported:
+    """`export_top_down` by a configuration that comes with mmpose; an older `out` is replaced.
+
+    Parameters
+    ----------
+    name
+        Of the configuration (COCO's joints, heat maps), without ".py".
+    checkpoint, out
+        As for `export_top_down`, which also says what else is raised.
+
+    Raises
+    ------
+    MissingExtraError
+        mmpose is not installed.
+    """
+    spec = importlib.util.find_spec("mmpose")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(f"mmpose, which turns it into ONNX, is not installed; {MMPOSE_INSTALL}")
+    configs = Path(next(iter(spec.submodule_search_locations))) / ".mim" / "configs"
+    config = configs / "body_2d_keypoint" / "topdown_heatmap" / "coco" / f"{name}.py"
+    return export_top_down(config, checkpoint, out, overwrite=True)
 
 
 def load_weights(network: Any, checkpoint: Path) -> None:
@@ -95,9 +124,11 @@ def read_checkpoint(checkpoint: Path) -> Any:
     """
     import torch
 
+    from d2m_cli.pose import tensors_only
+
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=False, pickle_module=tensors_only)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError) as error:
+    except BROKEN_CHECKPOINT as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise UsageError(f"{checkpoint}: is not a checkpoint that can be read ({reason}); download it again") from error
 

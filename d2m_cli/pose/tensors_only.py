@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
+
+import torch
+
+from d2m_cli.ground.unpickle import Call, ListedUnpickler
 
 UnpicklingError = pickle.UnpicklingError
 HIGHEST_PROTOCOL = pickle.HIGHEST_PROTOCOL
-
-_ALLOWED = {
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("torch", "Size"),
-    ("torch", "device"),
-    ("collections", "OrderedDict"),
-}
 
 
 class Shell(OrderedDict[Any, Any]):
@@ -44,13 +40,20 @@ class Shell(OrderedDict[Any, Any]):
         """Swallow one value."""
 
 
-class Unpickler(pickle.Unpickler):
-    """Finds tensors, storages and containers; gives a `Shell` for the rest."""
+class Unpickler(ListedUnpickler):
+    """Finds tensors and containers; gives a `Shell` for the rest. Storages are found by ``torch.load`` itself."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        """See `pickle.Unpickler.find_class`."""
-        storage = module in ("torch", "torch.storage") and name.endswith("Storage") and name.isidentifier()
-        return super().find_class(module, name) if storage or (module, name) in _ALLOWED else Shell
+    listed: ClassVar = {
+        ("torch._utils", "_rebuild_tensor_v2"): Call(torch._utils._rebuild_tensor_v2),
+        ("torch._utils", "_rebuild_parameter"): Call(torch._utils._rebuild_parameter),
+        ("torch", "Size"): Call(torch.Size),
+        ("torch", "device"): Call(torch.device),
+        ("collections", "OrderedDict"): Call(OrderedDict),
+    }
+
+    def unlisted(self, module: str, name: str) -> type[Shell]:
+        """A `Shell` for everything else."""
+        return Shell
 
 
 def load(file: Any, **_: Any) -> Any:

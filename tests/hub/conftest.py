@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.ground.progress import Progress
+from d2m_cli.hub.pull import Tools
 from tests.hub.loopback import Loopback, serve
 
 
@@ -26,6 +27,14 @@ class Told(Progress):
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+
+def _no_export(config: str, checkpoint: Path, out: Path) -> str:
+    raise AssertionError("nothing here is to be exported")
+
+
+TOOLS = Tools({}, _no_export)
+"""For weights that have a checksum and are loaded as they come."""
 
 
 def hearing_interrupts() -> None:

@@ -83,7 +83,7 @@ def test_pull_path_verify(home: Path, thing: Weights, invoke: Invoke) -> None:
     assert verified.exit_code == 1
     assert "listener: 1 files" in verified.stdout
     assert f"d2m: error: thing: {path}: is damaged" in verified.stderr
-    assert "say 'd2m weights pull thing' to fetch it again" in verified.stderr
+    assert "run 'd2m weights pull thing' to fetch it again" in verified.stderr
 
 
 def test_pull_goes_on_past_what_fails(home: Path, server: Loopback, thing: Weights, invoke: Invoke) -> None:

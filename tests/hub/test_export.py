@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from d2m_cli.commands.weights import pull_tools
 from d2m_cli.hub import store
 from d2m_cli.hub.catalogue import CATALOGUE, Download
 from d2m_cli.hub.pull import pull
@@ -44,7 +45,7 @@ def test_pulled_exported_and_used(
     server.todo["/x.pth"] = ["cut"]
     source = Download(f"{server.url}/x.pth", sha256(content)[:8])
     monkeypatch.setitem(CATALOGUE, name, replace(entry, source=source))
-    path = pull(CATALOGUE[name], told)
+    path = pull(CATALOGUE[name], told, pull_tools())
     assert path == store.locate(name) == home / "weights" / name / f"{name}.onnx"
     assert store.check(CATALOGUE[name]).problems == ()
     estimator = PoseEstimator(PoseOptions(model=name, device="cpu"))

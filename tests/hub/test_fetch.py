@@ -121,14 +121,18 @@ def test_without_a_checksum_the_content_is_tried(server: Loopback, source: Downl
         if not seen[-1].startswith(bytes(range(4))):
             raise MissingWeightsError("no checkpoint")
 
-    plain = Download(source.url, opens=opens)
-    assert download(plain, target, told) == DIGEST
+    plain = Download(source.url)
+    assert download(plain, target, told, opens) == DIGEST
     assert seen == [CONTENT]
     server.files[PATH] = b"<html>please log in</html>"
     with pytest.raises(DownloadError, match=r"not the weights that are meant.*no checkpoint"):
-        download(plain, target, told)
+        download(plain, target, told, opens)
     assert target.read_bytes() == CONTENT
     assert alone(target)
+    server.seen.clear()
+    with pytest.raises(ValueError, match="neither a checksum nor anything that opens it"):
+        download(plain, target, told)
+    assert server.seen == []
 
 
 def test_offline_is_offline(

@@ -122,6 +122,6 @@ def test_long_reading_is_told(
 ) -> None:
     monkeypatch.setattr(known, "_LONG", 3)
     known_sha256(weights)
-    assert f"of weights in {weights.parent}, once" in capsys.readouterr().err
+    assert f"of weights in {weights.parent} for their checksums" in capsys.readouterr().err
     known_sha256(weights)
     assert capsys.readouterr().err == ""

@@ -15,9 +15,9 @@ import pytest
 from d2m_cli.errors import DownloadError, MissingWeightsError, OutputError, UsageError
 from d2m_cli.hub import catalogue, models, store
 from d2m_cli.hub.catalogue import HubModel, find
-from d2m_cli.hub.models import git_blob_sha1, pick
+from d2m_cli.hub.models import HubFile, pick
 from d2m_cli.hub.pull import plan, pull, pull_all
-from tests.hub.conftest import Told, hearing_interrupts
+from tests.hub.conftest import TOOLS, Told, hearing_interrupts
 from tests.hub.loopback import COMMIT, Loopback, git_sum, sha256
 
 REPO = "someone/tiny"
@@ -134,13 +134,24 @@ def test_published_models(name: str) -> None:
     assert pick(there.split(), source) == (sorted(wanted.split()), [])
 
 
-def test_gits_sum_is_gits(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"hello\n")
-    assert git_blob_sha1(tmp_path / "x") == "ce013625030ba8dba906f756967f9e9ca394464a"
+def test_files_are_known_by_size_and_sum(tmp_path: Path) -> None:
+    """Sums as sha256sum and git hash-object print them."""
+    path = tmp_path / "x"
+    path.write_bytes(b"hello\n")
+    blob = "ce013625030ba8dba906f756967f9e9ca394464a"
+    sha256sum = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    for right in (HubFile("x", 6, None, blob), HubFile("x", None, sha256sum, None), HubFile("x", 6, None, None)):
+        assert right.matches(path)
+    for wrong in (
+        HubFile("x", 6, None, blob[::-1]),
+        HubFile("x", 6, sha256sum[::-1], None),
+        HubFile("x", 5, None, blob),
+    ):
+        assert not wrong.matches(path)
 
 
 def test_only_what_is_loaded_is_fetched(hub: Loopback, home: Path, told: Told) -> None:
-    folder = pull(find(SPEC), told)
+    folder = pull(find(SPEC), told, TOOLS)
     assert folder == home.parent / "cache" / "models--someone--tiny" / "snapshots" / COMMIT
     assert {path.name for path in folder.iterdir()} == TAKEN
     assert fetched(hub) == sorted(TAKEN)
@@ -154,17 +165,17 @@ def test_only_what_is_loaded_is_fetched(hub: Loopback, home: Path, told: Told) -
 
 
 def test_the_second_time_nothing_is_fetched(hub: Loopback, home: Path, told: Told) -> None:
-    first = pull(find(SPEC), told)
+    first = pull(find(SPEC), told, TOOLS)
     hub.seen.clear()
     hub.always[f"/api/models/{REPO}"] = 500
-    assert pull(find(SPEC), told) == first
+    assert pull(find(SPEC), told, TOOLS) == first
     assert hub.seen == []
     assert "is here and whole" in told.text
 
 
 def test_licences_are_told_before_anything_comes(hub: Loopback, home: Path, told: Told) -> None:
     with pytest.raises(DownloadError):
-        pull(find("musicgen:small"), told)
+        pull(find("musicgen:small"), told, TOOLS)
     assert told.lines == [
         "musicgen-small: facebook/musicgen-small, licence: CC-BY-NC-4.0; no commercial use of the weights."
     ]
@@ -173,7 +184,7 @@ def test_licences_are_told_before_anything_comes(hub: Loopback, home: Path, told
 def test_a_cut_connection_is_taken_up(hub: Loopback, home: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     hub.todo[resolved("model.safetensors")] = ["cut"]
-    folder = pull(find(SPEC), told)
+    folder = pull(find(SPEC), told, TOOLS)
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     ranges = [one.range for one in hub.gets("model.safetensors")]
     assert ranges == ["", f"bytes={len(WEIGHTS) // 2}-"]
@@ -182,37 +193,37 @@ def test_a_cut_connection_is_taken_up(hub: Loopback, home: Path, told: Told, mon
 def test_a_file_that_ends_early_is_not_used(hub: Loopback, home: Path, told: Told) -> None:
     hub.always[resolved("model.safetensors")] = "short"
     with pytest.raises(DownloadError, match="Consistency check failed"):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
     with pytest.raises(MissingWeightsError, match=f"only in part.*'d2m weights pull {SPEC}'"):
         store.locate(SPEC)
     del hub.always[resolved("model.safetensors")]
-    assert (pull(find(SPEC), told) / "model.safetensors").read_bytes() == WEIGHTS
+    assert (pull(find(SPEC), told, TOOLS) / "model.safetensors").read_bytes() == WEIGHTS
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_wrong_bytes_of_the_right_number_are_not_kept(hub: Loopback, home: Path, told: Told, name: str) -> None:
     hub.always[resolved(name)] = "wrong"
     with pytest.raises(DownloadError, match=f"{name} of {REPO}: what {hub.url} sent is not what it lists"):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
     assert not blob(home, name).exists()
     with pytest.raises(MissingWeightsError, match="only in part"):
         store.locate(SPEC)
     del hub.always[resolved(name)]
     hub.seen.clear()
-    assert (pull(find(SPEC), told) / name).read_bytes() == FILES[name]
+    assert (pull(find(SPEC), told, TOOLS) / name).read_bytes() == FILES[name]
     assert fetched(hub) == [name]
 
 
 def test_damage_in_the_cache_is_found_and_mended(hub: Loopback, home: Path, told: Told) -> None:
-    folder = pull(find(SPEC), told)
+    folder = pull(find(SPEC), told, TOOLS)
     good = bytearray(WEIGHTS)
     good[1000] ^= 1
     blob(home, "model.safetensors").write_bytes(good)
     (problem,) = store.check(find(SPEC)).problems
     assert "model.safetensors: is damaged" in problem
-    assert problem.endswith(f"say 'd2m weights pull {SPEC}' to fetch it again")
+    assert problem.endswith(f"run 'd2m weights pull {SPEC}' to fetch it again")
     hub.seen.clear()
-    assert pull(find(SPEC), told) == folder
+    assert pull(find(SPEC), told, TOOLS) == folder
     assert fetched(hub) == ["model.safetensors"]
     assert store.check(find(SPEC)).problems == ()
     blob(home, "model.safetensors").write_bytes(WEIGHTS[:-1])
@@ -222,7 +233,7 @@ def test_damage_in_the_cache_is_found_and_mended(hub: Loopback, home: Path, told
 
 def test_a_model_of_another_kind(hub: Loopback, home: Path, told: Told) -> None:
     with pytest.raises(DownloadError, match=r"no unet/config\.json.*no vae"):
-        pull(find(f"riffusion:{REPO}"), told)
+        pull(find(f"riffusion:{REPO}"), told, TOOLS)
     with pytest.raises(MissingWeightsError, match="is not on this machine"):
         store.locate(f"riffusion:{REPO}")
 
@@ -234,7 +245,7 @@ def test_audiocraft_takes_its_own_files_of_the_same_model(
     hub.add_repo("else/t5", {"config.json": b"{}", "model.safetensors": b"t5"})
     entry = catalogue.Weights("t5-base", "text encoder", text_encoder, "Apache-2.0")
     monkeypatch.setitem(catalogue.CATALOGUE, "t5-base", entry)
-    folder = pull(find(f"audiocraft:{REPO}"), told)
+    folder = pull(find(f"audiocraft:{REPO}"), told, TOOLS)
     assert {path.name for path in folder.iterdir()} == {"state_dict.bin", "compression_state_dict.bin"}
     assert (store.locate("t5-base") / "model.safetensors").read_bytes() == b"t5"
     with pytest.raises(MissingWeightsError, match="not on this machine"):
@@ -248,7 +259,7 @@ def test_audiocraft_takes_its_own_files_of_the_same_model(
 def test_a_hub_that_refuses(hub: Loopback, home: Path, told: Told, answer: str | int, text: str) -> None:
     hub.always[f"/api/models/{REPO}"] = answer
     with pytest.raises(DownloadError, match=text):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
     with pytest.raises(MissingWeightsError, match="is not on this machine"):
         store.locate(SPEC)
 
@@ -256,22 +267,22 @@ def test_a_hub_that_refuses(hub: Loopback, home: Path, told: Told, answer: str |
 def test_a_file_that_the_hub_lists_and_has_not(hub: Loopback, home: Path, told: Told) -> None:
     del hub.files[resolved("model.safetensors")]
     with pytest.raises(DownloadError, match=r"someone/tiny at .*404"):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
     with pytest.raises(MissingWeightsError, match="only in part"):
         store.locate(SPEC)
 
 
 def test_no_such_model_and_no_hub(server: Loopback, home: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DownloadError, match="there is no such model, or it is private"):
-        pull(find("musicgen:no/such"), told)
+        pull(find("musicgen:no/such"), told, TOOLS)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadError, match=r"at http://127\.0\.0\.1:9: can't be fetched .*HF_ENDPOINT"):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
 
 
 def test_names_that_the_hub_knows_none_of(home: Path, told: Told) -> None:
     with pytest.raises(UsageError, match="no name of a hub model"):
-        pull(find("musicgen:-x/y..z"), told)
+        pull(find("musicgen:-x/y..z"), told, TOOLS)
     with pytest.raises(MissingWeightsError, match="no such folder, and no hub model can have that name"):
         store.model_folder("riffusion", "../models/mine")
 
@@ -279,12 +290,12 @@ def test_names_that_the_hub_knows_none_of(home: Path, told: Told) -> None:
 def test_offline(hub: Loopback, home: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingWeightsError, match=r"HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids it"):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
     assert hub.seen == []
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    folder = pull(find(SPEC), told)
+    folder = pull(find(SPEC), told, TOOLS)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert pull(find(SPEC), told) == store.locate(SPEC) == folder
+    assert pull(find(SPEC), told, TOOLS) == store.locate(SPEC) == folder
 
 
 def test_no_room(hub: Loopback, home: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +303,7 @@ def test_no_room(hub: Loopback, home: Path, told: Told, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(OutputError, match=r"are free: free some space, or set HF_HOME"):
-        pull(find(SPEC), told)
+        pull(find(SPEC), told, TOOLS)
     assert fetched(hub) == []
 
 
@@ -306,14 +317,14 @@ def test_what_another_program_brought_is_used_where_it_is_whole(hub: Loopback, h
     assert store.locate(SPEC) == folder
     assert store.check(find(SPEC)).problems == ()
     hub.seen.clear()
-    assert pull(find(SPEC), told) == folder
+    assert pull(find(SPEC), told, TOOLS) == folder
     assert hub.seen == []
     assert store.read_receipt(find(SPEC)) is not None
     # Their sums are known by their names in the cache.
     store.receipt_path(find(SPEC)).unlink()
     blob(home, "model.safetensors").write_bytes(WEIGHTS[::-1])
     assert "model.safetensors: is damaged, its sum is not" in store.check(find(SPEC)).problems[0]
-    assert (pull(find(SPEC), told) / "model.safetensors").read_bytes() == WEIGHTS
+    assert (pull(find(SPEC), told, TOOLS) / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_the_plan_names_files_sizes_and_sums(hub: Loopback, home: Path, told: Told) -> None:
@@ -322,15 +333,15 @@ def test_the_plan_names_files_sizes_and_sums(hub: Loopback, home: Path, told: To
     assert f"  config.json  8 bytes  git {git_sum(FILES['config.json'])}" in lines
     assert lines[-1] == "  5 files, 0.3 MB"
     assert fetched(hub) == []
-    pull(find(SPEC), told)
+    pull(find(SPEC), told, TOOLS)
     assert plan(find(SPEC))[0].startswith(f"{SPEC}: is here, ")
 
 
 def test_one_that_fails_does_not_keep_the_others(hub: Loopback, home: Path, told: Told) -> None:
-    done = pull_all(["musicgen:no/such", SPEC, "movenet-thunder"], told)
+    done = pull_all(["musicgen:no/such", SPEC, "movenet-thunder"], told, TOOLS)
     assert [one.error is None for one in done] == [False, True, True]
     with pytest.raises(UsageError, match="no weights are called 'theremin'"):
-        pull_all([SPEC, "theremin"], told)
+        pull_all([SPEC, "theremin"], told, TOOLS)
 
 
 def test_leftovers_of_killed_downloads_go_when_they_are_old(hub: Loopback, home: Path, told: Told) -> None:
@@ -340,7 +351,7 @@ def test_leftovers_of_killed_downloads_go_when_they_are_old(hub: Loopback, home:
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * models.ABANDONED_SECONDS,) * 2)
-    pull(find(SPEC), told)
+    pull(find(SPEC), told, TOOLS)
     assert (old.exists(), new.exists()) == (False, True)
 
 
@@ -372,7 +383,7 @@ def test_killed_half_way_and_pulled_again(
     with pytest.raises(MissingWeightsError, match=f"was broken off. Fetch it with 'd2m weights pull {SPEC}'"):
         store.locate(SPEC)
     hub.seen.clear()
-    assert (pull(find(SPEC), told) / "model.safetensors").read_bytes() == WEIGHTS
+    assert (pull(find(SPEC), told, TOOLS) / "model.safetensors").read_bytes() == WEIGHTS
     assert "config.json" not in fetched(hub)
     assert store.locate(SPEC).is_dir()
     assert not store.unfinished_mark(find(SPEC)).exists()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from d2m_cli.commands.weights import pull_tools
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.hub import store
-from d2m_cli.hub.catalogue import CATALOGUE, Download
+from d2m_cli.hub.catalogue import CATALOGUE
 
 
 def test_options_take_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +56,9 @@ def test_the_classifier_is_known_by_its_content(home: Path, tmp_path: Path) -> N
 
     from d2m_cli.evaluation.genre.sincresnet import SincResNet
 
-    source = CATALOGUE["sincresnet"].source
-    assert isinstance(source, Download)
-    assert source.opens is not None
+    opens = pull_tools().opens["sincresnet"]
     torch.save({"state_dict": SincResNet().state_dict()}, tmp_path / "x.tar.part")
-    source.opens(tmp_path / "x.tar.part")
+    opens(tmp_path / "x.tar.part")
     (tmp_path / "page").write_text("<html>")
     with pytest.raises(MissingWeightsError, match="not the weights of MS-SincResNet"):
-        source.opens(tmp_path / "page")
+        opens(tmp_path / "page")

@@ -14,8 +14,8 @@ from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.hub import catalogue, store
 from d2m_cli.hub.catalogue import CATALOGUE, Download, Weights, find
 from d2m_cli.hub.inventory import inventory
-from d2m_cli.hub.pull import pull, pull_all
-from tests.hub.conftest import Told
+from d2m_cli.hub.pull import Tools, pull, pull_all
+from tests.hub.conftest import TOOLS, Told
 from tests.hub.loopback import Loopback, sha256
 
 CONTENT = b"weights" * 5000
@@ -45,52 +45,52 @@ def test_from_nothing_to_here(server: Loopback, home: Path, thing: Weights, told
         store.locate("thing")
     assert str(caught.value) == "thing: is not on this machine. Fetch it with 'd2m weights pull thing'"
     assert store.locate_if_here("thing") is None
-    path = pull(thing, told)
+    path = pull(thing, told, TOOLS)
     assert path == home / "weights" / "thing" / "thing-1.pth" == store.locate("thing")
     assert path.read_bytes() == CONTENT
     assert told.lines[0] == f"thing: {thing.origin}, licence: MIT; do as you like."
     checked = store.check(thing)
     assert (checked.files, checked.size, checked.problems) == (1, len(CONTENT), ())
-    pull(thing, told)
+    pull(thing, told, TOOLS)
     assert len(server.gets(PATH)) == 1
 
 
 def test_damage_is_told_and_mended(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
-    path = pull(thing, told)
+    path = pull(thing, told, TOOLS)
     path.write_bytes(CONTENT[:-1] + b"?")
     assert store.locate("thing") == path, "sizes alone can't tell"
     (problem,) = store.check(thing).problems
     assert problem.startswith(f"{path}: is damaged, its sha256 is {sha256(CONTENT[:-1] + b'?')} and not ")
-    assert problem.endswith("; say 'd2m weights pull thing' to fetch it again")
-    assert pull(thing, told).read_bytes() == CONTENT
+    assert problem.endswith("; run 'd2m weights pull thing' to fetch it again")
+    assert pull(thing, told, TOOLS).read_bytes() == CONTENT
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(MissingWeightsError, match=r"thing: is damaged: .*thing-1\.pth has 34999 bytes, not 35000"):
         store.locate("thing")
-    pull(thing, told)
+    pull(thing, told, TOOLS)
     path.unlink()
     with pytest.raises(MissingWeightsError, match="is not on this machine"):
         store.locate("thing")
-    assert pull(thing, told).read_bytes() == CONTENT
+    assert pull(thing, told, TOOLS).read_bytes() == CONTENT
     assert store.check(thing).problems == ()
 
 
 def test_weights_that_are_no_longer_the_published_ones(
     server: Loopback, home: Path, thing: Weights, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pull(thing, told)
+    pull(thing, told, TOOLS)
     newer = b"newer" * 5000
     source = Download(thing.source.url, sha256(newer))
     monkeypatch.setitem(CATALOGUE, "thing", Weights("thing", "tests", source, "MIT"))
     server.files[PATH] = newer
     assert "is not the published file" in store.check(find("thing")).problems[0]
-    assert pull(find("thing"), told).read_bytes() == newer
+    assert pull(find("thing"), told, TOOLS).read_bytes() == newer
 
 
 def test_a_broken_receipt_is_named(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
-    pull(thing, told)
+    pull(thing, told, TOOLS)
     for content in ("{", "[]", '{"name": "thing"}', '{"files": [{"path": 1}]}'):
         store.receipt_path(thing).write_text(content)
-        with pytest.raises(MissingWeightsError, match=r"thing\.json: can't be read .*take it away"):
+        with pytest.raises(MissingWeightsError, match=r"thing\.json: can't be read .*remove it"):
             store.locate("thing")
     row = next(row for row in inventory() if row.name == "thing")
     assert (row.state, row.path) == ("damaged", None)
@@ -100,7 +100,9 @@ def test_two_at_once_fetch_once(server: Loopback, home: Path, thing: Weights, to
     server.todo[PATH] = ["hang"]
     first, second = Told(), Told()
     paths: list[Path] = []
-    threads = [threading.Thread(target=lambda told=told: paths.append(pull(thing, told))) for told in (first, second)]
+    threads = [
+        threading.Thread(target=lambda told=told: paths.append(pull(thing, told, TOOLS))) for told in (first, second)
+    ]
     threads[0].start()
     assert server.hanging.wait(30)
     threads[1].start()
@@ -117,7 +119,7 @@ def test_two_at_once_fetch_once(server: Loopback, home: Path, thing: Weights, to
 
 def test_what_could_not_be_fetched_is_not_here(server: Loopback, home: Path, thing: Weights, told: Told) -> None:
     server.always[PATH] = "wrong"
-    (done,) = pull_all(["thing"], told)
+    (done,) = pull_all(["thing"], told, TOOLS)
     assert isinstance(done.error, DownloadError)
     with pytest.raises(MissingWeightsError, match="is not on this machine"):
         store.locate("thing")
@@ -127,7 +129,7 @@ def test_what_could_not_be_fetched_is_not_here(server: Loopback, home: Path, thi
 def test_a_home_that_can_not_be_written(thing: Weights, home: Path, told: Told) -> None:
     home.write_text("a file where the folder should be")
     with pytest.raises(OutputError, match=r"set D2M_HOME to a folder elsewhere"):
-        pull(thing, told)
+        pull(thing, told, TOOLS)
     assert store.look(thing).state == "absent"
 
 
@@ -151,7 +153,7 @@ def test_what_ships_is_whole_and_can_be_named(home: Path, told: Told) -> None:
     ships = store.shipped()
     assert {"movenet-thunder", "embedded-unet", "listener"} <= set(ships)
     assert store.locate("movenet-thunder") == ships["movenet-thunder"].path
-    (done,) = pull_all(["listener"], told)
+    (done,) = pull_all(["listener"], told, TOOLS)
     assert done.path == ships["listener"].path
     assert told.lines == ["listener: ships with d2m"]
 
@@ -182,23 +184,24 @@ def test_names_in_place_of_paths(server: Loopback, home: Path, thing: Weights, t
     assert store.named_path(tmp_path / "own.pth") == tmp_path / "own.pth"
     with pytest.raises(MissingWeightsError, match="d2m weights pull thing"):
         store.named_path(Path("thing"))
-    path = pull(thing, told)
+    path = pull(thing, told, TOOLS)
     assert store.named_path(Path("thing")) == path
 
 
 class Exports:
-    """In place of mmpose, which can't be had everywhere: writes a file, or fails."""
+    """In place of mmpose, which can't be had everywhere: writes a file, or says that there is no mmpose."""
 
-    def __init__(self) -> None:
+    def __init__(self, installed: bool = True) -> None:
+        self.installed = installed
         self.calls: list[tuple[str, str]] = []
 
-    def __call__(self, config: Path, checkpoint: Path, out: Path, *, overwrite: bool) -> object:
-        from d2m_cli.pose.export import Exported
-
+    def __call__(self, config: str, checkpoint: Path, out: Path) -> str:
         assert checkpoint.read_bytes() == CONTENT
-        self.calls.append((config.name, out.name))
+        self.calls.append((config, out.name))
+        if not self.installed:
+            raise MissingExtraError(f"mmpose is not installed; {catalogue.MMPOSE_INSTALL}")
         out.write_bytes(b"onnx")
-        return Exported(out, 192, 256, 1e-7)
+        return "input 192x256"
 
 
 @pytest.fixture
@@ -208,42 +211,43 @@ def hrnet(thing: Weights, monkeypatch: pytest.MonkeyPatch) -> Weights:
     return entry
 
 
-def test_hrnet_is_fetched_and_exported_in_one_step(
-    server: Loopback, home: Path, hrnet: Weights, told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from types import SimpleNamespace
-
+def test_hrnet_is_fetched_and_exported_in_one_step(server: Loopback, home: Path, hrnet: Weights, told: Told) -> None:
     exports = Exports()
-    monkeypatch.setattr("d2m_cli.pose.export.export_top_down", exports)
-    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path / "mmpose")])
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-    path = pull(hrnet, told)
-    assert exports.calls == [("td-hm_hrnet-thing.py", "hrnet-thing.onnx")]
+    path = pull(hrnet, told, Tools({}, exports))
+    assert exports.calls == [("td-hm_hrnet-thing", "hrnet-thing.onnx")]
+    assert told.lines[-1] == "hrnet-thing: input 192x256"
     assert path == home / "weights" / "hrnet-thing" / "hrnet-thing.onnx" == store.locate("hrnet-thing")
     assert store.check(hrnet).files == 2
     path.write_bytes(b"0nnx")
     assert "hrnet-thing.onnx: is damaged" in store.check(hrnet).problems[0]
-    assert pull(hrnet, told).read_bytes() == b"onnx"
+    assert pull(hrnet, told, Tools({}, exports)).read_bytes() == b"onnx"
 
 
 def test_hrnet_without_mmpose_is_kept_until_it_is_there(
-    server: Loopback, home: Path, hrnet: Weights, told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: Loopback, home: Path, hrnet: Weights, told: Told
 ) -> None:
-    from types import SimpleNamespace
-
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         MissingExtraError, match=r"thing-1\.pth, but mmpose.*pip install 'd2m\[mmpose\]'.*pull hrnet-thing"
     ):
-        pull(hrnet, told)
+        pull(hrnet, told, Tools({}, Exports(installed=False)))
     assert store.look(hrnet).state == "not exported"
     with pytest.raises(MissingWeightsError, match=r"not turned into ONNX.*pip install.*'d2m weights pull hrnet-thing'"):
         store.locate("hrnet-thing")
     server.seen.clear()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(submodule_search_locations=["x"]))
-    monkeypatch.setattr("d2m_cli.pose.export.export_top_down", Exports())
-    assert pull(hrnet, told).read_bytes() == b"onnx"
+    assert pull(hrnet, told, Tools({}, Exports())).read_bytes() == b"onnx"
     assert server.seen == []
+
+
+def test_without_a_checksum_what_opens_it_is_asked(
+    server: Loopback, home: Path, thing: Weights, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bytes] = []
+    plain = Weights("thing", "tests", Download(thing.origin), "MIT")
+    monkeypatch.setitem(CATALOGUE, "thing", plain)
+    tools = Tools({"thing": lambda path: opened.append(path.read_bytes())}, Exports())
+    assert pull(plain, told, tools).read_bytes() == CONTENT
+    assert opened == [CONTENT]
+    assert told.lines[-1] == "thing-1.pth: no checksum is published; it holds what it should"
 
 
 def test_the_catalogue_is_found_by_its_slug(home: Path) -> None:

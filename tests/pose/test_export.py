@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import pickle
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import MissingExtraError, MissingWeightsError, UsageError
-from d2m_cli.pose.export import export_top_down, read_checkpoint
+from d2m_cli.pose.export import export_published, export_top_down, read_checkpoint
+from tests.training.test_damaged_inputs import damaged, read
 
 HAS_MMPOSE = importlib.util.find_spec("mmpose") is not None
 needs_mmpose = pytest.mark.skipif(not HAS_MMPOSE, reason="mmpose is not installed")
@@ -46,6 +48,36 @@ def test_a_checkpoint_gives_its_tensors_and_runs_nothing(
     assert not (tmp_path / "touched-by-pickle").exists()
 
 
+def test_a_checkpoint_can_not_change_torch() -> None:
+    """A pickle may set attributes of what it names: here the defaults of the function that makes tensors."""
+    from torch._utils import _rebuild_tensor_v2
+
+    from d2m_cli.pose import tensors_only
+
+    change = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\x00\x00\x00__defaults__)s\x86b."
+    before = _rebuild_tensor_v2.__defaults__
+    with pytest.raises(pickle.UnpicklingError, match="a change of a function"):
+        tensors_only.load(io.BytesIO(change))
+    assert _rebuild_tensor_v2.__defaults__ == before
+    pickle.loads(change)
+    changed, _rebuild_tensor_v2.__defaults__ = _rebuild_tensor_v2.__defaults__, before
+    assert (before, changed) == ((None,), ()), "the pickle does nothing, so the test shows nothing"
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_damaged_checkpoints_are_read_or_refused_by_name(tmp_path: Path, legacy: bool) -> None:
+    import torch
+
+    content = {"state_dict": {f"{i}.bias": torch.ones(3) for i in range(4)}, "meta": {"loss": np.float64(3)}}
+    path = tmp_path / "model.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(150):
+        path.write_bytes(damaged(whole, rng))
+        refused += read(read_checkpoint, path, UsageError) is None
+    assert refused > 75
+
+
 def test_files_that_are_no_checkpoints_are_named(tmp_path: Path) -> None:
     (tmp_path / "junk.pth").write_bytes(b"no checkpoint at all")
     (tmp_path / "empty.pth").touch()
@@ -65,6 +97,8 @@ def test_without_mmpose_the_way_to_install_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.py").touch()
     with pytest.raises(MissingExtraError, match="pip install"):
         export_top_down(tmp_path / "config.py", None, tmp_path / "out.onnx")
+    with pytest.raises(MissingExtraError, match=r"mmpose, which turns it into ONNX, is not installed; pip install"):
+        export_published("td-hm_hrnet", tmp_path / "x.pth", tmp_path / "out.onnx")
 
 
 @needs_mmpose

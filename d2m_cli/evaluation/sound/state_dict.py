@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -10,7 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, TypeError, EOFError, OSError)
+from d2m_cli.ground.unpickle import BROKEN_CHECKPOINT
+
+UNREADABLE = (SafetensorError, *BROKEN_CHECKPOINT)
 """What reading a file, and putting it into a network, raises where the file is not what it should be."""
 
 
