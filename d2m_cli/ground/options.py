@@ -1,4 +1,4 @@
-"""How errors name the options they speak of: as Python writes them, or as flags, once the command line asks for that."""
+"""How errors name options: as Python writes them, or as flags once the command line asks for that."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from d2m_cli.errors import D2MError, MissingWeightsError, OutputError, UsageError
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.options import option
 from d2m_cli.pose import compat_mmpose, tensors_only
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwri
         if path is not None and not path.is_file():
             raise MissingWeightsError(f"{path}: no such file")
     if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists; add --overwrite to replace it")
+        raise OutputError(f"{out}: exists; add {option('overwrite', True)} to replace it")
     network = compat_mmpose.build(config)
     if checkpoint is not None:
         load_weights(network, checkpoint)
