@@ -17,11 +17,29 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.ground.surroundings import settle_libraries
 
 if TYPE_CHECKING:
-    pass
+    from d2m_cli.api.poses import Estimator as Estimator
+    from d2m_cli.api.poses import PoseOptions as PoseOptions
+    from d2m_cli.api.poses import Poses as Poses
+    from d2m_cli.api.poses import PoseTrack as PoseTrack
+    from d2m_cli.api.poses import estimate_poses as estimate_poses
+    from d2m_cli.api.rhythm import Rhythm as Rhythm
+    from d2m_cli.api.rhythm import RhythmOptions as RhythmOptions
+    from d2m_cli.api.rhythm import extract_rhythm as extract_rhythm
+    from d2m_cli.errors import D2MError as D2MError
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "D2MError": "d2m_cli.errors",
+    "Estimator": "d2m_cli.api.poses",
+    "PoseOptions": "d2m_cli.api.poses",
+    "PoseTrack": "d2m_cli.api.poses",
+    "Poses": "d2m_cli.api.poses",
+    "Rhythm": "d2m_cli.api.rhythm",
+    "RhythmOptions": "d2m_cli.api.rhythm",
+    "estimate_poses": "d2m_cli.api.poses",
+    "extract_rhythm": "d2m_cli.api.rhythm",
+}
 """Public name to the module it comes from."""
 
 __all__ = ["__version__", *_HOMES]

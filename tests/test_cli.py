@@ -275,7 +275,7 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         ("pose", "--threads", -1),
         ("pose", "--batch", 0),
         ("pose", "--longest", 63),
-        ("rhythm", "--dancer", "9" * 5000),
+        ("rhythm", "--dancers", "9" * 5000),
         ("rhythm", "--window", "nan"),
         ("rhythm", "--window", "inf"),
     ):

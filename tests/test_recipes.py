@@ -25,7 +25,7 @@ def test_the_readme_names_every_script() -> None:
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in NEEDED_BY_OTHERS])
 def test_each_script_starts(name: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, RECIPES / name, "--help"]
+    command = [sys.executable, str(RECIPES / name), "--help"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.ground.progress import Report
-from d2m_cli.ground.search import Found, PassedOver
+from d2m_cli.ground.search import Search
 from d2m_cli.media.video import probe
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX, save_poses
@@ -23,7 +22,7 @@ OVERLAY_SUFFIX = ".pose.mp4"
 
 
 def estimate_files(
-    found: Sequence[Found],
+    videos: Search,
     out: Path,
     options: PoseOptions,
     *,
@@ -33,7 +32,6 @@ def estimate_files(
     dry_run: bool = False,
     json_out: bool = False,
     verbose: bool = False,
-    passed_over: Sequence[PassedOver] = (),
 ) -> BatchSummary:
     """Write a pose file for each video, and a preview where `overlay` asks for one; see `run_batch` for the rest.
 
@@ -61,7 +59,7 @@ def estimate_files(
         return _result(poses, encoder)
 
     return run_batch(
-        found,
+        videos.found,
         work,
         settings=pose_settings(options, verify=verify),
         artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
@@ -71,7 +69,7 @@ def estimate_files(
         dry_run=dry_run,
         json_out=json_out,
         verbose=verbose,
-        passed_over=passed_over,
+        passed_over=videos.passed_over,
         label="pose",
     )
 

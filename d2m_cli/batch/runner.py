@@ -16,6 +16,7 @@ from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.errors import OutputError, UsageError
 from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.ledger import Ledger
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, PassedOver
 
@@ -81,7 +82,7 @@ def run_batch(
     """
     out_dir = Path(out_dir)
     if out_dir.exists() and not out_dir.is_dir():
-        raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with --out")
+        raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with {option('out')}")
     settings = {**settings, "d2m": __version__}
     ledger = Ledger(out_dir)
     items = keep_apart(items, artefacts, ledger)
@@ -123,7 +124,9 @@ def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], 
     for item in items:
         for path in targets(item, artefacts, out_dir).values():
             if path.resolve() in inputs:
-                raise UsageError(f"the result {path} would replace an input: choose another folder with --out")
+                raise UsageError(
+                    f"the result {path} would replace an input: choose another folder with {option('out')}"
+                )
 
 
 __all__ = ["BatchSummary", "ItemResult", "Job", "Outcome", "Report", "State", "Work", "run_batch"]

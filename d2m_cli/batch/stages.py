@@ -20,6 +20,7 @@ from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found
 from d2m_cli.ground.stamp import Stamp, read_digest
@@ -156,7 +157,10 @@ class Batch:
             if not self.ledger.is_own(path):
                 known = self.ledger.knows(self.ledger.relative(path))
                 what = "was changed since d2m made it" if known else "is in the way and d2m did not make it"
-                raise ResultError(f"{path} {what}: move it, choose another folder with --out, or add --overwrite")
+                raise ResultError(
+                    f"{path} {what}: move it, choose another folder with {option('out')}, or add "
+                    f"{option('overwrite', True)}"
+                )
 
     def _claim(self, job: Job, stamp: Stamp, outcome: Outcome) -> Outcome | None:
         """Take the results of a job in hand; an outcome where they are not to be made here and now."""
@@ -168,7 +172,7 @@ class Batch:
             return replace(
                 outcome,
                 error=f"another run ({other.who}) makes its results with other settings: wait for that run, or choose "
-                "another folder with --out",
+                f"another folder with {option('out')}",
             )
         with self.ledger.locked():
             if not self.overwrite and self._is_done(job, stamp):
@@ -205,7 +209,7 @@ class Batch:
         return replace(
             outcome,
             error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or out of "
-            "memory), so it is left out; --overwrite tries it once more",
+            f"memory), so it is left out; {option('overwrite', True)} tries it once more",
         )
 
     def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:

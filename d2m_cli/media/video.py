@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError, VideoError
+from d2m_cli.ground.options import option
 from d2m_cli.media.container import check_file
 from d2m_cli.media.messages import pack, unpack
 from d2m_cli.media.pictures import NOT_INSTALLED, in_chunks
@@ -123,7 +124,7 @@ class VideoReader:
         if chunk < 1:
             raise ValueError(f"a chunk holds at least 1 frame, not {chunk}")
         if decoder not in DECODERS:
-            raise UsageError(f"there is no decoder {decoder!r}; choose one of {', '.join(DECODERS)}")
+            raise UsageError(f"{option('decoder')} must be one of {', '.join(DECODERS)}, not {decoder!r}")
         self.path = Path(path)
         self.info = timeline or probe(self.path)
         longest = longest or max(self.info.width, self.info.height)
@@ -146,8 +147,10 @@ class VideoReader:
         self._decord = False
         if self._asked == "decord":
             if doubt == NOT_INSTALLED:
-                raise UsageError("decord is not installed here; install it or use --decoder pyav")
-            raise VideoError(f"{self.path}: decord can't be trusted with it ({doubt}); use --decoder pyav or auto")
+                raise UsageError(f"decord is not installed here; install it or use {option('decoder', 'pyav')}")
+            raise VideoError(
+                f"{self.path}: decord can't be trusted with it ({doubt}); use {option('decoder', 'pyav')} or auto"
+            )
         return f"pyav ({doubt})"
 
     def _doubt_of_decord(self) -> str | None:
@@ -184,7 +187,9 @@ class VideoReader:
         numbers = np.concatenate(came)
         # Damage may read otherwise by the other decoder, and what goes by the frames' numbers would be a frame off.
         if self._came is not None and not np.array_equal(numbers, self._came):
-            raise VideoError(f"{self.path}: does not read twice alike; it is damaged, use --decoder pyav or convert it")
+            raise VideoError(
+                f"{self.path}: does not read twice alike; it is damaged, use {option('decoder', 'pyav')} or convert it"
+            )
         self._came = numbers
 
     def _pictures(self, after: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.options import option
 from d2m_cli.pose.geometry import apply_affine, invert_affine, keep_best, letterbox_matrix, warp
 from d2m_cli.pose.metrics import keypoint_similarity
 from d2m_cli.pose.movenet import Detections, MultiPose
@@ -171,5 +172,5 @@ def load_detector(spec: str, device: str, batch: int, threads: int, side: int) -
             return NanoDet(model, path.stem)
     raise UsageError(
         f"{path}: outputs {', '.join(model.outputs)} fit no known person detector; "
-        "give an RTMDet (dets, labels) or a NanoDet network, or use --detector multipose"
+        f"give an RTMDet (dets, labels) or a NanoDet network, or use {option('detector', 'multipose')}"
     )

@@ -16,35 +16,24 @@ from numpy.typing import NDArray
 
 from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError, UsageError
+from d2m_cli.ground.options import option
+from d2m_cli.ground.progress import Report
 from d2m_cli.hub.catalogue import HRNETS
 from d2m_cli.hub.store import named_path
 from d2m_cli.media.timeline import Timeline
-from d2m_cli.media.video import FrameChunk, VideoReader
-from d2m_cli.pose.camera import CameraEstimator
+from d2m_cli.media.video import DECODERS, FrameChunk, VideoReader
+from d2m_cli.pose.camera import CameraPass
+from d2m_cli.pose.dancers import check_dancers, only_dancer, to_follow
 from d2m_cli.pose.detector import load_detector, without_doubles
-from d2m_cli.pose.geometry import (
-    apply_affine,
-    box_areas,
-    box_overlaps,
-    crop_matrix,
-    invert_affine,
-    letterbox_matrix,
-    warp,
-)
+from d2m_cli.pose.geometry import apply_affine, invert_affine, warp
 from d2m_cli.pose.hrnet import DECODINGS, HRNet
-from d2m_cli.pose.metrics import keypoint_similarity
-from d2m_cli.pose.movenet import Detections, Thunder
-from d2m_cli.pose.selection import choose, dense_boxes, dense_joints, fill_gaps
+from d2m_cli.pose.movenet import Thunder
+from d2m_cli.pose.scenes import Scene, find_scenes
+from d2m_cli.pose.selection import choose, fill_gaps
 from d2m_cli.pose.session import DEVICES, OnnxModel
-from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack
+from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
 from d2m_cli.pose.weights import pose_weights
-
-PADDING = 1.25
-"""Boxes are enlarged by this before they are cut out."""
-
-WHOLE = 0.6
-"""A lone dancer whose crop would span this share of the frame's longer side is better seen in the whole frame."""
 
 DOUBTFUL = 0.1
 """Detections scoring less are not looked at."""
@@ -55,17 +44,7 @@ PRESENT = 0.15
 DETECT_EVERY = {1: 0.13, 2: 0.07}
 """Seconds between detections for one dancer, and for several, who may cross."""
 
-CROWDED = 0.2
-"""Overlap of two dancers' boxes from which the pose network may pick the wrong one of them."""
-
 CHUNK = 32
-
-
-class Report(Protocol):
-    """How an estimate tells where it is."""
-
-    def __call__(self, step: str, fraction: float = 0.0) -> None:
-        """Show a step and how much of the video is done, 0 to 1."""
 
 
 class PoseNetwork(Protocol):
@@ -91,7 +70,8 @@ class PoseOptions:
     detector
         "multipose" (embedded), or the path of an RTMDet or NanoDet .onnx file.
     dancers
-        "largest", "all", or the largest number of dancers.
+        "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. For "only:N" all are followed, and
+        that one is kept.
     device
         "auto", "cpu" or "cuda".
     decoder
@@ -129,27 +109,17 @@ class PoseOptions:
     def __post_init__(self) -> None:
         if self.model not in ("movenet", *HRNETS) and not self.model.startswith("hrnet:"):
             raise UsageError(
-                f"there is no pose model {self.model!r}; use movenet, {', '.join(HRNETS)} or hrnet:PATH.onnx"
+                f"{option('model')}: there is no pose model {self.model!r}; use movenet, {', '.join(HRNETS)} or "
+                "hrnet:PATH.onnx"
             )
-        if self.dancers not in ("largest", "all") and not (isinstance(self.dancers, int) and self.dancers > 0):
-            raise UsageError(f"dancers: {self.dancers!r} is neither largest, all nor a number from 1")
-        if self.device not in DEVICES:
-            raise UsageError(f"there is no device {self.device!r}; choose one of {', '.join(DEVICES)}")
-        if self.decoding not in DECODINGS:
-            raise UsageError(f"there is no decoding {self.decoding!r}; choose one of {', '.join(DECODINGS)}")
-        if self.longest < 64 or self.detect_longest < 64 or self.batch < 1 or self.max_frames_in_memory < 0:
-            raise UsageError("sides are at least 64 pixels, a batch at least 1, frames in memory at least 0")
-
-
-def estimate(video: Path, options: PoseOptions | None = None, report: Report | None = None) -> Poses:
-    """Find the dancers of one video; for several videos make one `PoseEstimator` and keep it.
-
-    Raises
-    ------
-    VideoError, NoPersonError, UsageError
-        As `PoseEstimator` and `PoseEstimator.estimate`.
-    """
-    return PoseEstimator(options or PoseOptions()).estimate(video, report)
+        check_dancers(self.dancers)
+        for name, known in (("device", DEVICES), ("decoder", DECODERS), ("decoding", DECODINGS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{option(name)} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        least = {"longest": 64, "detect_longest": 64, "batch": 1, "threads": 0, "max_frames_in_memory": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise UsageError(f"{option(name)} must be at least {smallest}, not {getattr(self, name)}")
 
 
 class PoseEstimator:
@@ -216,10 +186,10 @@ class PoseEstimator:
         step = self._detection_step(reader.info.fps)
         tracks, times, camera, held = self._look(reader, step, told)
         duration = reader.info.duration
-        chosen = choose(tracks, self.options.dancers, duration)
+        chosen = choose(tracks, to_follow(self.options.dancers), duration)
         if not chosen:
             raise NoPersonError(f"{reader.path}: nobody was found; is a dancer in the picture, and large enough?")
-        scenes = _scenes(chosen, tracks, times, step, reader.size, isinstance(self._network, Thunder))
+        scenes = find_scenes(chosen, tracks, times, step, reader.size, isinstance(self._network, Thunder))
         found = self._find_joints(held if held is not None else reader, scenes, reader.size, len(times), told)
         grow = _scale(reader)
         dancers = _pose_tracks(found, times, grow, (reader.info.width, reader.info.height), self._network.name)
@@ -227,6 +197,11 @@ class PoseEstimator:
             raise NoPersonError(
                 f"{reader.path}: a person was made out, but no joints; is the picture too dark or small?"
             )
+        if only_dancer(self.options.dancers) is not None:
+            try:
+                dancers = tracks_of(dancers, self.options.dancers)
+            except NoPersonError as error:
+                raise NoPersonError(f"{reader.path}: {error}") from None
         return Poses(dancers, camera, duration, self._source(reader.decoder))
 
     def _detection_step(self, fps: float) -> int:
@@ -239,7 +214,7 @@ class PoseEstimator:
         """First pass: tracks (most prominent first), times of all frames, camera motion, and the frames if few."""
         held: list[FrameChunk] | None = [] if reader.info.frames <= self.options.max_frames_in_memory else None
         tracker = Tracker()
-        camera = _CameraPass() if self.options.camera else None
+        camera = CameraPass() if self.options.camera else None
         times: list[NDArray[np.float64]] = []
         for chunk in reader:
             if held is not None:
@@ -261,7 +236,7 @@ class PoseEstimator:
     def _find_joints(
         self,
         chunks: Iterable[FrameChunk],
-        scenes: list[_Scene],
+        scenes: list[Scene],
         size: tuple[int, int],
         count: int,
         told: Report,
@@ -303,104 +278,12 @@ class PoseEstimator:
         return PoseSource(*names, hashes, self.provider, decoder, settings, __version__)
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """Where one chosen dancer is, frame by frame, and who else is near.
-
-    `boxes` (T, 4) in frame pixels, NaN where absent; `whole`: the network sees the whole frame; `own` the detector's
-    joints (T, 17, 3); `rivals` boxes and joints of the others that were tracked.
-    """
-
-    boxes: NDArray[np.float64]
-    whole: bool
-    own: NDArray[np.float64] | None
-    rivals: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
-
-    def shows(self, frame: int) -> bool:
-        return bool(np.isfinite(self.boxes[frame, 0]))
-
-    def matrix(self, frame: int, crop: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float64]:
-        return letterbox_matrix(size, crop) if self.whole else crop_matrix(self.boxes[frame], crop, PADDING)
-
-    def keep_own(self, joints: NDArray[np.float64]) -> None:
-        """Where two dancers overlap and the network took the other one, put the detector's joints back."""
-        if self.own is None:
-            return
-        for boxes, other in self.rivals:
-            both = np.isfinite(joints[:, 0, 0]) & np.isfinite(boxes[:, 0]) & np.isfinite(self.boxes[:, 0])
-            for frame in np.flatnonzero(both):
-                if box_overlaps(self.boxes[frame][None], boxes[frame][None])[0, 0] < CROWDED:
-                    continue
-                area = box_areas(self.boxes[frame][None])[0]
-                mine = keypoint_similarity(joints[frame], self.own[frame], area, self.own[frame, :, 2])
-                theirs = keypoint_similarity(joints[frame], other[frame], area, other[frame, :, 2])
-                if theirs > mine + 0.1:
-                    joints[frame] = self.own[frame]
-
-
-class _CameraPass:
-    """Feeds the camera estimator: a frame between two detections is masked by the people of both."""
-
-    def __init__(self) -> None:
-        self._estimator = CameraEstimator()
-        self._waiting: list[NDArray[np.uint8]] = []
-        self._before = np.zeros((0, 4))
-
-    def add(self, frame: NDArray[np.uint8], people: Detections | None) -> None:
-        if people is None:
-            self._waiting.append(frame)
-            return
-        self._flush(people.boxes)
-        self._estimator.add(frame, people.boxes)
-        self._before = people.boxes
-
-    def _flush(self, after: NDArray[np.float64]) -> None:
-        for frame in self._waiting:
-            self._estimator.add(frame, np.concatenate([self._before, after]))
-        self._waiting.clear()
-
-    def finish(self, times: NDArray[np.float64], scale: tuple[float, float]) -> CameraMotion | None:
-        self._flush(np.zeros((0, 4)))
-        return self._estimator.finish(times, scale)
-
-
 def _load_network(options: PoseOptions) -> PoseNetwork:
     if options.model == "movenet":
         return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch, options.threads))
     path = named_path(options.model.removeprefix("hrnet:"))
     model = OnnxModel(path, options.device, options.batch, options.threads)
     return HRNet(model, path.stem, options.flip_test, options.decoding)
-
-
-def _scenes(
-    chosen: list[Track],
-    tracks: list[Track],
-    times: NDArray[np.float64],
-    step: int,
-    size: tuple[int, int],
-    thunder: bool,
-) -> list[_Scene]:
-    boxes = [dense_boxes(track, times, step) for track in tracks]
-    joints = [dense_joints(track, times) for track in tracks]
-    alone = _alone(chosen, tracks)
-    scenes = []
-    for track in chosen:
-        index = next(number for number, other in enumerate(tracks) if other is track)
-        rivals = tuple(
-            (box, joint)
-            for number, (box, joint) in enumerate(zip(boxes, joints, strict=True))
-            if number != index and joint is not None
-        )
-        sides = boxes[index][:, 2:] - boxes[index][:, :2]
-        spans = PADDING * float(np.nanmedian(sides.max(axis=1))) >= WHOLE * max(size)
-        scenes.append(_Scene(boxes[index], thunder and alone and spans, joints[index], rivals))
-    return scenes
-
-
-def _alone(chosen: list[Track], tracks: list[Track]) -> bool:
-    """Whether one dancer is all that was seen, but for a stray detection here and there."""
-    others = sum(len(track.frames) for track in tracks if all(track is not one for one in chosen))
-    return len(chosen) == 1 and others <= 0.1 * len(chosen[0].frames)
 
 
 def _scale(reader: VideoReader) -> tuple[float, float]:
@@ -429,4 +312,4 @@ def _pose_tracks(
 
 
 def _silent(step: str, fraction: float = 0.0) -> None:
-    pass
+    """Tell nobody."""

@@ -14,7 +14,7 @@ from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.options import option
 from d2m_cli.ground.unpickle import BROKEN_CHECKPOINT
 from d2m_cli.hub.catalogue import MMPOSE_INSTALL
-from d2m_cli.pose import compat_mmpose
+from d2m_cli.pose import compat_mmpose, tensors_only
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +124,6 @@ def read_checkpoint(checkpoint: Path) -> Any:
     """
     import torch
 
-    from d2m_cli.pose import tensors_only
 
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=False, pickle_module=tensors_only)

@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-GREY = (128, 128, 128)
-
 
 def box_areas(boxes: NDArray[Any]) -> NDArray[np.float64]:
     """Areas of (n, 4) boxes in square pixels."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.options import option
 from d2m_cli.pose.session import OnnxModel
 
 RGB_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -51,7 +52,7 @@ class HRNet:
 
     def __init__(self, model: OnnxModel, name: str, flip_test: bool = False, decoding: str = "dark") -> None:
         if decoding not in DECODINGS:
-            raise UsageError(f"there is no decoding {decoding!r}; choose one of {', '.join(DECODINGS)}")
+            raise UsageError(f"{option('decoding')} must be one of {', '.join(DECODINGS)}, not {decoding!r}")
         shape = model.input_shape
         if len(shape) != 4 or shape[1] != 3 or shape[2] is None or shape[3] is None or len(model.outputs) != 1:
             raise UsageError(

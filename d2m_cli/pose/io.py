@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from d2m_cli.errors import PoseFileError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.npz import LARGEST, UNREADABLE, Arrays, open_npz
+from d2m_cli.ground.options import option
 from d2m_cli.pose.track import COCO_JOINTS, CameraMotion, Poses, PoseSource, PoseTrack, check_times
 
 FORMAT = "d2m-pose 1"
@@ -67,7 +68,7 @@ def save_poses(path: Path, poses: Poses) -> None:
     if sum(array.nbytes for array in arrays.values()) + _HEADERS > LARGEST:
         raise PoseFileError(
             f"{path}: {len(first.times)} pictures of {len(poses.tracks)} dancers are more than a pose file may hold "
-            f"({LARGEST >> 20} MiB); cut the video, or follow fewer dancers with --dancers"
+            f"({LARGEST >> 20} MiB); cut the video, or follow fewer dancers with {option('dancers')}"
         )
     with atomic_path(Path(path)) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import OutputError, ResultError
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.options import option
 from d2m_cli.media.container import first_line
 from d2m_cli.media.film import writing
 from d2m_cli.media.timeline import Timeline
@@ -64,7 +65,7 @@ def write_overlay(
                 container.mux(stream.encode(None))
     except av.error.FFmpegError as error:
         raise ResultError(
-            f"{target}: the preview can't be written ({first_line(error)}); leave out --overlay"
+            f"{target}: the preview can't be written ({first_line(error)}); leave out {option('overlay', True)}"
         ) from error
     return codec
 
@@ -97,4 +98,4 @@ def _encoder() -> str:
         except (av.error.FFmpegError, ValueError):
             continue
         return name
-    raise OutputError("PyAV has no encoder for the preview here; leave out --overlay")
+    raise OutputError(f"PyAV has no encoder for the preview here; leave out {option('overlay', True)}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.options import option
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -52,19 +53,21 @@ class OnnxModel:
 
     def __init__(self, path: Path, device: str = "auto", batch: int = 8, threads: int = 0) -> None:
         if device not in DEVICES:
-            raise UsageError(f"there is no device {device!r}; choose one of {', '.join(DEVICES)}")
+            raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
         if device == "cuda" and not gpu_is_visible():
-            raise UsageError("--device cuda: no NVIDIA GPU is visible here; use --device cpu or auto")
+            raise UsageError(
+                f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
+            )
         self.path = path
         self.sha256 = file_sha256(path)
         self._session = _open(path, device, threads)
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != "CUDAExecutionProvider":
             raise UsageError(
-                f"--device cuda: ONNX Runtime runs {path.name} on {self.provider} here; "
-                "install onnxruntime-gpu with a matching CUDA and driver, or use --device cpu"
+                f"{option('device', 'cuda')}: ONNX Runtime runs {path.name} on {self.provider} here; "
+                f"install onnxruntime-gpu with a matching CUDA and driver, or use {option('device', 'cpu')}"
             )
         inputs = self._session.get_inputs()
         if len(inputs) != 1:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.errors import NoPersonError
+from d2m_cli.ground.options import option
 from d2m_cli.media.timeline import LONGEST, LONGEST_GAP
+from d2m_cli.pose.dancers import only_dancer
 
 COCO_JOINTS: tuple[str, ...] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear",
@@ -199,3 +203,32 @@ class Poses:
         last = max((float(track.times[-1]) for track in self.tracks if len(track.times)), default=0.0)
         if self.duration - last > LONGEST_GAP:
             raise ValueError(f"the duration is {self.duration:g} s, and the last picture comes at {last:g} s")
+
+
+def tracks_of(tracks: Sequence[PoseTrack], dancers: str | int) -> tuple[PoseTrack, ...]:
+    """The dancers meant by "largest", "all", a number of how many at most, or "only:N"; most prominent first.
+
+    Parameters
+    ----------
+    tracks
+        Most prominent first.
+    dancers
+        As `d2m_cli.pose.dancers` reads it.
+
+    Raises
+    ------
+    NoPersonError
+        There is no dancer of the number asked for.
+    """
+    if dancers == "all":
+        return tuple(tracks)
+    number = only_dancer(dancers)
+    if number is None:
+        return tuple(tracks[: 1 if dancers == "largest" else int(dancers)])
+    found = tuple(track for track in tracks if track.person == number)
+    if not found:
+        there = ", ".join(str(track.person) for track in tracks)
+        raise NoPersonError(
+            f"there is no dancer {number}, only {there}; give {option('dancers')} one of these as only:N, or 'all'"
+        )
+    return found

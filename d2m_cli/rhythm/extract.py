@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from d2m_cli.errors import NoPersonError
-from d2m_cli.pose.track import Poses, PoseTrack
+from d2m_cli.errors import UsageError
+from d2m_cli.ground.options import option
+from d2m_cli.pose.dancers import check_dancers
+from d2m_cli.pose.track import Poses, PoseTrack, tracks_of
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
 from d2m_cli.rhythm.peaks import PUBLISHED_RATE, Accents, find_accents, paper_peaks, published_peaks_by_clip
 from d2m_cli.rhythm.sequence import Rhythm
@@ -36,34 +39,40 @@ class RhythmOptions:
         "stable" (real footage), "paper" (Eq. 4-7 as worded) or "published" (as the authors' code computes them).
     sectors
         K of Eq. 5, for mode "paper".
-    window_seconds
-        Window of the local maxima, for mode "paper".
+    window
+        Window of the local maxima in seconds, for mode "paper".
     rate
         Steps per second of the envelope; mode "published" has a clock of its own, of 60.
-    dancer
-        Number of one dancer, or "all": mode "stable" adds all dancers up by prominence, the other modes, which know one
-        dancer, take the most prominent.
+    dancers
+        "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. None takes everybody that the poses
+        hold. Mode "stable" adds dancers up by prominence; the other modes, which know one dancer, take the most
+        prominent of them.
+
+    Raises
+    ------
+    UsageError
+        A value is out of its range; the error names the field.
     """
 
     mode: str = "stable"
     sectors: int = 10
-    window_seconds: float = 0.2
+    window: float = 0.2
     rate: float = 50.0
-    dancer: int | str = "all"
+    dancers: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {self.mode!r}")
+            raise UsageError(f"{option('mode')} must be one of {', '.join(MODES)}, not {self.mode!r}")
         if self.mode == "published":
             object.__setattr__(self, "rate", PUBLISHED_RATE)
         if self.sectors < 1:
-            raise ValueError(f"sectors must be at least 1, not {self.sectors}")
-        if not self.window_seconds > 0.0:
-            raise ValueError(f"window_seconds must be above 0, not {self.window_seconds}")
-        if not self.rate > 0.0:
-            raise ValueError(f"rate must be above 0, not {self.rate}")
-        if isinstance(self.dancer, str) and self.dancer != "all":
-            raise ValueError(f"dancer must be a number or 'all', not {self.dancer!r}")
+            raise UsageError(f"{option('sectors')} must be at least 1, not {self.sectors}")
+        if not 0.0 < self.window < math.inf:
+            raise UsageError(f"{option('window')} must be a number of seconds above 0, not {self.window}")
+        if not 0.0 < self.rate < math.inf:
+            raise UsageError(f"{option('rate')} must be a number above 0, not {self.rate}")
+        if self.dancers is not None:
+            check_dancers(self.dancers)
 
 
 def extract_rhythm(poses: Poses, options: RhythmOptions | None = None) -> Rhythm:
@@ -82,7 +91,7 @@ def extract_rhythm(poses: Poses, options: RhythmOptions | None = None) -> Rhythm
         There is no dancer of the number asked for.
     """
     options = options or RhythmOptions()
-    tracks = chosen_tracks(poses, options.dancer)
+    tracks = poses.tracks if options.dancers is None else tracks_of(poses.tracks, options.dancers)
     duration = max([poses.duration, *(float(track.times[-1]) for track in tracks if len(track.times))])
     steps = int(np.ceil(duration * options.rate - 1e-6)) + 1
     if options.mode == "stable":
@@ -93,17 +102,6 @@ def extract_rhythm(poses: Poses, options: RhythmOptions | None = None) -> Rhythm
     scaled = (envelope / top if top > 0.0 else envelope).astype(np.float32)
     tempo = estimate_tempo(scaled, options.rate, peaks)
     return Rhythm(scaled, options.rate, peaks, duration, tempo, options.mode)
-
-
-def chosen_tracks(poses: Poses, dancer: int | str) -> tuple[PoseTrack, ...]:
-    """The dancers to listen to, most prominent first."""
-    if dancer == "all":
-        return poses.tracks
-    found = tuple(track for track in poses.tracks if track.person == dancer)
-    if not found:
-        there = ", ".join(str(track.person) for track in poses.tracks)
-        raise NoPersonError(f"no dancer {dancer} here; there are: {there}. Choose one of them, or 'all'.")
-    return found
 
 
 def stable_rhythm(poses: Poses, tracks: tuple[PoseTrack, ...], steps: int, rate: float) -> tuple[Array, Array]:
@@ -174,7 +172,7 @@ def raw_rhythm(track: PoseTrack, steps: int, options: RhythmOptions) -> tuple[Ar
         return envelope, published_peaks_by_clip(acceleration.astype(np.float32).astype(np.float64)) / options.rate
     acceleration = paper_acceleration(track.keypoints[..., :2], options.sectors)
     times = track.times[1 : 1 + len(acceleration)]
-    index = paper_peaks(acceleration, times, options.window_seconds)
+    index = paper_peaks(acceleration, times, options.window)
     if len(acceleration) == 0:
         return np.zeros(steps), np.zeros(0)
     clock = np.arange(steps) / options.rate

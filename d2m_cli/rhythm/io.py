@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from d2m_cli import __version__
 from d2m_cli.errors import InputError
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.pose.dancers import only_dancer
 from d2m_cli.rhythm.extract import RhythmOptions
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 from d2m_cli.rhythm.tempo import beat_grid
@@ -49,7 +50,7 @@ def rhythm_to_json(
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "mode": rhythm.mode,
-        "settings": asdict(options) if options is not None else None,
+        "settings": settings_of(options) if options is not None else None,
         "source": source,
         "versions": {"d2m": __version__, "numpy": version("numpy"), "scipy": version("scipy")},
         "duration": rhythm.duration,
@@ -58,6 +59,20 @@ def rhythm_to_json(
         "peaks": [float(peak) for peak in rhythm.peaks],
         "rate": rhythm.rate,
         "envelope": [_rounded(value, rhythm.mode) for value in rhythm.envelope],
+    }
+
+
+def settings_of(options: RhythmOptions) -> dict[str, str | int | float]:
+    """Options as rhythm files hold them: "dancer" is the number of one dancer, "all", or "at most N"."""
+    dancers = options.dancers
+    one = 0 if dancers == "largest" else None if dancers is None else only_dancer(dancers)
+    several = f"at most {dancers}" if isinstance(dancers, int) else "all"
+    return {
+        "mode": options.mode,
+        "sectors": options.sectors,
+        "window_seconds": options.window,
+        "rate": options.rate,
+        "dancer": several if one is None else one,
     }
 
 

@@ -14,6 +14,7 @@ import pytest
 from d2m_cli.batch import runner, stages
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
+from d2m_cli.ground import digests as digests_of
 from d2m_cli.ground import stamp
 from d2m_cli.ground.files import atomic_path, output_error
 from d2m_cli.ground.ledger import LEDGER_NAME
@@ -315,7 +316,7 @@ def ledger_lines(inputs: Path) -> list[dict[str, Any]]:
 def digests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were read for their digest."""
     read: list[str] = []
-    really = stamp.content_digest
+    really = digests_of.content_digest
 
     def spy(path: Path) -> str:
         read.append(path.name)

@@ -11,7 +11,7 @@ import pytest
 
 from d2m_cli.errors import NoPersonError, UsageError, VideoError
 from d2m_cli.media.video import VideoReader
-from d2m_cli.pose.estimator import PoseEstimator, PoseOptions, estimate
+from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.metrics import correct_share, keypoint_similarity
 
 Shared = Callable[[str], Path]
@@ -75,10 +75,10 @@ def test_neither_chunk_nor_memory_nor_decoder_changes_the_poses(
     shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_frames(tmp_path / "a.mp4", phrase_frames(shared, range(0, 44, 2)))
-    first = estimate(path, PoseOptions(**SMALL))  # type: ignore[arg-type]
+    first = PoseEstimator(PoseOptions(**SMALL)).estimate(path)  # type: ignore[arg-type]
     monkeypatch.setattr("d2m_cli.pose.estimator.CHUNK", 5)
     for changed in ({"max_frames_in_memory": 0}, {"decoder": "pyav"}):
-        again = estimate(path, PoseOptions(**(SMALL | changed)))  # type: ignore[arg-type]
+        again = PoseEstimator(PoseOptions(**(SMALL | changed))).estimate(path)  # type: ignore[arg-type]
         np.testing.assert_array_equal(again.tracks[0].keypoints, first.tracks[0].keypoints)
         assert (again.camera is None) == (first.camera is None)
         if again.camera is not None and first.camera is not None:
@@ -122,7 +122,7 @@ def test_two_real_dancers_who_cross_keep_their_tracks(shared: Shared, tmp_path: 
         wide.append(picture)
         truth.append((left + 95, right + 96))
     path = write_frames(tmp_path / "cross.mp4", wide)
-    poses = estimate(path, PoseOptions(dancers=2, **SMALL))  # type: ignore[arg-type]
+    poses = PoseEstimator(PoseOptions(dancers=2, **SMALL)).estimate(path)  # type: ignore[arg-type]
     assert len(poses.tracks) == 2
     for track in poses.tracks:
         middle = track.keypoints[:, [5, 6, 11, 12], 0].mean(axis=1)
@@ -131,6 +131,30 @@ def test_two_real_dancers_who_cross_keep_their_tracks(shared: Shared, tmp_path: 
         mine = int(np.argmin(np.abs(np.array(truth[start]) - middle[start])))
         gaps = np.abs(np.array(truth)[:, mine] - middle)[present]
         assert np.mean(gaps < 40) > 0.9
+
+
+def test_one_dancer_by_number_is_the_same_as_among_all(shared: Shared, tmp_path: Path) -> None:
+    # The second one is the first once more, half as tall and as wide.
+    frames = [
+        np.concatenate(
+            [frame, np.pad(frame[::2, ::2], ((frame.shape[0] // 2, 0), (0, 0), (0, 0)), mode="edge")], axis=1
+        )
+        for frame in phrase_frames(shared, range(0, 12, 4))
+    ]
+    path = write_frames(tmp_path / "two.mp4", frames)
+    every, second = (
+        PoseEstimator(PoseOptions(dancers=dancers, **SMALL)).estimate(path)  # type: ignore[arg-type]
+        for dancers in ("all", "only:1")
+    )
+    assert [track.person for track in every.tracks] == [0, 1]
+    assert [track.person for track in second.tracks] == [1]
+    np.testing.assert_array_equal(second.tracks[0].keypoints, every.tracks[1].keypoints)
+
+
+def test_a_dancer_who_is_not_there(shared: Shared, tmp_path: Path) -> None:
+    path = write_frames(tmp_path / "one.mp4", phrase_frames(shared, range(0, 2)))
+    with pytest.raises(NoPersonError, match=r"one\.mp4: there is no dancer 7, only 0; give dancers one of these"):
+        PoseEstimator(PoseOptions(dancers="only:7", **SMALL)).estimate(path)  # type: ignore[arg-type]
 
 
 def test_nobody(make_video: Callable[..., Path], tmp_path: Path, estimator: PoseEstimator) -> None:
@@ -160,7 +184,7 @@ def test_other_detectors_and_a_heat_map_network(
     model = heat_model(np.tile(bell, (17, 1, 1)))
     path = write_frames(tmp_path / "a.mp4", phrase_frames(shared, range(100, 108, 2)))
     options = PoseOptions(model=f"hrnet:{model}", detector=str(shared(detector)), **SMALL)  # type: ignore[arg-type]
-    poses = estimate(path, options)
+    poses = PoseEstimator(options).estimate(path)
     (track,) = poses.tracks
     assert track.model == model.stem
     real = estimator.estimate(path).tracks[0].keypoints[..., :2]
@@ -170,10 +194,23 @@ def test_other_detectors_and_a_heat_map_network(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"model": "openpose"}, {"dancers": 0}, {"dancers": "two"}, {"device": "tpu"}, {"decoding": "x"}, {"batch": 0}],
+    [
+        {"model": "openpose"},
+        {"dancers": 0},
+        {"dancers": "two"},
+        {"device": "tpu"},
+        {"decoder": "vlc"},
+        {"decoding": "x"},
+        {"longest": 63},
+        {"detect_longest": 63},
+        {"batch": 0},
+        {"threads": -1},
+        {"max_frames_in_memory": -1},
+    ],
 )
-def test_options_that_make_no_sense(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
+def test_options_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(UsageError, match=f"^{name}\\b"):
         PoseOptions(**wrong)
 
 

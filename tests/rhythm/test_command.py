@@ -92,13 +92,21 @@ def test_a_plot_beside_each_result(poses: Path, tmp_path: Path) -> None:
 
 
 def test_an_absent_dancer_is_a_failure_of_that_file(poses: Path, tmp_path: Path) -> None:
-    code, _, stderr = run(poses / "steps.pose.npz", "--out", tmp_path / "out", "--dancer", "4")
+    code, _, stderr = run(poses / "steps.pose.npz", "--out", tmp_path / "out", "--dancers", "only:4")
     assert code == 1
     assert "no dancer 4" in stderr
 
 
+@pytest.mark.parametrize(("old", "new"), [("4", "only:4"), ("all", "all"), ("largest", "largest")])
+def test_the_old_name_of_dancers_tells_the_new(poses: Path, tmp_path: Path, old: str, new: str) -> None:
+    code, _, stderr = run(poses, "--out", tmp_path / "out", "--dancer", old)
+    assert code == 2
+    assert f"say --dancers {new}\n" in stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
-    "arguments", [("--mode", "best"), ("--dancer", "left"), ("--window", "0"), ("--sectors", "0"), ("--no-such",)]
+    "arguments", [("--mode", "best"), ("--dancers", "left"), ("--window", "0"), ("--sectors", "0"), ("--no-such",)]
 )
 def test_wrong_usage_is_exit_code_2(poses: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert run(poses, "--out", tmp_path / "out", *arguments)[0] == 2

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from d2m_cli.errors import InputError, NoPersonError
+from d2m_cli.errors import InputError, NoPersonError, UsageError
 from d2m_cli.inversion.published import PUBLISHED_GRID
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
@@ -107,7 +107,7 @@ def test_raw_modes_place_their_peaks_at_frames() -> None:
     points = poses.tracks[0].keypoints[..., :2]
     times = poses.tracks[0].times
     paper = paper_acceleration(points, 6)
-    found = extract_rhythm(poses, RhythmOptions("paper", sectors=6, window_seconds=0.3))
+    found = extract_rhythm(poses, RhythmOptions("paper", sectors=6, window=0.3))
     np.testing.assert_array_equal(found.peaks, times[1:-1][paper_peaks(paper, times[1:-1], 0.3)])
 
 
@@ -202,8 +202,8 @@ def test_envelope_is_on_the_clock_and_scaled() -> None:
 
 
 def test_no_such_dancer() -> None:
-    with pytest.raises(NoPersonError, match="no dancer 3"):
-        extract_rhythm(film(groove(seconds=2.0), 30.0), RhythmOptions(dancer=3))
+    with pytest.raises(NoPersonError, match="no dancer 3, only 0"):
+        extract_rhythm(film(groove(seconds=2.0), 30.0), RhythmOptions(dancers="only:3"))
 
 
 @pytest.mark.parametrize(
@@ -211,12 +211,13 @@ def test_no_such_dancer() -> None:
     [
         ({"mode": "best"}, "mode"),
         ({"sectors": 0}, "sectors"),
-        ({"window_seconds": 0.0}, "window_seconds"),
-        ({"window_seconds": float("nan")}, "window_seconds"),
+        ({"window": 0.0}, "window"),
+        ({"window": float("nan")}, "window"),
         ({"rate": 0.0}, "rate"),
-        ({"dancer": "left"}, "dancer"),
+        ({"rate": float("inf")}, "rate"),
+        ({"dancers": "left"}, "dancers"),
     ],
 )
 def test_options_check_themselves(options: dict[str, object], word: str) -> None:
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(UsageError, match=f"^{word} "):
         RhythmOptions(**options)  # type: ignore[arg-type]

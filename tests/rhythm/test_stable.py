@@ -10,7 +10,8 @@ import pytest
 
 from d2m_cli.pose.track import CameraMotion, Poses
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
-from d2m_cli.rhythm.stable import JOINT_WEIGHT, arrivals, local_velocity, stabilise
+from d2m_cli.rhythm.motion import local_velocity, stabilise
+from d2m_cli.rhythm.stable import JOINT_WEIGHT, arrivals
 from d2m_cli.rhythm.tempo import beat_grid
 
 from .dances import FAMILIES, Dance, bounce_sharp, bounce_smooth, film, groove, steps
@@ -141,8 +142,8 @@ def test_two_dancers_agree_and_the_small_one_does_not_rule() -> None:
     near = film(lead, 30.0, torso=100.0).tracks[0]
     far = replace(film(other, 30.0, torso=15.0).tracks[0], person=1)
     both = extract_rhythm(Poses((near, far), None, lead.seconds))
-    alone = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions(dancer=0))
-    second = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions(dancer=1))
+    alone = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions(dancers="largest"))
+    second = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions(dancers="only:1"))
     assert f_measure(inner(lead, lead.accents), both.peaks, 0.07) >= 0.85
     assert f_measure(inner(lead, lead.accents), alone.peaks, 0.07) >= 0.95
     assert f_measure(inner(other, other.accents), second.peaks, 0.07) >= 0.95

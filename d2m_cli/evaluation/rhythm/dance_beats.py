@@ -21,9 +21,10 @@ from scipy import ndimage, signal
 from d2m_cli.evaluation.rhythm.beat_tracker import pulse_tempo
 from d2m_cli.evaluation.rhythm.detections import Heard
 from d2m_cli.evaluation.rhythm.onsets import FRAMES_PER_SECOND, Times
-from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack
-from d2m_cli.rhythm.extract import chosen_tracks, prominence
-from d2m_cli.rhythm.stable import level_time, resample
+from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack, tracks_of
+from d2m_cli.rhythm.extract import prominence
+from d2m_cli.rhythm.motion import resample
+from d2m_cli.rhythm.stable import level_time
 
 Array = NDArray[np.float64]
 
@@ -118,9 +119,9 @@ def watch(poses: Poses, dancer: int | str = "all", dating: str = "stop") -> Hear
     return Heard(seconds, beats, beats, beats, pulse_tempo(curve))
 
 
-def mean_speed(poses: Poses, dancer: int | str = "all") -> Speed:
+def mean_speed(poses: Poses, dancers: int | str = "all") -> Speed:
     """Mean speed of the joints of one dancer, or of all by prominence."""
-    tracks = chosen_tracks(poses, dancer)
+    tracks = tracks_of(poses.tracks, dancers)
     duration = max([poses.duration, *(float(track.times[-1]) for track in tracks if len(track.times))])
     steps = int(np.ceil(duration * RATE - 1e-6)) + 1
     weights = [prominence(track) for track in tracks]

@@ -1,0 +1,46 @@
+"""The verb that finds dancers."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from d2m_cli.errors import UsageError
+from d2m_cli.pose.estimator import PoseEstimator as Estimator
+from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.pose.track import Poses, PoseTrack
+
+__all__ = ["Estimator", "PoseOptions", "PoseTrack", "Poses", "estimate_poses"]
+
+
+def estimate_poses(
+    video: str | PathLike[str], options: PoseOptions | None = None, *, estimator: Estimator | None = None
+) -> Poses:
+    """Find the dancers of one video.
+
+    Parameters
+    ----------
+    video
+        The file.
+    options
+        Networks, and whom to follow; without them the largest dancer is followed with the embedded networks.
+    estimator
+        Loaded networks with options of their own, to be kept for many videos.
+
+    Returns
+    -------
+    A track of each dancer, most prominent first, with joints (T, 17, 3) in pixels of the displayed frame, and the
+    camera's motion.
+
+    Raises
+    ------
+    VideoError
+        The file can't be decoded to its end.
+    NoPersonError
+        Nobody was found in it.
+    MissingWeightsError, UsageError
+        A network is not there, or CUDA was asked for and is not to be had; or both options and an estimator are given.
+    """
+    if options is not None and estimator is not None:
+        raise UsageError("an estimator has options of its own: give either options or an estimator")
+    return (estimator or Estimator(options)).estimate(Path(video))

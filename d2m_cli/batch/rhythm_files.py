@@ -1,0 +1,134 @@
+"""Rhythms of many videos and pose files, with the manners of the batch room."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.errors import UsageError
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
+from d2m_cli.pose.dancers import to_follow
+from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+from d2m_cli.pose.io import SUFFIX as POSES
+from d2m_cli.pose.io import load_poses
+from d2m_cli.pose.settings import pose_settings
+from d2m_cli.pose.track import Poses
+from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+from d2m_cli.rhythm.io import SUFFIX, save_rhythm, settings_of
+from d2m_cli.rhythm.sequence import Rhythm
+
+PLOT_SUFFIX = ".rhythm.png"
+ARRAYS = ".npz"
+
+
+def find_dances(inputs: Sequence[Path]) -> Search:
+    """Videos and pose files among files and folders; other .npz files of a folder are left out.
+
+    Results are named after the video: those of ``a.pose.npz`` as those of ``a.mp4``.
+
+    Raises
+    ------
+    UsageError
+        There are none, or an input does not exist.
+    """
+    inside = search(inputs, VIDEO_SUFFIXES | {ARRAYS}, made_too=frozenset({ARRAYS}))
+    named = set(inputs)
+    kept = tuple(
+        Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem)
+        for item in inside.found
+        if item.path.suffix.lower() != ARRAYS or item.path.name.endswith(POSES) or item.path in named
+    )
+    if not kept:
+        raise UsageError(f"no video and no {POSES} file among the inputs: make pose files with 'd2m pose'")
+    return Search(kept, inside.passed_over)
+
+
+def extract_files(
+    dances: Search,
+    out: Path,
+    options: RhythmOptions,
+    *,
+    device: str = "auto",
+    decoder: str = "auto",
+    plot: bool = False,
+    overwrite: bool = False,
+    verify: bool = False,
+    dry_run: bool = False,
+    json_out: bool = False,
+    verbose: bool = False,
+) -> BatchSummary:
+    """Write a rhythm file for each dance, and a drawing where `plot` asks for one; see `run_batch` for the rest.
+
+    Raises
+    ------
+    UsageError
+        The options do not fit, or a network is not there.
+    """
+    pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
+
+    @cache
+    def estimator() -> PoseEstimator:
+        # Only once a video needs it: pose files and what is done already need none.
+        loaded = PoseEstimator(pose_options)
+        print(f"poses: {loaded.description}", file=sys.stderr)
+        return loaded
+
+    def poses_of(path: Path, report: Report) -> Poses:
+        if path.suffix.lower() == ARRAYS:
+            report("reading poses")
+            return load_poses(path)
+        return estimator().estimate(path, lambda step, fraction=0.0: report(step, 0.9 * fraction))
+
+    def work(job: Job, report: Report) -> ItemResult:
+        poses = poses_of(job.path, report)
+        report("rhythm", 0.9)
+        found = extract_rhythm(poses, options)
+        source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
+        save_rhythm(job.artefacts[SUFFIX], found, options, source)
+        result = _result(poses, found)
+        if not plot:
+            return result
+        report("plot", 0.95)
+        return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found)})
+
+    return run_batch(
+        dances.found,
+        work,
+        settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=verify)},
+        artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
+        out_dir=out,
+        overwrite=overwrite,
+        verify=verify,
+        dry_run=dry_run,
+        json_out=json_out,
+        verbose=verbose,
+        passed_over=dances.passed_over,
+        label="rhythm",
+    )
+
+
+def _result(poses: Poses, found: Rhythm) -> ItemResult:
+    tempo = found.tempo
+    beat = "no tempo" if tempo is None else f"{tempo.bpm:.1f} bpm, confidence {tempo.confidence:.2f}"
+    details = {
+        "peaks": len(found.peaks),
+        "duration": found.duration,
+        "bpm": None if tempo is None else tempo.bpm,
+        "first_beat": None if tempo is None else tempo.first_beat,
+        "confidence": None if tempo is None else tempo.confidence,
+        "dancers": len(poses.tracks),
+    }
+    return ItemResult(f"{len(found.peaks)} peaks, {beat}", details)
+
+
+def _draw(job: Job, found: Rhythm) -> int | None:
+    """Draw, and say how many beats the video's music has; None where it has none."""
+    beats = None if job.path.suffix.lower() == ARRAYS else tracked_beats(job.path)
+    music = None if beats is None else {TRACKED: beats}
+    plot_rhythm(found, job.artefacts[PLOT_SUFFIX], title=job.path.name, music=music)
+    return None if beats is None else len(beats)

@@ -1,0 +1,72 @@
+"""What the commands share: names of devices, decoders and number formats, and the options of all that take videos."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Decoder(StrEnum):
+    """What reads videos."""
+
+    auto = "auto"
+    decord = "decord"
+    pyav = "pyav"
+
+
+class Precision(StrEnum):
+    """Number format of the backbone's weights."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class RhythmMode(StrEnum):
+    """How peaks are found."""
+
+    stable = "stable"
+    paper = "paper"
+    published = "published"
+
+
+Videos = Annotated[
+    list[Path],
+    typer.Argument(metavar="VIDEOS...", help="Videos, or folders searched recursively.", show_default=False),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
+DecoderOption = Annotated[
+    Decoder, typer.Option(help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.")
+]
+Dancers = Annotated[
+    str,
+    typer.Option(
+        help="Dancers to follow: largest; all; how many at most, such as 2; or only:N, the one numbered N among all "
+        "(0 is the most prominent)."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", help="Read all videos, models and results to check that what is done is unchanged."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")]
+JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
+
+
+def is_verbose(context: typer.Context) -> bool:
+    """Whether 'd2m --verbose' was asked for."""
+    return bool(context.find_root().params.get("verbose", False))
