@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.ground.surroundings import settle_libraries
 
 if TYPE_CHECKING:
-    pass
+    from d2m_cli.api.training import train as train
+    from d2m_cli.training.options import TrainOptions as TrainOptions
+    from d2m_cli.training.record import Trained as Trained
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "train": "d2m_cli.api.training",
+    "TrainOptions": "d2m_cli.training.options",
+    "Trained": "d2m_cli.training.record",
+}
 """Public name to the module it comes from."""
 
 __all__ = ["__version__", *_HOMES]

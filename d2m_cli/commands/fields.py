@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
-from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -17,48 +16,45 @@ def with_options_of(kind: type) -> Callable[[Callable[..., None]], Callable[...,
     Parameters
     ----------
     kind
-        The dataclass; the metadata of each field holds its `d2m_cli.training.options.OptionSpec` as "spec".
+        The dataclass, which checks its own values; the metadata of each field holds its
+        `d2m_cli.training.options.OptionSpec` as "spec".
 
     Returns
     -------
-    A decorator. The command then gets in ``choices`` those fields that were given, as plain values; the others keep the
-    default that the command begins with.
+    A decorator. The command then gets in ``choices`` the fields that were given on the command line, and no others.
     """
+    names = [field.name for field in fields(kind)]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
-        names = {field.name for field in fields(kind)}
-
         def called(**given: Any) -> None:
-            choices = {name: _plain(given.pop(name)) for name in names}
-            command(**given, **{name: value for name, value in choices.items() if value is not None})
+            command(**{name: value for name, value in given.items() if name not in names or value is not None})
 
+        own = inspect.signature(command, eval_str=True)
         kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        signature = own.replace(parameters=[*kept, *_parameters(kind)])
-        called.__signature__ = signature  # type: ignore[attr-defined]
+        called.__signature__ = own.replace(parameters=[*kept, *_parameters(kind)])  # type: ignore[attr-defined]
         called.__name__, called.__doc__ = command.__name__, command.__doc__
         return called
 
     return decorate
 
 
+def one_of(choices: Iterable[str]) -> str:
+    """How a help page shows what an option may be."""
+    return f"<{'|'.join(choices)}>"
+
+
 def _parameters(kind: type) -> list[inspect.Parameter]:
     hints = get_type_hints(kind)
     made = []
     for field in fields(kind):
-        spec, hint = field.metadata["spec"], hints[field.name]
+        spec, hint, metavar = field.metadata["spec"], hints[field.name], None
         flag = field.name.replace("_", "-")
         switch = [f"--{flag}/--{spec.off or f'no-{flag}'}"] if hint is bool else []
         if get_origin(hint) is Literal:
-            # Not Literal itself, which not every release of Typer can show.
-            hint = StrEnum(field.name, {choice: choice for choice in get_args(hint)})
-        info = typer.Option(*switch, help=spec.help, rich_help_panel=spec.panel, show_default=False)
-        parameter = inspect.Parameter(
-            field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Annotated[hint | None, info]
-        )
-        made.append(parameter)
+            hint, metavar = str, one_of(get_args(hint))
+        info = typer.Option(
+            *switch, help=spec.help, rich_help_panel=spec.panel, show_default=False, metavar=metavar
+        )  # fmt: skip
+        place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        made.append(inspect.Parameter(field.name, place, default=None, annotation=Annotated[hint | None, info]))
     return made
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, StrEnum) else value

@@ -97,7 +97,7 @@ class TrainOptions:
         least=0, most=5,  # Peaks that move farther are of another window.
     )  # fmt: skip
     hop: float | None = _choice(
-        None, DATA, "Seconds between the starts of a clip's training windows; a window's length where not given.",
+        None, DATA, "Seconds between the starts of a clip's training windows; by nature the length of a window.",
         least=0.01, below=math.inf,  # Of less hop there is no end of windows.
     )  # fmt: skip
     tail: bool = _choice(

@@ -17,7 +17,6 @@ from d2m_cli.errors import UsageError
 from d2m_cli.ground.files import atomic_path, output_error
 from d2m_cli.ground.options import option
 
-STATE_NAME = "state.pt"
 UPDATES = ("update", "epoch", "learning_rate", "loss", "gradient_norm", "seconds")
 EPOCHS = ("epoch", "update", "training_loss", "validation_loss", "best", "seconds")
 

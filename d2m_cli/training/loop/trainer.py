@@ -20,17 +20,16 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.inversion.prompt import training_prompt
-from d2m_cli.training.loop.logs import EPOCHS, STATE_NAME, UPDATES, Events, State, Table
+from d2m_cli.training.loop.logs import EPOCHS, UPDATES, Events, State, Table
 from d2m_cli.training.loop.processes import asked_to_stop, shared
 from d2m_cli.training.loop.schedule import Chance, learning_rate, perturbed, updates_per_epoch, windows_of
 from d2m_cli.training.loop.task import Course, Task
 from d2m_cli.training.loop.validation import window_losses
 from d2m_cli.training.loop.warm_start import warm_start
+from d2m_cli.training.result_folder import ENCODERS_NAME, EPOCHS_NAME, STATE_NAME, UPDATES_NAME
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-ENCODERS_NAME = "encoders.safetensors"
 
 
 def train(
@@ -163,8 +162,8 @@ class _Run:
     def open_logs(self) -> None:
         """Logs as they were at the state that this goes on from."""
         update = self.state.update
-        self.table = Table(self.out / "updates.csv", UPDATES, update)
-        self.epochs = Table(self.out / "epochs.csv", EPOCHS, update // self.each if update else -1)
+        self.table = Table(self.out / UPDATES_NAME, UPDATES, update)
+        self.epochs = Table(self.out / EPOCHS_NAME, EPOCHS, update // self.each if update else -1)
         self.events = Events(self.out / "tensorboard", update)
 
     def go(self) -> None:
