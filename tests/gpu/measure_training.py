@@ -18,8 +18,9 @@ from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
 from d2m_cli.rhythm.sequence import RhythmGrid
 from d2m_cli.training.data.dataset import Clip, Segment
-from d2m_cli.training.data.features import Windows
-from d2m_cli.training.loop.trainer import trainer as loop
+from d2m_cli.training.data.windows import Windows
+from d2m_cli.training.loop import trainer as loop
+from d2m_cli.training.loop.processes import make_accelerator
 from d2m_cli.training.options import PRESETS
 from tests.gpu.report import Effort, Place, Report, timed
 
@@ -67,7 +68,7 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
         preset, batch_size=batch, epochs=10_000, precision=precision, hop=None, warm_updates=0, genre_dropout=0.0
     )
     config = EncoderConfig(backbone.name, "", backbone.text_width, GRID, hidden=options.hidden)
-    accelerator = loop.make_accelerator(options, place.device)
+    accelerator = make_accelerator(options, place.device)
     place.forget()
     with tempfile.TemporaryDirectory() as name:
         task = loop.Task(backbone, config, windows, None, options)
