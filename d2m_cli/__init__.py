@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from d2m_cli.api.rhythm import Rhythm as Rhythm
     from d2m_cli.api.rhythm import RhythmOptions as RhythmOptions
     from d2m_cli.api.rhythm import extract_rhythm as extract_rhythm
+    from d2m_cli.api.training import train as train
     from d2m_cli.errors import D2MError as D2MError
+    from d2m_cli.training.options import TrainOptions as TrainOptions
+    from d2m_cli.training.record import Trained as Trained
 
 __version__ = "0.1.0"
 
@@ -39,6 +42,9 @@ _HOMES: dict[str, str] = {
     "RhythmOptions": "d2m_cli.api.rhythm",
     "estimate_poses": "d2m_cli.api.poses",
     "extract_rhythm": "d2m_cli.api.rhythm",
+    "train": "d2m_cli.api.training",
+    "TrainOptions": "d2m_cli.training.options",
+    "Trained": "d2m_cli.training.record",
 }
 """Public name to the module it comes from."""
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from d2m_cli.ground.files import atomic_path
 
+if TYPE_CHECKING:
+    from d2m_cli.training.record import Trained
 
-def plot_losses(
-    path: Path, updates: Sequence[Mapping[str, str]], epochs: Sequence[Mapping[str, str]], title: str
-) -> None:
+
+def plot_losses(path: Path, trained: Trained, title: str) -> None:
     """Draw training loss (every update, and a running mean) and validation loss over updates as a .png.
 
     Parameters
     ----------
     path
         The picture to write.
-    updates, epochs
-        Rows of `updates.csv` and `epochs.csv`.
+    trained
+        Whose losses.
     title
         Stands above it.
+
+    Raises
+    ------
+    OutputError
+        The picture can't be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -31,15 +37,13 @@ def plot_losses(
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    at = np.array([int(row["update"]) for row in updates])
-    losses = np.array([float(row["loss"]) for row in updates])
+    at, losses = trained.updates, trained.losses
     if len(at):
         span = max(1, min(50, len(at) // 10))
         smooth = np.convolve(losses, np.ones(span) / span, mode="valid")
         axes.plot(at, losses, color="0.8", linewidth=0.8, label="training, each update")
         axes.plot(at[span - 1 :], smooth, color="tab:blue", label=f"training, mean of {span}")
-    validated = [(int(row["update"]), float(row["validation_loss"])) for row in epochs]
-    known = [(update, loss) for update, loss in validated if math.isfinite(loss)]
+    known = [(epoch.update, epoch.validation_loss) for epoch in trained.epochs if math.isfinite(epoch.validation_loss)]
     if known:
         axes.plot(*zip(*known, strict=True), "o-", color="tab:orange", label="validation")
         held = [value for _, value in known]

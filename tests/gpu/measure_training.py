@@ -18,8 +18,10 @@ from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
 from d2m_cli.rhythm.sequence import RhythmGrid
 from d2m_cli.training.data.dataset import Clip, Segment
-from d2m_cli.training.data.features import Windows
+from d2m_cli.training.data.windows import Windows
 from d2m_cli.training.loop import trainer as loop
+from d2m_cli.training.loop.processes import make_accelerator
+from d2m_cli.training.loop.task import Task
 from d2m_cli.training.options import PRESETS
 from tests.gpu.report import Effort, Place, Report, timed
 
@@ -64,13 +66,13 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
     windows = made_windows(backbone, 2 * batch)
     preset = PRESETS["recommended"]
     options = replace(
-        preset, batch_size=batch, epochs=10_000, precision=precision, hop=None, warm_updates=0, genre_dropout=0.0
+        preset, batch_size=batch, epochs=10_000, precision=precision, hop=None, warm_updates=0, genre_dropout=0.0  # type: ignore[arg-type]
     )
     config = EncoderConfig(backbone.name, "", backbone.text_width, GRID, hidden=options.hidden)
-    accelerator = loop.make_accelerator(options, place.device)
+    accelerator = make_accelerator(options, place.device)
     place.forget()
     with tempfile.TemporaryDirectory() as name:
-        task = loop.Task(backbone, config, windows, None, options)
+        task = Task(backbone, config, windows, None, options)
         run = loop._Run(task, Path(name), accelerator, Progress(quiet=True), 1e9, None)
         run.open_logs()
         before = {key: value.detach().clone() for key, value in run.encoders.state_dict().items()}

@@ -35,7 +35,9 @@ from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.training.data.dataset import Clip, Segment
 from d2m_cli.training.data.features import FeatureCache
-from d2m_cli.training.loop.trainer import Task, _Run, make_accelerator
+from d2m_cli.training.loop.processes import make_accelerator
+from d2m_cli.training.loop.task import Task
+from d2m_cli.training.loop.trainer import _Run
 from d2m_cli.training.options import PRESETS
 from tests.training.small import GRID
 

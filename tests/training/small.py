@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from d2m_cli.backbones.base import Condition, Draw
 from d2m_cli.rhythm.sequence import RhythmGrid
 from d2m_cli.training.data.dataset import Clip, Segment
-from d2m_cli.training.data.features import Windows
+from d2m_cli.training.data.windows import Windows
 
 GRID = RhythmGrid("stable", 50.0, 256)
 WIDTH = 8

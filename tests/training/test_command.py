@@ -13,7 +13,7 @@ from d2m_cli.app import app
 from d2m_cli.errors import UsageError
 from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.training.loop.logs import read_table
-from d2m_cli.training.run import alone_in
+from d2m_cli.training.result_folder import alone_in
 from tests.tiny_models import save_tiny_riffusion
 from tests.training.made import make_set
 
@@ -195,5 +195,8 @@ def test_a_set_without_training_songs_says_so(tmp_path: Path) -> None:
 def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with alone_in(tmp_path), pytest.raises(UsageError, match="another training is at work"), alone_in(tmp_path):
         pass
+    # The lock goes with who held it: the next one comes in.
+    entered = []
     with alone_in(tmp_path):
-        pass
+        entered.append(tmp_path)
+    assert entered == [tmp_path]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.aist import Split
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Progress
 from d2m_cli.media.audio import sound_seconds
 from d2m_cli.training.data.clips import SLACK, Clip, DanceSet, Skip
@@ -194,7 +195,8 @@ def _measure(
     """Seconds that dance and music have in common, or why they are of no use."""
     if options.require_genre and draft.genre is None:
         return draft.place.skip(
-            "its genre is not known: put it in a folder named by genre, name it in a table, or say --genre-encoder none"
+            "its genre is not known: put it in a folder named by genre, name it in a table, or train with "
+            f"{option('genre_encoder', 'none')}"
         )
     try:
         dance = dances(draft.dance, draft.view)

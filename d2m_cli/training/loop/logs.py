@@ -15,8 +15,8 @@ import torch
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.files import atomic_path, output_error
+from d2m_cli.ground.options import option
 
-STATE_NAME = "state.pt"
 UPDATES = ("update", "epoch", "learning_rate", "loss", "gradient_norm", "seconds")
 EPOCHS = ("epoch", "update", "training_loss", "validation_loss", "best", "seconds")
 
@@ -144,8 +144,8 @@ class State:
             return cls(**torch.load(str(path), weights_only=True, map_location="cpu"))
         except (OSError, RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise UsageError(
-                f"{path}: can't be read as the state of a training ({type(error).__name__}); remove it, or say "
-                "--overwrite to begin anew"
+                f"{path}: can't be read as the state of a training ({type(error).__name__}); remove it, or begin anew "
+                f"with {option('overwrite', True)}"
             ) from error
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,114 +16,20 @@ from torch import Tensor, nn
 
 from d2m_cli.backbones.base import parameters_digest
 from d2m_cli.errors import TrainingError, UsageError
-from d2m_cli.ground.digests import settings_digest
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Progress
-from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
+from d2m_cli.inversion.checkpoint import Encoders
 from d2m_cli.inversion.prompt import training_prompt
-from d2m_cli.training.data.features import Windows
-from d2m_cli.training.loop.logs import EPOCHS, STATE_NAME, UPDATES, Events, State, Table
+from d2m_cli.training.loop.logs import EPOCHS, UPDATES, Events, State, Table
+from d2m_cli.training.loop.processes import asked_to_stop, shared
 from d2m_cli.training.loop.schedule import Chance, learning_rate, perturbed, updates_per_epoch, windows_of
+from d2m_cli.training.loop.task import Course, Task
 from d2m_cli.training.loop.validation import window_losses
 from d2m_cli.training.loop.warm_start import warm_start
-from d2m_cli.training.options import TrainOptions
+from d2m_cli.training.result_folder import ENCODERS_NAME, EPOCHS_NAME, STATE_NAME, UPDATES_NAME
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-    from d2m_cli.backbones.base import Backbone
-
-ENCODERS_NAME = "encoders.safetensors"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is trained on what.
-
-    Attributes
-    ----------
-    backbone
-        The frozen model.
-    config
-        Of the encoders.
-    training, validation
-        Windows; `validation` may be None: then there is no early stop, and the last encoders are kept.
-    options
-        How.
-    start
-        Encoders to begin from in place of random ones, or None.
-    """
-
-    backbone: Backbone
-    config: EncoderConfig
-    training: Windows
-    validation: Windows | None
-    options: TrainOptions
-    start: Encoders | None = None
-
-    def digest(self, processes: int) -> str:
-        """Of everything that the course of the training hangs on."""
-        return settings_digest(
-            "train",
-            {
-                "options": asdict(self.options),
-                "config": asdict(self.config),
-                "training": self.training.digest(),
-                "validation": self.validation.digest() if self.validation is not None else None,
-                "start": self.start.sha256 if self.start is not None else None,
-                "processes": processes,
-            },
-        )
-
-
-@dataclass(frozen=True)
-class Course:
-    """How a training went.
-
-    Attributes
-    ----------
-    encoders
-        The best encoders, ready for use.
-    updates, epochs
-        Done in all.
-    best_epoch
-        Epoch of the encoders that were kept, counted from 1.
-    stopped_early
-        Whether the validation loss had stopped falling.
-    frozen
-        Digest of the backbone, the same before and after.
-    seconds
-        Spent in all, over all processes that worked at it one after the other.
-    """
-
-    encoders: Encoders
-    updates: int
-    epochs: int
-    best_epoch: int
-    stopped_early: bool
-    frozen: str
-    seconds: float
-
-
-def make_accelerator(options: TrainOptions, device: str) -> Accelerator:
-    """Accelerate's view of the machine: one process, or as many as `accelerate launch` started.
-
-    Raises
-    ------
-    UsageError
-        fp16 without CUDA.
-    """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-    from accelerate.utils import InitProcessGroupKwargs
-
-    if options.precision == "fp16" and device == "cpu":
-        raise UsageError("--precision fp16 needs a CUDA device: say bf16 or fp32")
-    # Accelerate keeps the first choice of a process for good, and refuses another: a notebook may train twice.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    mixed = "no" if options.precision == "fp32" else options.precision
-    # The others wait while the first process reads poses off videos, validates and makes samples.
-    patient = InitProcessGroupKwargs(timeout=timedelta(days=1))
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[patient])
 
 
 def train(
@@ -240,8 +143,8 @@ class _Run:
         state = State.load(path)
         if state.settings != digest:
             raise UsageError(
-                f"{self.out} holds a training with other settings or other data: choose another folder with --out, or "
-                "say --overwrite to begin anew there"
+                f"{self.out} holds a training with other settings or other data: choose another folder with "
+                f"{option('out')}, or begin anew there with {option('overwrite', True)}"
             )
         return state
 
@@ -259,8 +162,8 @@ class _Run:
     def open_logs(self) -> None:
         """Logs as they were at the state that this goes on from."""
         update = self.state.update
-        self.table = Table(self.out / "updates.csv", UPDATES, update)
-        self.epochs = Table(self.out / "epochs.csv", EPOCHS, update // self.each if update else -1)
+        self.table = Table(self.out / UPDATES_NAME, UPDATES, update)
+        self.epochs = Table(self.out / EPOCHS_NAME, EPOCHS, update // self.each if update else -1)
         self.events = Events(self.out / "tensorboard", update)
 
     def go(self) -> None:
@@ -275,7 +178,7 @@ class _Run:
             self._save()
         saved = time.monotonic()
         try:
-            with _asked_to_stop() as asked, self.progress.stage("training", self.updates) as advance:
+            with asked_to_stop() as asked, self.progress.stage("training", self.updates) as advance:
                 advance(state.update)
                 while not state.finished:
                     loss = self._update()
@@ -330,8 +233,8 @@ class _Run:
         best = self.state.best is not None
         reached = f" What was reached before is in {self.out / ENCODERS_NAME}." if best else ""
         return TrainingError(
-            f"{what}: begin anew (--overwrite) with a lower --learning-rate, with --clip 1, or with --precision "
-            f"fp32.{reached}"
+            f"{what}: begin anew ({option('overwrite', True)}) with a lower {option('learning_rate')}, with "
+            f"{option('clip', 1)}, or with {option('precision', 'fp32')}.{reached}"
         )
 
     def _loss(self, index: NDArray[np.int64], chance: Chance) -> Tensor:
@@ -353,24 +256,16 @@ class _Run:
     def _end_of_epoch(self) -> None:
         state = self.state
         epoch = state.update // self.each
-        stop = [state.update >= self.updates]
+        stop = state.update >= self.updates
         if self.main:
             loss = self._measure(epoch)
             patience = self.options.patience
-            stop = [stop[0] or (patience > 0 and loss is not None and epoch - state.best_epoch >= patience)]
+            stop = stop or (patience > 0 and loss is not None and epoch - state.best_epoch >= patience)
             if self.after_epoch is not None:
                 self.after_epoch(epoch, self.measured)
                 self.measured.train()
-        self._share(stop)
-        state.finished, state.epoch_loss = stop[0], 0.0
+        state.finished, state.epoch_loss = shared(stop, self.accelerator), 0.0
         self._save()
-
-    def _share(self, values: list[Any]) -> None:
-        """Give all processes what the main one knows; in place."""
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import broadcast_object_list
-
-            broadcast_object_list(values)
 
     def _measure(self, epoch: int) -> float | None:
         """Validate, keep the encoders if they are the best so far, and write the epoch down."""
@@ -412,10 +307,9 @@ class _Run:
         state = self.state
         if parameters_digest(self.task.backbone.modules()) != state.frozen:
             raise TrainingError("the backbone's weights changed during training: a bug of d2m; please report it")
-        best = [state.best]
-        self._share(best)
-        if best[0] is not None:
-            self.encoders.load_state_dict(best[0])
+        best = shared(state.best, self.accelerator)
+        if best is not None:
+            self.encoders.load_state_dict(best)
         self.encoders.eval().requires_grad_(False)
         epochs = math.ceil(state.update / self.each)
         return Course(
@@ -435,29 +329,3 @@ def _average(encoders: Encoders, decay: float) -> Any:
 
 def _copy(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.detach().cpu().clone() for name, value in tensors.items()}
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Lets an update end before an interrupt or a request to end takes effect; a second one takes effect at once."""
-    asked = False
-
-    def note(number: int, _frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, before[signal.Signals(number)])
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        for number in numbers:
-            signal.signal(number, note)
-    except ValueError:
-        # Not in the main thread: whoever runs this there handles signals.
-        yield lambda: False
-        return
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -13,7 +13,7 @@ from d2m_cli.inversion.prompt import training_prompt
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.inversion.checkpoint import Encoders
-    from d2m_cli.training.data.features import Windows
+    from d2m_cli.training.data.windows import Windows
 
 BATCH = 16
 """Windows measured at once; part of the measurement, as noise is drawn by batch."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import theilslopes
 from torch import Tensor
 
 from d2m_cli.ground.genres import GENRE_CODES
@@ -26,47 +25,14 @@ from d2m_cli.training.loop.schedule import Chance, perturbed
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.inversion.checkpoint import Encoders
-    from d2m_cli.training.data.features import Windows
+    from d2m_cli.training.data.windows import Windows
     from d2m_cli.training.options import TrainOptions
 
 BATCH = 64
 RATE, GENRE_RATE = 1.5e-3, 6e-3
 SHIFT = 0.5
 """Seconds by which windows are moved at most, so that every window teaches many first beats."""
-NEAR = 8.0
-"""Seconds around a window whose beats tell its tempo."""
-LAG = 0.035
-"""Seconds by which librosa's tracker hears a beat late: 42 ms in the median on rendered drums with known beats, about
-20 ms on bare clicks."""
 _WARM_UP = 100
-
-
-def tempo_at(beats: NDArray[np.float64], start: float, seconds: float) -> Tempo | None:
-    """Tempo and first beat of one window, by a line through the beats in and around it, less the tracker's lag.
-
-    Parameters
-    ----------
-    beats
-        (b,) seconds, as a tracker hears them in the whole song.
-    start, seconds
-        Of the window.
-
-    Returns
-    -------
-    Seen from the window's start; None where fewer than four beats are near. The confidence is 1 less the mean distance
-    of the beats from the line in half periods, at least 0.
-    """
-    near = beats[(beats >= start - NEAR) & (beats <= start + seconds + NEAR)]
-    if len(near) < 4:
-        return None
-    # A beat that the tracker missed must not bend the line: beats are numbered by the median distance.
-    period = float(np.median(np.diff(near)))
-    number = np.concatenate([[0.0], np.cumsum(np.maximum(1.0, np.round(np.diff(near) / period)))])
-    # Theil and Sen's line does not follow a beat that was heard where none is.
-    slope, offset, _, _ = theilslopes(near, number)
-    away = np.abs(near - (offset + slope * number)) / (slope / 2)
-    tempo = Tempo(60.0 / float(slope), float((offset - LAG) % slope), float(max(0.0, 1.0 - away.mean())))
-    return tempo.seen_from(start)
 
 
 def warm_start(

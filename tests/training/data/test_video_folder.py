@@ -63,7 +63,7 @@ def test_a_genre_can_be_required(tmp_path: Path, film) -> None:
     assert [clip.name for clip in dances.clips] == ["lock/a"]
     assert reasons(dances, tmp_path) == {
         "polka/b.mp4": "its genre is not known: put it in a folder named by genre, name it in a table, or say "
-        "--genre-encoder none"
+        "genre_encoder='none'"
     }
 
 

@@ -20,10 +20,13 @@ import torch
 from d2m_cli.errors import OutputError, TrainingError, UsageError
 from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
-from d2m_cli.training.loop.logs import STATE_NAME, State, read_table
-from d2m_cli.training.loop.trainer import ENCODERS_NAME, Task, make_accelerator, train
+from d2m_cli.training.loop.logs import State, read_table
+from d2m_cli.training.loop.processes import make_accelerator
+from d2m_cli.training.loop.task import Task
+from d2m_cli.training.loop.trainer import train
 from d2m_cli.training.loop.validation import other_songs, window_losses
 from d2m_cli.training.options import TrainOptions
+from d2m_cli.training.result_folder import ENCODERS_NAME, STATE_NAME
 from tests.training.small import GRID, WIDTH, SmallBackbone, windows
 
 OPTIONS = TrainOptions(epochs=4, batch_size=8, learning_rate=3e-3, beta2=0.98, clip=1.0, genre_dropout=0.25, samples=0)
@@ -134,14 +137,15 @@ def test_killed_outright_it_goes_on_to_the_same_curve(tmp_path: Path) -> None:
         import sys, time
         from pathlib import Path
         import torch
-        from tests.training import small, test_loop
+        from tests.training import small
+        from tests.training.loop import test_trainer
         torch.set_num_threads(1)
         embed = small.SmallBackbone.embed
         def slow(self, prompts, words):
             time.sleep(0.05)
             return embed(self, prompts, words)
         small.SmallBackbone.embed = slow
-        test_loop.go(test_loop.task(), Path(sys.argv[1]), checkpoint_seconds=0.0)
+        test_trainer.go(test_trainer.task(), Path(sys.argv[1]), checkpoint_seconds=0.0)
         """
     )
     out = tmp_path / "killed"
@@ -244,14 +248,14 @@ def test_without_validation_the_last_encoders_are_kept(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_ends_it_with_advice(tmp_path: Path) -> None:
     one = task()
     one.backbone.spoil_after = 12 + 12 + 12 + 8  # a validation takes 3 batches x 4 draws, an epoch 12 updates
-    with pytest.raises(TrainingError, match=r"loss of update 21 is nan.*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"loss of update 21 is nan.*learning_rate"):
         go(one, tmp_path)
     assert len(curve(tmp_path)) == 20
 
 
 def test_weights_that_are_no_numbers_are_never_the_result(tmp_path: Path) -> None:
     one = task(replace(OPTIONS, epochs=1, batch_size=96, learning_rate=1e30, clip=0.0))
-    with pytest.raises(TrainingError, match=r"validation loss after update 1 is (nan|inf).*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"validation loss after update 1 is (nan|inf).*learning_rate"):
         go(one, tmp_path)
     assert not (tmp_path / ENCODERS_NAME).exists()
 
@@ -287,7 +291,7 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="other settings or other data"):
         go(task(replace(OPTIONS, epochs=1, seed=3)), tmp_path)
     (tmp_path / STATE_NAME).write_bytes(b"nonsense")
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="overwrite=True"):
         go(task(replace(OPTIONS, epochs=1)), tmp_path)
 
 
@@ -334,9 +338,10 @@ def test_two_processes_train_one_set_of_encoders(tmp_path: Path) -> None:
             f"""
             from dataclasses import replace
             from pathlib import Path
-            from d2m_cli.training.loop.trainer import make_accelerator, train
+            from d2m_cli.training.loop.processes import make_accelerator
+            from d2m_cli.training.loop.trainer import train
             from d2m_cli.ground.progress import Progress
-            from tests.training.test_loop import OPTIONS, task
+            from tests.training.loop.test_trainer import OPTIONS, task
             options = replace(OPTIONS, batch_size=1, genre_dropout=0.5)
             one = task(options)
             accelerator = make_accelerator(options, "cpu")
