@@ -17,11 +17,23 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.ground.surroundings import settle_libraries
 
 if TYPE_CHECKING:
-    pass
+    from d2m_cli.api.music import Generator as Generator
+    from d2m_cli.api.music import generate as generate
+    from d2m_cli.backbones.base import Sampling as Sampling
+    from d2m_cli.generation.generated import Generated as Generated
+    from d2m_cli.generation.music import Music as Music
+    from d2m_cli.generation.options import GenerateOptions as GenerateOptions
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "generate": "d2m_cli.api.music",
+    "Generator": "d2m_cli.api.music",
+    "GenerateOptions": "d2m_cli.generation.options",
+    "Generated": "d2m_cli.generation.generated",
+    "Music": "d2m_cli.generation.music",
+    "Sampling": "d2m_cli.backbones.base",
+}
 """Public name to the module it comes from."""
 
 __all__ = ["__version__", *_HOMES]
