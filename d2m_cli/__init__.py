@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.ground.surroundings import settle_libraries
 
 if TYPE_CHECKING:
+    from d2m_cli.api.music import Generator as Generator
+    from d2m_cli.api.music import generate as generate
     from d2m_cli.api.poses import Estimator as Estimator
     from d2m_cli.api.poses import PoseOptions as PoseOptions
     from d2m_cli.api.poses import Poses as Poses
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
     from d2m_cli.api.rhythm import RhythmOptions as RhythmOptions
     from d2m_cli.api.rhythm import extract_rhythm as extract_rhythm
     from d2m_cli.api.training import train as train
+    from d2m_cli.backbones.base import Sampling as Sampling
     from d2m_cli.errors import D2MError as D2MError
+    from d2m_cli.generation.generated import Generated as Generated
+    from d2m_cli.generation.music import Music as Music
+    from d2m_cli.generation.options import GenerateOptions as GenerateOptions
     from d2m_cli.training.options import TrainOptions as TrainOptions
     from d2m_cli.training.record import Trained as Trained
 
@@ -45,6 +51,12 @@ _HOMES: dict[str, str] = {
     "train": "d2m_cli.api.training",
     "TrainOptions": "d2m_cli.training.options",
     "Trained": "d2m_cli.training.record",
+    "generate": "d2m_cli.api.music",
+    "Generator": "d2m_cli.api.music",
+    "GenerateOptions": "d2m_cli.generation.options",
+    "Generated": "d2m_cli.generation.generated",
+    "Music": "d2m_cli.generation.music",
+    "Sampling": "d2m_cli.backbones.base",
 }
 """Public name to the module it comes from."""
 

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m_cli.backbones.registry import choose
-from d2m_cli.generation.pipeline import GenerateOptions, Models, compose, load_models
+from d2m_cli import Generator
+from d2m_cli.generation.compose import compose
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.media.audio import save_wav
@@ -51,8 +53,10 @@ def main() -> None:
     parser.add_argument("--backbone", default="embedded")
     parser.add_argument("--encoders", type=Path)
     arguments = parser.parse_args()
-    choice = choose(arguments.backbone)
-    models = load_models(choice, arguments.encoders or choice.encoders, "auto", GenerateOptions())
+    generator = Generator(arguments.backbone, arguments.encoders)
+    # A backbone without encoders has the systems "words" and "spoken" alone.
+    trained = arguments.encoders is not None or generator.choice.encoders is not None
+    models = generator.models(GenerateOptions(rhythm="encoder" if trained else "words"))
     plain = Models(models.poses, models.backbone, None)
     rng = np.random.default_rng(arguments.seed)
     for truth_path in sorted((EXAMPLES / "videos").glob("*.truth.json")):

@@ -21,9 +21,11 @@ import librosa
 import mir_eval
 import numpy as np
 
-from d2m_cli.backbones.registry import choose
+from d2m_cli import Generator
+from d2m_cli.generation.compose import Take, compose
+from d2m_cli.generation.models import Models
 from d2m_cli.generation.music import Music
-from d2m_cli.generation.pipeline import GenerateOptions, Models, Take, compose, load_models
+from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
@@ -102,8 +104,7 @@ def main() -> None:
     parser.add_argument("--encoders", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    choice = choose(arguments.backbone)
-    models = load_models(choice, arguments.encoders or choice.encoders, "auto", GenerateOptions())
+    models = Generator(arguments.backbone, arguments.encoders).models(GenerateOptions())
     wordy = Models(models.poses, models.backbone, None)
     estimator = PoseEstimator(PoseOptions())
     rng = np.random.default_rng(1)

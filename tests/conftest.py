@@ -30,6 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+@pytest.fixture(autouse=True)
+def options_named_as_in_python() -> None:
+    """A test of the command line may have run before in this process, which has options written as flags."""
+    from d2m_cli.ground.options import tell_flags
+
+    tell_flags(False)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache_of_hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what tests remember of their weights out of the user's cache."""

@@ -112,8 +112,9 @@ def test_an_unknown_genre_is_answered_with_the_list(invoke, tmp_path: Path) -> N
 @pytest.fixture
 def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | None]:
     """The fakes of the pipeline's tests in place of all networks; the list holds the encoders that were loaded."""
+    import d2m_cli.api.music as music
     import d2m_cli.backbones.registry as registry
-    import d2m_cli.generation.pipeline as pipeline
+    from d2m_cli.generation.models import Models
 
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -124,12 +125,12 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
         own = None if spec == "bare" else folder / "encoders.safetensors"
         return registry.Choice("fake", folder, "fake", own)
 
-    def load(choice, encoders, device, options, *, compiled=False) -> pipeline.Models:
-        loaded.append(encoders)
-        return pipeline.Models(FakePoses(1.0), FakeBackbone(), FakeEncoders() if encoders else None)  # type: ignore[arg-type]
+    def load(self: music.Generator, options) -> Models:
+        loaded.append(self.encoders_for(options))
+        return Models(FakePoses(1.0), FakeBackbone(), FakeEncoders() if loaded[-1] else None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(registry, "choose", choose)
-    monkeypatch.setattr(pipeline, "load_models", load)
+    monkeypatch.setattr(music, "choose", choose)
+    monkeypatch.setattr(music.Generator, "models", load)
     return loaded
 
 
@@ -292,12 +293,12 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
 def test_where_a_bug_came_from_is_shown_on_request(
     invoke, fake_models, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import d2m_cli.generation.pipeline as pipeline
+    import d2m_cli.batch.music_files as music_files
 
     def stumble(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr(pipeline, "generate_for_video", stumble)
+    monkeypatch.setattr(music_files, "generate_music", stumble)
     arguments = ["generate", make_video(tmp_path / "a.mp4", seconds=1), "--out", tmp_path / "out"]
     quiet, loud = invoke(*arguments), invoke("-v", *arguments)
     assert (quiet.exit_code, loud.exit_code) == (1, 1)

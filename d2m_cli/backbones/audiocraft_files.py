@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from d2m_cli.errors import MissingWeightsError
+from d2m_cli.ground.options import option
 from d2m_cli.hub.store import model_folder
 
 LANGUAGE = "state_dict.bin"
@@ -53,7 +54,7 @@ def find(origin: str) -> Path:
             return run
         raise MissingWeightsError(
             f"audiocraft: no run {signature[1]} in {_runs()}. Set AUDIOCRAFT_DORA_DIR to the folder that holds 'xps', "
-            "or give the run's folder: --backbone audiocraft:FOLDER"
+            f"or give the run's folder: {option('backbone', 'audiocraft:FOLDER')}"
         )
     own = os.environ.get("AUDIOCRAFT_CACHE_DIR")
     cached = in_cache(origin, LANGUAGE, own) if own else None
@@ -73,7 +74,7 @@ def language_file(folder: Path) -> Path:
             return folder / name
     raise MissingWeightsError(
         f"{folder}: holds no {LANGUAGE} and no {RUN}. Give the folder of a model that audiocraft exported or "
-        "published, or that of a run; for models in transformers' layout say --backbone musicgen:FOLDER"
+        f"published, or that of a run; for models in transformers' layout say {option('backbone', 'musicgen:FOLDER')}"
     )
 
 

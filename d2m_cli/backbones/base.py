@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.options import option
 from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave
 
 if TYPE_CHECKING:
@@ -55,15 +56,15 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise UsageError(f"--steps must be at least 1, not {self.steps}")
+            raise UsageError(f"{option('steps')} must be at least 1, not {self.steps}")
         if not 0.0 <= self.guidance < math.inf:
-            raise UsageError(f"--guidance must be 0 or more, not {self.guidance}")
+            raise UsageError(f"{option('guidance')} must be 0 or more, not {self.guidance}")
         if not 0.0 <= self.temperature < math.inf:
-            raise UsageError(f"--temperature must be 0 or more, not {self.temperature}")
+            raise UsageError(f"{option('temperature')} must be 0 or more, not {self.temperature}")
         if self.top_k < 0:
-            raise UsageError(f"--top-k must be 0 (all tokens) or more, not {self.top_k}")
+            raise UsageError(f"{option('top_k')} must be 0 (all tokens) or more, not {self.top_k}")
         if not 0.0 < self.top_p <= 1.0:
-            raise UsageError(f"--top-p must be above 0 and at most 1, not {self.top_p}")
+            raise UsageError(f"{option('top_p')} must be above 0 and at most 1, not {self.top_p}")
 
 
 @dataclass(frozen=True)
@@ -333,7 +334,7 @@ def number_format(device: str, precision: str) -> torch.dtype:
     if precision not in formats:
         raise UsageError(f"unknown precision {precision!r}: say auto, {', '.join(formats)}")
     if precision == "fp16" and device == "cpu":
-        raise UsageError("--precision fp16 needs a CUDA device: say bf16 or fp32")
+        raise UsageError(f"{option('precision', 'fp16')} needs a CUDA device: say bf16 or fp32")
     return formats[precision]
 
 

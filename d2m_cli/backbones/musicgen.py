@@ -30,6 +30,7 @@ from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
+from d2m_cli.ground.options import option
 
 ATTENTION = {"decoder": "sdpa", "text_encoder": "eager", "audio_encoder": "eager"}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
@@ -310,7 +311,7 @@ def weights_files(folder: Path) -> list[Path]:
             return found
     raise MissingWeightsError(
         f"{folder}: holds no model.safetensors and no pytorch_model.bin. Give the folder of a MusicGen model in "
-        "transformers' layout; for audiocraft's own checkpoints say --backbone audiocraft:FOLDER"
+        f"transformers' layout; for audiocraft's own checkpoints say {option('backbone', 'audiocraft:FOLDER')}"
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.base import Identity
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
 from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
 from d2m_cli.hub.store import model_folder
@@ -138,7 +139,7 @@ def choose(spec: str) -> Choice:
         return Choice(name, folder, name, _existing(folder / "encoders.safetensors"))
     origin = family.short_names.get(origin, origin) or family.default or ""
     if not origin:
-        raise UsageError(f"--backbone {name}: say which model, as {name}:FOLDER")
+        raise UsageError(f"{option('backbone', name)}: say which model, as {name}:FOLDER")
     folder = _found(name, family, origin)
     beside = (
         folder / "encoders.safetensors",
@@ -167,7 +168,7 @@ def _found(name: str, family: Family, origin: str) -> Path:
     if Path(origin).is_dir():
         return Path(origin)
     if name not in LAYOUTS:
-        raise MissingWeightsError(f"--backbone {name}:{origin}: there is no such folder")
+        raise MissingWeightsError(f"{option('backbone', f'{name}:{origin}')}: there is no such folder")
     return model_folder(name, origin)
 
 
@@ -195,7 +196,7 @@ def open_backbone(choice: Choice, device: str = "auto", precision: str = "auto",
     family = _family(choice.family, choice.family)
     if compiled and not family.compiles:
         able = ", ".join(name for name, one in FAMILIES.items() if one.compiles)
-        raise UsageError(f"--compile: {choice.family} has nothing to compile; it is for {able}")
+        raise UsageError(f"{option('compile', True)}: {choice.family} has nothing to compile; it is for {able}")
     make: Callable[..., Backbone] = _named(family.backbone)
     options: dict[str, Any] = {"compiled": True} if compiled else {}
     return make(choice.folder, identity(choice), pick_device(device), precision, **options)
@@ -255,5 +256,8 @@ def pick_device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda") and not re.fullmatch(r"cuda:\d+", device):
         raise UsageError(f"unknown device {device!r}: say auto, cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device is visible to PyTorch. Use --device cpu, or check the driver.")
+        raise UsageError(
+            f"{option('device', 'cuda')}: no CUDA device is visible to PyTorch. Use {option('device', 'cpu')}, or "
+            "check the driver."
+        )
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from d2m_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    from d2m_cli.generation.pipeline import Models
 
 
 class Device(StrEnum):
@@ -154,22 +150,14 @@ def generate(
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
-    from functools import cache
-
+    from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
-    from d2m_cli.backbones.registry import choose
-    from d2m_cli.batch.runner import ItemResult, Job, run_batch
-    from d2m_cli.generation.pipeline import GenerateOptions, generate_for_video, load_models, weights_stamp
-    from d2m_cli.ground.genres import genre_code
-    from d2m_cli.ground.progress import Report
+    from d2m_cli.batch.music_files import generate_files
+    from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
-    from d2m_cli.hub.known import files_stamp
-    from d2m_cli.hub.store import named_path
-    from d2m_cli.pose.estimator import PoseOptions
-    from d2m_cli.pose.settings import network_hashes, takes_gpu
 
     options = GenerateOptions(
-        genre=genre_code(genre) if genre is not None else None,
+        genre=genre,
         prompt=prompt,
         negative_prompt=negative_prompt,
         rhythm=rhythm.value,
@@ -179,66 +167,37 @@ def generate(
         seed=seed,
         dancers=_dancers(dancers),
         decoder=decoder.value,
-        genre_audio=_existing("--genre-audio", genre_audio, folder=False),
-        clap=_existing("--clap", named_path(clap) if clap is not None else None, folder=True),
+        genre_audio=genre_audio,
+        clap=clap,
     )
-    if options.prompt and "@" in options.prompt and "*" not in options.prompt:
-        print("d2m: the prompt holds '@' but no '*': the music will not follow the dance", file=sys.stderr)
-    named = "--genre" if options.genre else "--genre-audio" if options.genre_audio else None
-    if named and options.prompt and "*" in options.prompt and "@" not in options.prompt:
-        print(f"d2m: the prompt holds '*' but no '@': {named} has no effect", file=sys.stderr)
+    for doubt in options.doubts:
+        print(f"d2m: {doubt}", file=sys.stderr)
     inputs = search(videos, VIDEO_SUFFIXES)
-    choice = choose(backbone)
-    chosen_encoders = _encoders(encoders, choice.encoders, choice.name, rhythm)
-
-    @cache
-    def models() -> Models:
-        # Only once there is something to do: a batch that is done already answers at once.
-        loaded = load_models(choice, chosen_encoders, device.value, options, compiled=compiled)
-        for option in _without_effect(context, loaded.backbone.heeds):
-            print(f"d2m: {option} has no effect with --backbone {choice.name}", file=sys.stderr)
-        print(f"d2m: {loaded.description}; licence of the music's weights: {loaded.backbone.licence}", file=sys.stderr)
-        return loaded
-
-    def work(job: Job, report: Report) -> ItemResult:
-        report("loading models")
-        return generate_for_video(job, models(), options, report)
-
-    settings: dict[str, Any] = {
-        **options.settings,
-        **weights_stamp(choice, chosen_encoders, verify=verify),
-        "gpu": takes_gpu(device.value),
-        "compiled": compiled,
-        "poses": network_hashes(PoseOptions(dancers=options.dancers), verify=verify),
-    }
-    if verify and options.clap is not None:
-        settings["clap"] = files_stamp(options.clap, verify=True)
-    summary = run_batch(
+    summary = generate_files(
         inputs.found,
-        work,
-        settings=settings,
-        artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
-        out_dir=out,
+        out,
+        Generator(backbone, encoders, device.value, compile=compiled),
+        options,
+        mp4=mp4,
+        sampling_given=_sampling_given(context),
         overwrite=overwrite,
         verify=verify,
         dry_run=dry_run,
         json_out=json_out,
         verbose=context.find_root().params.get("verbose", False),
         passed_over=inputs.passed_over,
-        label="generate",
     )
     raise typer.Exit(summary.exit_code)
 
 
-def _without_effect(context: typer.Context, heeds: Sequence[str]) -> list[str]:
-    """Options of sampling that the user gave and the backbone does not go by."""
+def _sampling_given(context: typer.Context) -> list[str]:
+    """Options of sampling that stand on the command line."""
     from dataclasses import fields
 
     from d2m_cli.backbones.base import Sampling
 
     sources = {one.name: context.get_parameter_source(one.name) for one in fields(Sampling)}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    return [f"--{name.replace('_', '-')}" for name in given if name not in heeds]
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
 def _dancers(text: str) -> str | int:
@@ -247,25 +206,3 @@ def _dancers(text: str) -> str | int:
     if text.isdecimal() and len(text) < 10 and int(text) > 0:
         return int(text)
     raise UsageError(f"--dancers {text}: say largest, all, or how many at most")
-
-
-def _encoders(given: Path | None, own: Path | None, backbone: str, rhythm: RhythmBy) -> Path | None:
-    if given is not None:
-        if not given.is_file():
-            raise UsageError(f"--encoders {given}: no such file; give the encoders.safetensors that 'd2m train' wrote")
-        return given
-    if rhythm is RhythmBy.words:
-        # Words need no encoders, and those that were found may be another model's.
-        return None
-    if own is None:
-        raise UsageError(
-            f"{backbone} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name a file with "
-            "--encoders, or put the rhythm in plain words with --rhythm words"
-        )
-    return own
-
-
-def _existing(option: str, path: Path | None, *, folder: bool) -> Path | None:
-    if path is not None and not (path.is_dir() if folder else path.is_file()):
-        raise UsageError(f"{option} {path}: no such {'folder' if folder else 'file'}")
-    return path

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from d2m_cli.errors import EncoderMismatchError, UsageError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.options import option
 from d2m_cli.inversion.constant import Constant
 from d2m_cli.inversion.genre_encoder import CLAP_WIDTH, GenreClap, GenreLabel, one_hot
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
 from d2m_cli.inversion.rhythm_encoder import AttnPos, RhythmMLP, RhythmSequence
 from d2m_cli.inversion.shape import WordShape
 from d2m_cli.rhythm.sequence import RhythmGrid
-
-if TYPE_CHECKING:
-    from d2m_cli.backbones.base import Backbone
 
 PROJECTORS = ("mlp", "attn-pos", "sequence", "constant")
 GENRES = ("label", "clap", "constant")
@@ -91,6 +89,25 @@ class EncoderConfig:
             raise UsageError(f"{self.rhythm_vectors} rhythm vectors are more than the rhythm's {self.grid.steps} steps")
         if self.clap and self.genre != "clap":
             raise UsageError("only encoders with genre 'clap' go with a CLAP model")
+
+
+class Reader(Protocol):
+    """What a backbone tells of how it reads pseudo-words; see `d2m_cli.backbones.base.Backbone`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def text_width(self) -> int: ...
+
+    @property
+    def window_seconds(self) -> float: ...
+
+    @property
+    def condition_layers(self) -> int: ...
 
 
 class Encoders(nn.Module):
@@ -163,15 +180,21 @@ class Encoders(nn.Module):
         """
         network = self.genre_network
         if network is None:
-            raise UsageError(f"{self._where}: made without genres; leave --genre out")
+            raise UsageError(f"{self._where}: made without genres; leave {option('genre')} out")
         if isinstance(network, Constant):
             return network(len(codes))  # type: ignore[no-any-return]
         if isinstance(network, GenreClap):
             if not isinstance(codes, Tensor) or codes.ndim != 2 or codes.shape[1] != CLAP_WIDTH:
-                raise UsageError(f"{self._where}: '@' stands for a sound example here; give --genre-audio, not --genre")
+                raise UsageError(
+                    f"{self._where}: '@' stands for a sound example here; give {option('genre_audio')}, not "
+                    f"{option('genre')}"
+                )
             return network(codes.to(self.device))  # type: ignore[no-any-return]
         if isinstance(codes, Tensor):
-            raise UsageError(f"{self._where}: '@' stands for a genre's name here; give --genre, not --genre-audio")
+            raise UsageError(
+                f"{self._where}: '@' stands for a genre's name here; give {option('genre')}, not "
+                f"{option('genre_audio')}"
+            )
         return network(one_hot(codes).to(self.device))  # type: ignore[no-any-return]
 
     def pseudo_words(self, sequences: Tensor, genres: str | Sequence[str] | Tensor | None) -> dict[str, Tensor]:
@@ -210,7 +233,7 @@ class Encoders(nn.Module):
             if not half.isfinite().all():
                 raise UsageError(
                     f"{path}: not written: {name} holds values that are no finite numbers in half precision; train "
-                    "anew (--overwrite) with a lower --learning-rate"
+                    f"again ({option('overwrite', True)}) with a lower {option('learning_rate')}"
                 )
             tensors[f"{part.removesuffix('_network')}.{rest}"] = half
         with atomic_path(path) as unfinished:
@@ -240,14 +263,14 @@ class Encoders(nn.Module):
         encoders.sha256 = file_sha256(path)
         return encoders
 
-    def check(self, backbone: Backbone) -> None:
+    def check(self, backbone: Reader) -> None:
         """Raise EncoderMismatchError unless these were made for ``backbone``."""
         where, config = self._where, self.config
         if config.width != backbone.text_width:
             raise EncoderMismatchError(
                 f"{where}: made for {config.backbone} (text width {config.width}), but {backbone.name} has "
                 f"text width {backbone.text_width}. Train encoders for it with `d2m train`, or choose the other "
-                "--backbone."
+                f"{option('backbone')}."
             )
         if abs(self.grid.seconds - backbone.window_seconds) > WINDOW_TOLERANCE:
             raise EncoderMismatchError(
@@ -261,13 +284,13 @@ class Encoders(nn.Module):
             )
         if not config.fingerprint and _family(config.backbone) != _family(backbone.name):
             raise EncoderMismatchError(
-                f"{where}: made for {config.backbone}, which {backbone.name} is not. Choose the other --backbone, or "
-                "train encoders for this one with `d2m train`."
+                f"{where}: made for {config.backbone}, which {backbone.name} is not. Choose the other "
+                f"{option('backbone')}, or train encoders for this one with `d2m train`."
             )
         if config.fingerprint and config.fingerprint != backbone.fingerprint:
             raise EncoderMismatchError(
                 f"{where}: made for {config.backbone}, whose weights are not those of {backbone.name}. "
-                "Train encoders for it with `d2m train`, or choose the other --backbone."
+                f"Train encoders for it with `d2m train`, or choose the other {option('backbone')}."
             )
 
 

@@ -14,14 +14,17 @@ from torch import Tensor
 
 from d2m_cli.errors import AudioError, MissingWeightsError, UsageError
 from d2m_cli.ground.digests import files_digest
+from d2m_cli.ground.options import option
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.genre_encoder import CLAP_WIDTH
 from d2m_cli.media.audio import resample
 
-_ADVICE = (
-    "Fetch laion/clap-htsat-unfused with 'd2m weights pull clap' and say --clap clap, or give the folder of a model: "
-    "--clap FOLDER."
-)
+
+def _advice() -> str:
+    return (
+        f"Fetch laion/clap-htsat-unfused with 'd2m weights pull clap' and say {option('clap', 'clap')}, or give the "
+        f"folder of a model: {option('clap', 'FOLDER')}."
+    )
 
 
 class ClapAudio:
@@ -48,7 +51,7 @@ class ClapAudio:
 
         self.folder = named_path(folder)
         if not self.folder.is_dir():
-            raise MissingWeightsError(f"{folder}: no such folder. {_ADVICE}")
+            raise MissingWeightsError(f"{folder}: no such folder. {_advice()}")
         extractor: Any = ClapFeatureExtractor
         model: Any = ClapModel
         self._extractor: Any
@@ -57,15 +60,15 @@ class ClapAudio:
             self._extractor = extractor.from_pretrained(self.folder, local_files_only=True)
             self._model, loading = model.from_pretrained(self.folder, local_files_only=True, output_loading_info=True)
         except (OSError, ValueError, SafetensorError) as error:
-            raise MissingWeightsError(f"{folder}: not a CLAP model ({error}). {_ADVICE}") from error
+            raise MissingWeightsError(f"{folder}: not a CLAP model ({error}). {_advice()}") from error
         # What a file lacks is drawn at random, with a warning alone.
         heard = {name for name, _ in self._model.named_parameters() if name.startswith("audio_")}
         lacking = sorted(heard & set(loading["missing_keys"]))
         if lacking:
-            raise MissingWeightsError(f"{folder}: not a whole CLAP model, {lacking[0]} is missing. {_ADVICE}")
+            raise MissingWeightsError(f"{folder}: not a whole CLAP model, {lacking[0]} is missing. {_advice()}")
         width = int(self._model.config.projection_dim)
         if width != CLAP_WIDTH:
-            raise UsageError(f"{folder}: its embeddings have {width} numbers, and d2m takes {CLAP_WIDTH}. {_ADVICE}")
+            raise UsageError(f"{folder}: its embeddings have {width} numbers, and d2m takes {CLAP_WIDTH}. {_advice()}")
         self.device = torch.device(device)
         self._model.to(self.device).eval().requires_grad_(False)
 

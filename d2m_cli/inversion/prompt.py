@@ -52,27 +52,27 @@ class Prompt:
         return Prompt(self.text.replace(RHYTHM_WORD, words))
 
 
-def compose_prompt(genre: str | None, words: str | None = None) -> Prompt:
+def compose_prompt(words: str | None = None, *, genre: bool) -> Prompt:
     """Put the user's words behind the training prompt.
 
     Parameters
     ----------
-    genre
-        What "@" stands for (a genre, the name of a sound example), or None: the "@" is then left out.
     words
         The user's prompt. Where it holds "@" or "*" of its own it is taken as it is.
+    genre
+        Whether "@" stands for something; else it is left out.
     """
     words = (words or "").strip()
     own = GENRE_WORD in words or RHYTHM_WORD in words
     text = words if own else ", ".join(part for part in (TRAINING_PROMPT, words) if part)
-    if genre is None:
+    if not genre:
         text = re.sub(rf"\s*{re.escape(GENRE_WORD)}", "", text).strip()
     return Prompt(text)
 
 
 def training_prompt(genre: bool) -> str:
     """The fixed prompt, without "@" where no genre is given."""
-    return compose_prompt("any" if genre else None).text
+    return compose_prompt(genre=genre).text
 
 
 def in_caption_octave(tempo: Tempo) -> Tempo:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from d2m_cli.errors import OutputError, UsageError
+from d2m_cli.ground.options import option
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders, fill
 from d2m_cli.rhythm.sequence import RhythmGrid
 
@@ -68,10 +69,10 @@ def import_encoders(state_dict: Path, out: Path, backbone: str = "musicgen", *, 
     """
     if backbone not in PUBLISHED_BACKBONES:
         raise UsageError(
-            f"--backbone {backbone}: published encoders are known for {', '.join(PUBLISHED_BACKBONES)} only"
+            f"{option('backbone', backbone)}: published encoders are known for {', '.join(PUBLISHED_BACKBONES)} only"
         )
     if out.exists() and not overwrite:
-        raise OutputError(f"{out}: exists already; choose another name, or say --overwrite")
+        raise OutputError(f"{out}: exists already; choose another name, or say {option('overwrite', True)}")
     saved = _read(state_dict)
     config = EncoderConfig(backbone, "", PUBLISHED_WIDTH, PUBLISHED_GRID, projector="attn-pos", genre="label")
     encoders = Encoders(config)

@@ -11,24 +11,19 @@ import pytest
 import torch
 
 from d2m_cli.backbones.base import Sampling
-from d2m_cli.batch.runner import Job
-from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
-from d2m_cli.generation.pipeline import (
-    GenerateOptions,
-    Models,
-    check_genre,
-    compose,
-    generate_for_video,
-    hear,
-    window_prompt,
-    window_tempo,
-)
+from d2m_cli.batch.music_files import result_of
+from d2m_cli.errors import EncoderMismatchError, UsageError
+from d2m_cli.generation.compose import compose, window_prompt, window_tempo
+from d2m_cli.generation.generated import Generated
+from d2m_cli.generation.genre import SoundExample, check_genre, check_listener, hear
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.pipeline import generate_music
 from d2m_cli.generation.windows import Window, window_seed
 from d2m_cli.ground.digests import content_digest
-from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import load_audio, save_wav
-from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
+from d2m_cli.rhythm.sequence import Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
 from tests.tiny_clap import save_tiny_clap
 
@@ -106,30 +101,34 @@ class BriefBackbone(FakeBackbone):
         return " ".join(prompt.split()[8:])
 
 
-def test_what_the_model_does_not_read_is_said_once_and_noted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_model_does_not_read_is_told_and_noted() -> None:
     used = replace(models(encoders=FakeEncoders()), backbone=BriefBackbone())
     options = GenerateOptions("LO", "funky guitar", "one two three four five six seven eight nine")
-    for _ in range(2):
-        _, takes = compose(rhythm(12.0, [1.0]), 12.0, used, options, "aa", quiet)
-        assert [take.unread for take in takes] == ["funky guitar"] * 3
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
-        "d2m: the negative prompt is longer than the model reads: not read is 'nine'",
-        "d2m: the prompt is longer than the model reads: not read is 'funky guitar'",
+    told: list[str] = []
+    _, takes = compose(rhythm(12.0, [1.0]), 12.0, used, options, "aa", quiet, told.append)
+    assert [take.unread for take in takes] == ["funky guitar"] * 3
+    assert told == [
+        "the negative prompt is longer than the model reads: not read is 'nine'",
+        *["the prompt is longer than the model reads: not read is 'funky guitar'"] * 3,
     ]
 
 
-def test_a_backbone_that_does_not_tell_is_taken_to_read_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backbone_that_does_not_tell_is_taken_to_read_all() -> None:
     options = GenerateOptions("LO", "word " * 500)
-    _, takes = compose(rhythm(4.0, [1.0]), 4.0, models(encoders=FakeEncoders()), options, "aa", quiet)
-    assert takes[0].unread == ""
-    assert capsys.readouterr().err == ""
+    told: list[str] = []
+    _, takes = compose(rhythm(4.0, [1.0]), 4.0, models(encoders=FakeEncoders()), options, "aa", quiet, told.append)
+    assert (takes[0].unread, told) == ("", [])
+
+
+def sound_options(folder: Path) -> GenerateOptions:
+    (folder / "a.wav").write_bytes(b"a sound")
+    return GenerateOptions(genre_audio=folder / "a.wav", clap=folder)
 
 
 def test_a_sound_example_stands_for_the_genre(tmp_path: Path) -> None:
     used = models(encoders=FakeEncoders("clap"))
-    used = replace(used, sound=torch.full((1, 512), 0.25))
-    options = GenerateOptions(genre_audio=tmp_path / "a.wav", clap=tmp_path)
+    used = replace(used, sound=SoundExample(torch.full((1, 512), 0.25), "c" * 64))
+    options = sound_options(tmp_path)
     compose(rhythm(4.0, [1.0]), 4.0, used, options, "aa", quiet)
     assert used.backbone.prompts[1] == "a @ music with * as the rhythm"
     assert torch.equal(used.backbone.words[1]["@"], torch.full((1, 1, 1, 256), 0.25))
@@ -151,20 +150,20 @@ def test_a_learned_constant_needs_no_genre() -> None:
 @pytest.mark.parametrize(
     ("kind", "genre", "text"),
     [
-        ("label", None, "--genre-audio needs encoders whose '@' listens to sounds.*knows genres by name"),
-        ("constant", None, "--genre-audio needs.*one learned constant"),
-        (None, None, "--genre-audio needs.*made without '@'"),
-        ("words", None, "--genre-audio needs.*this run has no encoders"),
-        ("clap", "LO", "--genre LO needs.*give a sound example with --genre-audio FILE --clap FOLDER"),
-        ("constant", "LO", "--genre LO needs.*leave --genre out"),
-        (None, "LO", "--genre LO needs.*leave --genre out"),
+        ("label", None, "genre_audio needs encoders whose '@' listens to sounds.*knows genres by name"),
+        ("constant", None, "genre_audio needs.*one learned constant"),
+        (None, None, "genre_audio needs.*made without '@'"),
+        ("words", None, "genre_audio needs.*this run has no encoders"),
+        ("clap", "LO", "genre='LO' needs.*give a sound example with genre_audio and clap"),
+        ("constant", "LO", "genre='LO' needs.*leave genre out"),
+        (None, "LO", "genre='LO' needs.*leave genre out"),
     ],
 )
 def test_a_genre_that_the_encoders_do_not_know_is_an_error(
     tmp_path: Path, kind: str | None, genre: str | None, text: str
 ) -> None:
     encoders = None if kind == "words" else FakeEncoders(kind)
-    options = GenerateOptions(genre) if genre else GenerateOptions(genre_audio=tmp_path / "a.wav", clap=tmp_path)
+    options = GenerateOptions(genre) if genre else sound_options(tmp_path)
     with pytest.raises(EncoderMismatchError, match=text):
         check_genre(encoders, options)
 
@@ -180,31 +179,23 @@ def tiny_clap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_clap(tmp_path_factory.mktemp("clap"))
 
 
-def clap_encoders(fingerprint: str) -> Encoders:
-    return Encoders(EncoderConfig("fake", "f" * 64, 256, RhythmGrid(), genre="clap", clap=fingerprint))
-
-
 def test_the_sound_example_is_heard_by_the_model_of_the_training(tiny_clap: Path, tmp_path: Path) -> None:
     example = tmp_path / "example.wav"
     tone = np.sin(2 * np.pi * 220 * np.arange(48000) / 48000).astype(np.float32)
     save_wav(example, np.stack([0.2 * tone, 0.4 * tone]), 48000)
-    options = GenerateOptions(genre_audio=example, clap=tiny_clap)
     listener = ClapAudio(tiny_clap)
-    sound, sha256 = hear(clap_encoders(listener.fingerprint), options)
-    assert sound is not None
-    assert sound.shape == (1, 512)
-    assert sha256 == listener.fingerprint
+    heard = hear(example, listener)
+    assert heard.embedding.shape == (1, 512)
+    assert heard.clap_sha256 == listener.fingerprint
     # 16 bits on disk; the mean of both channels is heard.
-    assert torch.allclose(sound[0], listener.embed(0.3 * tone, 48000), atol=1e-2)
-    assert hear(clap_encoders(""), options)[1] == sha256
-    assert hear(clap_encoders("x"), GenerateOptions()) == (None, "")
+    assert torch.allclose(heard.embedding[0], listener.embed(0.3 * tone, 48000), atol=1e-2)
+    check_listener(listener, listener.fingerprint, None)
+    check_listener(listener, "", None)
     with pytest.raises(EncoderMismatchError, match="trained with another CLAP model"):
-        hear(clap_encoders("x"), options)
-    with pytest.raises(MissingWeightsError, match="d2m weights pull clap"):
-        hear(clap_encoders(""), replace(options, clap=tmp_path))
+        check_listener(listener, "x", tmp_path / "encoders.safetensors")
     example.write_bytes(b"no sound")
-    with pytest.raises(UsageError, match=r"--genre-audio .*example\.wav"):
-        hear(clap_encoders(""), options)
+    with pytest.raises(UsageError, match=r"genre_audio .*example\.wav"):
+        hear(example, listener)
 
 
 def test_settings_know_a_sound_example_by_its_content(tmp_path: Path) -> None:
@@ -236,7 +227,7 @@ def test_options_reach_the_sampler() -> None:
 
 
 def test_star_without_encoders_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(UsageError, match="--rhythm words"):
+    with pytest.raises(UsageError, match="rhythm='words'"):
         compose(rhythm(4.0, [1.0]), 4.0, models(), GenerateOptions(), "aa", quiet)
 
 
@@ -262,17 +253,15 @@ def test_words_tell_the_first_beat_where_the_backbone_knows_it() -> None:
     assert "120 bpm and first beat at 0.36 seconds" in text
 
 
-def job(video: Path, out: Path, *suffixes: str) -> Job:
-    artefacts = {suffix: out / (video.stem + suffix) for suffix in suffixes}
-    return Job(video, Path(video.stem), content_digest(video), artefacts)
+def made(video: Path, seconds: float, options: GenerateOptions) -> Generated:
+    return generate_music(video, content_digest(video), models(seconds, FakeEncoders()), options, quiet)
 
 
 def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     video = make_video(tmp_path / "dance ☃.mp4", seconds=6, sound=np.ones(44100 * 6, np.float32) * 0.1)
-    used = models(6.0, FakeEncoders())
-    result = generate_for_video(
-        job(video, tmp_path / "out", ".wav", ".mp4", ".json"), used, GenerateOptions("LO"), quiet
-    )
+    generated = made(video, 6.0, GenerateOptions("LO"))
+    notes = generated.write({suffix: tmp_path / "out" / f"dance ☃{suffix}" for suffix in (".wav", ".mp4", ".json")})
+    result = result_of(generated, notes)
     assert result.details["windows"] == 2
     assert result.details["mp4"] == "picture copied"
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".mp4", ".wav"]
@@ -295,25 +284,59 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert torch.__version__.startswith(document["versions"]["torch"])
 
 
-def test_only_what_was_asked_for_is_written(make_video, tmp_path: Path) -> None:
+def test_music_is_saved_by_its_ending(make_video, tmp_path: Path) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=1)
-    generate_for_video(job(video, tmp_path / "out", ".wav"), models(1.0, FakeEncoders()), GenerateOptions(), quiet)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
+    before = video.read_bytes()
+    generated = made(video, 1.0, GenerateOptions("lock"))
+    for name in ("b.wav", "b.mp4", "b.json"):
+        generated.save(tmp_path / "out" / name)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.json", "b.mp4", "b.wav"]
+    samples, _ = load_audio(tmp_path / "out" / "b.wav")
+    np.testing.assert_allclose(samples, generated.music.samples, atol=1 / 32767)
+    assert json.loads((tmp_path / "out" / "b.json").read_text()) == generated.record
+    with pytest.raises(UsageError, match=r"b\.mp3: music is saved as \.wav, \.mp4, \.json"):
+        generated.save(tmp_path / "b.mp3")
+    with pytest.raises(UsageError, match="would replace the video"):
+        generated.save(video)
+    assert video.read_bytes() == before
+
+
+def test_what_was_mended_in_a_video_stands_beside_its_content(make_video, tmp_path: Path) -> None:
+    generated = made(make_video(tmp_path / "a.mp4", seconds=1), 1.0, GenerateOptions())
+    mended = replace(generated, timeline=replace(generated.timeline, notes=("one", "two")))
+    assert mended.record["video"] == {
+        "file": "a.mp4", "content": generated.content, "seconds": 1.0, "notes": ["one", "two"]
+    }  # fmt: skip
+    assert result_of(mended, {}).details["video"] == "one; two"
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(UsageError, match="BR, HO"):
+    with pytest.raises(UsageError, match=r"break \(BR\), house \(HO\)"):
         GenerateOptions(genre="XX")
-    with pytest.raises(UsageError, match="--steps"):
+    with pytest.raises(UsageError, match="steps must"):
         Sampling(steps=0)
-    with pytest.raises(UsageError, match="--guidance"):
+    with pytest.raises(UsageError, match="guidance must"):
         Sampling(guidance=float("nan"))
-    with pytest.raises(UsageError, match="--genre or --genre-audio, not both"):
+    with pytest.raises(UsageError, match="genre or genre_audio, not both"):
         GenerateOptions("LO", genre_audio=Path("a.wav"), clap=Path("clap"))
-    with pytest.raises(UsageError, match="its folder with --clap"):
+    with pytest.raises(UsageError, match="its folder with clap"):
         GenerateOptions(genre_audio=Path("a.wav"))
-    with pytest.raises(UsageError, match="give one with --genre-audio"):
+    with pytest.raises(UsageError, match="give one with genre_audio"):
         GenerateOptions(clap=Path("clap"))
+    with pytest.raises(UsageError, match="'encoder' or 'words', not 'beat'"):
+        GenerateOptions(rhythm="beat")  # type: ignore[arg-type]
+
+
+def test_genres_go_by_name_or_code() -> None:
+    assert [GenerateOptions(name).genre for name in ("lock", "LO", "Street Jazz")] == ["LO", "LO", "JS"]
+
+
+def test_placeholders_that_will_have_no_effect_are_told() -> None:
+    assert GenerateOptions("LO", "a @ tune").doubts == (
+        "the prompt holds '@' but no '*': the music will not follow the dance",
+    )
+    assert GenerateOptions("LO", "a * tune").doubts == ("the prompt holds '*' but no '@': genre has no effect",)
+    assert GenerateOptions(None, "a * tune").doubts == GenerateOptions("LO", "funky guitar").doubts == ()
 
 
 def test_the_run_says_what_the_encoders_are_not_bound_to() -> None:

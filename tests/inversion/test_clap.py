@@ -69,7 +69,7 @@ def test_a_model_is_known_by_its_weights(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match=r"absent: no such folder.*laion/clap-htsat-unfused.*--clap"):
+    with pytest.raises(MissingWeightsError, match=r"absent: no such folder.*laion/clap-htsat-unfused.*clap='clap'"):
         ClapAudio(tmp_path / "absent")
     with pytest.raises(MissingWeightsError, match=r"not a CLAP model.*laion/clap-htsat-unfused"):
         ClapAudio(tmp_path)

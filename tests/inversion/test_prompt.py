@@ -10,14 +10,14 @@ from d2m_cli.rhythm.sequence import Tempo
 
 
 def test_the_users_words_follow_the_training_prompt() -> None:
-    assert compose_prompt("LO", "funky guitar").text == "a @ music with * as the rhythm, funky guitar"
-    assert compose_prompt("LO").text == "a @ music with * as the rhythm"
-    assert compose_prompt(None, "funky guitar").text == "a music with * as the rhythm, funky guitar"
+    assert compose_prompt("funky guitar", genre=True).text == "a @ music with * as the rhythm, funky guitar"
+    assert compose_prompt(genre=True).text == "a @ music with * as the rhythm"
+    assert compose_prompt("funky guitar", genre=False).text == "a music with * as the rhythm, funky guitar"
 
 
 def test_a_prompt_with_placeholders_of_its_own_is_kept() -> None:
-    assert compose_prompt("LO", "lively melody, *, in @ style").text == "lively melody, *, in @ style"
-    assert compose_prompt(None, "lively @ melody with *").text == "lively melody with *"
+    assert compose_prompt("lively melody, *, in @ style", genre=True).text == "lively melody, *, in @ style"
+    assert compose_prompt("lively @ melody with *", genre=False).text == "lively melody with *"
 
 
 def test_tempo_in_words_is_folded_into_the_captions_octave() -> None:

@@ -194,7 +194,7 @@ def test_other_files_are_refused(saved, tmp_path: Path) -> None:
             import_encoders(tmp_path / "junk.th", out)
     with pytest.raises(UsageError, match=r"absent\.th"):
         import_encoders(tmp_path / "absent.th", out)
-    with pytest.raises(UsageError, match=r"--backbone riffusion.*musicgen only"):
+    with pytest.raises(UsageError, match=r"backbone='riffusion'.*musicgen only"):
         import_encoders(tmp_path / "absent.th", out, "riffusion")
 
 
@@ -207,6 +207,6 @@ def test_the_command(saved, tmp_path: Path) -> None:
     assert "not bound to one set of weights" in result.output
     result = run.invoke(app, ["weights", "import-encoders", str(source), str(out)])
     assert result.exit_code == 1
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         import_encoders(source, out)
     assert run.invoke(app, ["weights", "import-encoders", str(source), str(out), "--overwrite"]).exit_code == 0

@@ -28,7 +28,9 @@ import torch
 from d2m_cli.backbones.registry import choose, open_backbone
 from d2m_cli.evaluation.rhythm.detections import Heard
 from d2m_cli.evaluation.rhythm.protocols import BEATS70, BEATS200
-from d2m_cli.generation.pipeline import GenerateOptions, Models, compose
+from d2m_cli.generation.compose import compose
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.progress import Progress
 from d2m_cli.ground.statistics import bootstrap, paired_bootstrap

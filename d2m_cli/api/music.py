@@ -1,0 +1,217 @@
+"""`generate`: a dance video in, its music out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d2m_cli.backbones.registry import choose
+from d2m_cli.errors import UsageError
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.ground.options import option
+
+if TYPE_CHECKING:
+    from d2m_cli.backbones.base import Backbone
+    from d2m_cli.backbones.registry import Choice
+    from d2m_cli.generation.generated import Generated
+    from d2m_cli.generation.models import Models
+    from d2m_cli.ground.progress import Report
+    from d2m_cli.inversion.checkpoint import Encoders
+    from d2m_cli.inversion.clap import ClapAudio
+    from d2m_cli.pose.estimator import PoseEstimator
+
+
+def generate(
+    video: str | Path,
+    *,
+    genre: str | None = None,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
+    seed: int | None = None,
+    options: GenerateOptions | None = None,
+    generator: Generator | None = None,
+) -> Generated:
+    """Make music that moves with the dancers of one video.
+
+    Parameters
+    ----------
+    video
+        The file.
+    genre, prompt, negative_prompt, seed
+        As in `GenerateOptions`; what is given here goes before `options`.
+    options
+        All that can be asked of the music.
+    generator
+        Holds loaded networks; make one where there are several videos. None loads the default ones for this call.
+
+    Returns
+    -------
+    The music, as ``d2m generate`` makes it with the same options, and all that made it. Nothing is written before
+    `Generated.save`.
+
+    Raises
+    ------
+    VideoError, NoPersonError
+        The video can't be used.
+    UsageError
+        An option is out of range, or does not fit the networks.
+    MissingWeightsError
+        A network is not on this machine.
+    """
+    given: dict[str, Any] = {"genre": genre, "prompt": prompt, "negative_prompt": negative_prompt, "seed": seed}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    return (generator or Generator()).generate(video, replace(options or GenerateOptions(), **wanted))
+
+
+class Generator:
+    """Networks for any number of videos: each is loaded when it is first needed, and kept while options need it.
+
+    Parameters
+    ----------
+    backbone
+        "auto", a family, or "FAMILY:FOLDER_OR_HUB_ID"; see `d2m_cli.backbones.registry.choose`.
+    encoders
+        An ``encoders.safetensors`` to use in place of the backbone's own.
+    device
+        "auto" (CUDA where there is one), "cpu" or "cuda".
+    compile
+        Compile what runs again and again, for backbones that can.
+
+    Attributes
+    ----------
+    choice
+        The backbone's name and where its weights lie.
+
+    Raises
+    ------
+    UsageError
+        There is no such backbone or file.
+    MissingWeightsError
+        The backbone is not on this machine.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "auto",
+        encoders: str | Path | None = None,
+        device: str = "auto",
+        *,
+        compile: bool = False,
+    ) -> None:
+        self.choice = choose(backbone)
+        self.device = device
+        self.compile = compile
+        self._encoders = Path(encoders) if encoders is not None else None
+        if self._encoders is not None and not self._encoders.is_file():
+            raise UsageError(
+                f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
+            )
+        # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
+        self._backbone_in = lru_cache(maxsize=1)(partial(_open_backbone, self.choice, device, compile))
+        self._encoders_of = lru_cache(maxsize=1)(_load_encoders)
+        self._estimator = lru_cache(maxsize=1)(_load_estimator)
+        self._listener = lru_cache(maxsize=1)(_load_listener)
+
+    def generate(
+        self, video: str | Path, options: GenerateOptions | None = None, report: Report | None = None
+    ) -> Generated:
+        """Make the music of one video.
+
+        Parameters
+        ----------
+        video
+            The file.
+        options
+            What music to make.
+        report
+            Told where the work is.
+
+        Raises
+        ------
+        D2MError
+            As in `d2m_cli.generate`.
+        """
+        from d2m_cli.generation.pipeline import generate_music
+        from d2m_cli.ground.digests import content_digest
+        from d2m_cli.media.container import check_file
+
+        video, options = Path(video), options or GenerateOptions()
+        check_file(video)
+        return generate_music(video, content_digest(video), self.models(options), options, report or _silent)
+
+    def encoders_for(self, options: GenerateOptions) -> Path | None:
+        """File of the encoders that these options need, or None where they need none.
+
+        Raises
+        ------
+        UsageError
+            They need encoders, and the backbone has none.
+        """
+        if self._encoders is not None:
+            return self._encoders
+        if options.rhythm == "words":
+            # Words need no encoders, and those that were found may be another model's.
+            return None
+        if self.choice.encoders is None:
+            raise UsageError(
+                f"{self.choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
+                f"a file with {option('encoders')}, or put the rhythm in plain words with {option('rhythm', 'words')}"
+            )
+        return self.choice.encoders
+
+    def models(self, options: GenerateOptions) -> Models:
+        """The networks that these options need, loaded.
+
+        Raises
+        ------
+        UsageError
+            A network is missing, does not fit the others, or CUDA was asked for and is not to be had.
+        """
+        from d2m_cli.generation.genre import check_genre, check_listener, hear
+        from d2m_cli.generation.models import Models
+
+        path = self.encoders_for(options)
+        backbone = self._backbone_in(options.precision)
+        encoders = self._encoders_of(path) if path is not None else None
+        if encoders is not None:
+            encoders.check(backbone)
+        check_genre(encoders, options)
+        sound = None
+        if encoders is not None and options.genre_audio is not None and options.clap is not None:
+            listener = self._listener(options.clap)
+            check_listener(listener, encoders.config.clap, path)
+            sound = hear(options.genre_audio, listener)
+        poses = self._estimator(options.dancers, self.device, options.decoder)
+        return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound)
+
+
+def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) -> Backbone:
+    from d2m_cli.backbones.registry import open_backbone
+    from d2m_cli.ground.progress import quiet_libraries
+
+    quiet_libraries()
+    return open_backbone(choice, device, precision, compiled)
+
+
+def _load_encoders(path: Path) -> Encoders:
+    from d2m_cli.inversion.checkpoint import Encoders
+
+    return Encoders.load(path)
+
+
+def _load_estimator(dancers: str | int, device: str, decoder: str) -> PoseEstimator:
+    from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+
+    return PoseEstimator(PoseOptions(dancers=dancers, device=device, decoder=decoder))
+
+
+def _load_listener(folder: Path) -> ClapAudio:
+    from d2m_cli.inversion.clap import ClapAudio
+
+    return ClapAudio(folder)
+
+
+def _silent(step: str, fraction: float = 0.0) -> None:
+    pass

@@ -1,0 +1,153 @@
+"""Music of many videos, with the manners of the batch room: resume, skip what is done, name what fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from d2m_cli.api.music import Generator
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.generation.generated import Generated
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.pipeline import generate_music
+from d2m_cli.ground.options import option
+from d2m_cli.ground.progress import Report
+from d2m_cli.ground.search import Found, PassedOver
+from d2m_cli.hub.known import files_stamp, known_sha256
+from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.pose.settings import network_hashes, takes_gpu
+
+
+def generate_files(
+    found: Sequence[Found],
+    out: Path,
+    generator: Generator,
+    options: GenerateOptions,
+    *,
+    mp4: bool = True,
+    sampling_given: Collection[str] = (),
+    overwrite: bool = False,
+    verify: bool = False,
+    dry_run: bool = False,
+    json_out: bool = False,
+    verbose: bool = False,
+    passed_over: Sequence[PassedOver] = (),
+) -> BatchSummary:
+    """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
+
+    Parameters
+    ----------
+    found
+        The videos.
+    out
+        Folder of the results.
+    generator
+        The networks.
+    options
+        What music to make.
+    mp4
+        Whether to write the videos with their music.
+    sampling_given
+        Fields of `Sampling` that the user set, to tell which of them the backbone does not go by.
+
+    Raises
+    ------
+    UsageError
+        The options do not fit, or a network is not there.
+    """
+
+    @cache
+    def models() -> Models:
+        # Only once there is something to do: a batch that is done already answers at once.
+        loaded = generator.models(options)
+        for name in sampling_given:
+            if name not in loaded.backbone.heeds:
+                _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
+        _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
+        return loaded
+
+    # What is said of one video need not be said again of the next.
+    tell = cache(_say)
+
+    def work(job: Job, report: Report) -> ItemResult:
+        report("loading models")
+        made = generate_music(job.path, job.content, models(), options, report, tell)
+        report("writing", 0.96)
+        return result_of(made, made.write(job.artefacts))
+
+    return run_batch(
+        found,
+        work,
+        settings=music_settings(generator, options, verify=verify),
+        artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
+        out_dir=out,
+        overwrite=overwrite,
+        verify=verify,
+        dry_run=dry_run,
+        json_out=json_out,
+        verbose=verbose,
+        passed_over=passed_over,
+        label="generate",
+    )
+
+
+def _say(line: str) -> None:
+    print(f"d2m: {line}", file=sys.stderr, flush=True)
+
+
+def music_settings(generator: Generator, options: GenerateOptions, *, verify: bool = False) -> dict[str, Any]:
+    """All that changes the music of a given video, told without loading a network; values that JSON can hold.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network is not there.
+    UsageError
+        The options need encoders, and there are none.
+    """
+    encoders = generator.encoders_for(options)
+    settings = {
+        **options.settings,
+        "backbone": generator.choice.name,
+        "backbone_files": files_stamp(generator.choice.folder, verify=verify),
+        "encoders": known_sha256(encoders, verify=verify) if encoders is not None else None,
+        "gpu": takes_gpu(generator.device),
+        "compiled": generator.compile,
+        "poses": network_hashes(PoseOptions(dancers=options.dancers), verify=verify),
+    }
+    if verify and options.clap is not None:
+        settings["clap"] = files_stamp(options.clap, verify=True)
+    return settings
+
+
+def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
+    """What the batch has to say of one piece of music.
+
+    Parameters
+    ----------
+    made
+        The music.
+    notes
+        From `Generated.write`.
+    """
+    tempo, takes = made.rhythm.tempo, made.takes
+    if made.timeline.notes:
+        notes = {**notes, "video": "; ".join(made.timeline.notes)}
+    speed = f"{tempo.bpm:.1f} bpm" if tempo is not None else "no steady tempo"
+    return ItemResult(
+        summary=f"{made.music.seconds:.2f} s, {speed}, {len(takes)} {'window' if len(takes) == 1 else 'windows'}",
+        details={
+            "seconds": round(made.music.seconds, 6),
+            "bpm": tempo.bpm if tempo is not None else None,
+            "peaks": len(made.rhythm.peaks),
+            "beats": len(made.music.beats),
+            "windows": len(takes),
+            "prompt": takes[0].prompt,
+            **({"unread": takes[0].unread} if takes[0].unread else {}),
+            **notes,
+        },
+    )

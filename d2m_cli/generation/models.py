@@ -1,0 +1,117 @@
+"""The networks that make a piece of music, and how a result names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from d2m_cli.backbones.base import Backbone
+    from d2m_cli.generation.genre import SoundExample
+    from d2m_cli.ground.progress import Report
+    from d2m_cli.media.timeline import Timeline
+    from d2m_cli.pose.track import Poses
+    from d2m_cli.rhythm.sequence import RhythmGrid
+
+
+class RhythmEncoders(Protocol):
+    """What generation needs of `d2m_cli.inversion.checkpoint.Encoders`."""
+
+    @property
+    def grid(self) -> RhythmGrid: ...
+
+    @property
+    def genre_kind(self) -> str | None: ...
+
+    @property
+    def note(self) -> str: ...
+
+    def pseudo_words(self, sequences: Tensor, genres: str | Sequence[str] | Tensor | None) -> dict[str, Tensor]: ...
+
+
+class DancerEstimator(Protocol):
+    """What generation needs of `d2m_cli.pose.estimator.PoseEstimator`."""
+
+    @property
+    def model_hashes(self) -> dict[str, str]: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def estimate(self, video: Path, report: Report | None = None, timeline: Timeline | None = None) -> Poses: ...
+
+
+@dataclass(frozen=True)
+class ModelsUsed:
+    """Which networks made a piece of music.
+
+    Attributes
+    ----------
+    backbone, backbone_sha256, licence
+        Name, fingerprint and licence of the backbone.
+    encoders_sha256
+        Hash of the encoders' file; None where there were no encoders.
+    clap_sha256
+        Hash of the CLAP model that heard the sound example; None without one.
+    poses
+        Name of each pose network to the hash of its file.
+    description
+        One line that says what ran where.
+    """
+
+    backbone: str
+    backbone_sha256: str
+    licence: str
+    encoders_sha256: str | None
+    clap_sha256: str | None
+    poses: Mapping[str, str]
+    description: str
+
+
+@dataclass(frozen=True)
+class Models:
+    """All networks of one run, loaded.
+
+    Attributes
+    ----------
+    poses
+        Finds the dancers.
+    backbone
+        Makes the music.
+    encoders
+        Of "*" and "@", or None: tempo and genre are then put in plain words.
+    encoders_sha256
+        Hash of the encoders' file, "" without one.
+    sound
+        The sound example that "@" stands for, or None.
+    """
+
+    poses: DancerEstimator
+    backbone: Backbone
+    encoders: RhythmEncoders | None
+    encoders_sha256: str = ""
+    sound: SoundExample | None = None
+
+    @property
+    def description(self) -> str:
+        """One line that says what runs where."""
+        note = f"; {self.encoders.note}" if self.encoders is not None and self.encoders.note else ""
+        return f"music: {self.backbone.description}; poses: {self.poses.description}{note}"
+
+    @property
+    def used(self) -> ModelsUsed:
+        """The same by names and hashes."""
+        return ModelsUsed(
+            self.backbone.name,
+            self.backbone.fingerprint,
+            self.backbone.licence,
+            self.encoders_sha256 if self.encoders is not None else None,
+            self.sound.clap_sha256 if self.sound is not None else None,
+            dict(self.poses.model_hashes),
+            self.description,
+        )

@@ -1,0 +1,121 @@
+"""What music to make: the options of `d2m_cli.generate` and ``d2m generate``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from d2m_cli.backbones.base import Sampling
+from d2m_cli.errors import UsageError
+from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.options import option
+from d2m_cli.hub.known import files_stamp
+from d2m_cli.hub.store import named_path
+from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What music to make.
+
+    Attributes
+    ----------
+    genre
+        Name or two-letter code of a dance genre (held as its code), or None: the prompt then goes without "@".
+    prompt
+        The user's words, or a whole prompt with "@" and "*" of its own.
+    negative_prompt
+        What to steer away from.
+    rhythm
+        "encoder": "*" is the vector that the trained encoder makes of the dance; "words": tempo in plain words.
+    sampling
+        How music is drawn from the backbone.
+    precision
+        In what number format the backbone computes: "auto", "fp32", "bf16" or "fp16".
+    seed
+        The random seed, of 64 bits with a sign; see `window_seed`.
+    candidates
+        How many takes of each window are drawn; the one that keeps time best with the dance is kept.
+    overlap_seconds
+        How much of the last window each window continues.
+    dancers, decoder
+        As in `PoseOptions`.
+    genre_audio, clap
+        A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it, or
+        "clap" for the one that ``d2m weights pull clap`` fetched.
+
+    Raises
+    ------
+    UsageError
+        A value is out of its range, two options do not go together, or a file is not there.
+    MissingWeightsError
+        "clap" was asked for and not fetched.
+    """
+
+    genre: str | None = None
+    prompt: str | None = None
+    negative_prompt: str = ""
+    rhythm: Literal["encoder", "words"] = "encoder"
+    sampling: Sampling = field(default_factory=Sampling)
+    precision: str = "auto"
+    seed: int = 0
+    candidates: int = 3
+    overlap_seconds: float = 1.28
+    dancers: str | int = "largest"
+    decoder: str = "auto"
+    genre_audio: Path | None = None
+    clap: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.genre is not None:
+            object.__setattr__(self, "genre", genre_code(self.genre))
+        if self.rhythm not in ("encoder", "words"):
+            raise UsageError(f"{option('rhythm')} must be 'encoder' or 'words', not {self.rhythm!r}")
+        if self.candidates < 1:
+            raise UsageError(f"{option('candidates')} must be at least 1, not {self.candidates}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(
+                f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}"
+            )
+        self._check_sound_example()
+
+    def _check_sound_example(self) -> None:
+        genre, audio, clap = option("genre"), option("genre_audio"), option("clap")
+        if self.genre is not None and self.genre_audio is not None:
+            raise UsageError(f"'@' stands for a genre or for a sound example: give {genre} or {audio}, not both")
+        if self.genre_audio is not None and self.clap is None:
+            raise UsageError(f"{audio} needs a CLAP model that listens to it: give its folder with {clap}")
+        if self.clap is not None and self.genre_audio is None:
+            raise UsageError(f"{clap} listens to a sound example, and there is none: give one with {audio}")
+        if self.genre_audio is None or self.clap is None:
+            return
+        object.__setattr__(self, "genre_audio", Path(self.genre_audio))
+        object.__setattr__(self, "clap", named_path(self.clap))
+        if not self.genre_audio.is_file():
+            raise UsageError(f"{audio} {self.genre_audio}: no such file")
+        if not self.clap.is_dir():
+            raise UsageError(f"{clap} {self.clap}: no such folder")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All of it as values that JSON can hold; a sound example by its name and content, CLAP by its files."""
+        values = asdict(self)
+        audio, clap = values.pop("genre_audio"), values.pop("clap")
+        if audio is not None:
+            values["genre_audio"] = {"file": audio.name, "content": content_digest(audio)}
+            values["clap"] = files_stamp(clap)
+        return values
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What of it will have no effect, in words."""
+        text = self.prompt or ""
+        named = option("genre") if self.genre else option("genre_audio") if self.genre_audio else None
+        if GENRE_WORD in text and RHYTHM_WORD not in text:
+            return ("the prompt holds '@' but no '*': the music will not follow the dance",)
+        if named and RHYTHM_WORD in text and GENRE_WORD not in text:
+            return (f"the prompt holds '*' but no '@': {named} has no effect",)
+        return ()

@@ -1,0 +1,116 @@
+"""`d2m.generate` with the embedded networks, and what a `Generator` keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import d2m_cli as d2m
+import d2m_cli.api.music as music
+import d2m_cli.app
+from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
+from d2m_cli.media.audio import load_audio
+from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
+
+VIDEO = Path(__file__).parents[2] / "examples" / "videos" / "lock_112.mp4"
+
+
+def cut(video: Path, out: Path, seconds: float) -> Path:
+    """The pictures of a video's beginning, as they are."""
+    with av.open(str(video)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.pts * stream.time_base < seconds:
+                packet.stream = copied
+                target.mux(packet)
+    return out
+
+
+@pytest.mark.slow
+def test_python_makes_what_the_command_line_makes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    video = cut(VIDEO, tmp_path / "lock.mp4", 2.0)
+    words = ["generate", video, "--out", tmp_path / "out", "--no-mp4", "--genre", "lock", "--prompt", "funky guitar"]
+    words += ["--seed", "3", "--steps", "2", "--candidates", "1", "--device", "cpu", "--backbone", "embedded"]
+    result = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
+    assert result.exit_code == 0, result.output
+    capfd.readouterr()
+    options = d2m.GenerateOptions(candidates=1, sampling=d2m.Sampling(steps=2))
+    made = d2m.generate(
+        video, genre="lock", prompt="funky guitar", seed=3, options=options,
+        generator=d2m.Generator("embedded", device="cpu"),
+    )  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+    made.save(tmp_path / "python.wav")
+    made.save(tmp_path / "python.json")
+    assert (tmp_path / "python.wav").read_bytes() == (tmp_path / "out" / "lock.wav").read_bytes()
+    assert (tmp_path / "python.json").read_bytes() == (tmp_path / "out" / "lock.json").read_bytes()
+    samples, rate = load_audio(tmp_path / "out" / "lock.wav")
+    assert made.music.sample_rate == rate
+    # 16 bits on disk.
+    np.testing.assert_allclose(made.music.samples, samples, atol=1 / 32767)
+    assert made.rhythm.duration == pytest.approx(2.0, abs=0.1)
+    assert [take.prompt for take in made.takes] == ["a @ music with * as the rhythm, funky guitar"]
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Fakes in place of all networks; the list holds what was loaded, in order."""
+    seen: list[object] = []
+
+    def backbone(choice: object, device: str, compiled: bool, precision: str) -> FakeBackbone:
+        seen.append(precision)
+        return FakeBackbone()
+
+    def encoders(path: Path) -> FakeEncoders:
+        seen.append(path.name)
+        made = FakeEncoders()
+        made.check = lambda backbone: None  # type: ignore[attr-defined]
+        made.sha256 = "e" * 64  # type: ignore[attr-defined]
+        return made
+
+    def poses(dancers: str | int, device: str, decoder: str) -> FakePoses:
+        seen.append(dancers)
+        return FakePoses(1.0)
+
+    monkeypatch.setattr(music, "_open_backbone", backbone)
+    monkeypatch.setattr(music, "_load_encoders", encoders)
+    monkeypatch.setattr(music, "_load_estimator", poses)
+    return seen
+
+
+def test_a_generator_loads_what_options_need_and_keeps_it(loaded: list[object], make_video, tmp_path: Path) -> None:
+    first, second = (make_video(tmp_path / f"{name}.mp4", seconds=1, fps=fps) for name, fps in (("a", 25), ("b", 20)))
+    generator = d2m.Generator("embedded")
+    assert loaded == []
+    made = [d2m.generate(video, genre="lock", generator=generator) for video in (first, second, first)]
+    assert loaded == ["auto", "encoders.safetensors", "largest"]
+    assert made[0].music.samples.tobytes() == made[2].music.samples.tobytes()
+    assert made[0].music.samples.tobytes() != made[1].music.samples.tobytes()
+    # Only what other options need anew is loaded anew; words need no encoders.
+    generator.generate(first, d2m.GenerateOptions(dancers="all", rhythm="words"))
+    assert loaded == ["auto", "encoders.safetensors", "largest", "all"]
+    assert made[0].models.encoders_sha256 == "e" * 64
+    assert made[0].options.genre == "LO"
+
+
+def test_what_is_given_goes_before_the_options(loaded: list[object], make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=1)
+    options = d2m.GenerateOptions("lock", "a harp", seed=1, candidates=1)
+    made = d2m.generate(video, prompt="a lute", seed=0, options=options, generator=d2m.Generator("embedded"))
+    assert made.options == d2m.GenerateOptions("LO", "a lute", seed=0, candidates=1)
+
+
+def test_what_can_not_be_used_is_said(loaded: list[object], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"encoders .*none: no such file"):
+        d2m.Generator(encoders=tmp_path / "none")
+    with pytest.raises(UsageError, match="unknown backbone 'theremin'"):
+        d2m.Generator("theremin")
+    with pytest.raises(MissingWeightsError, match="no such folder"):
+        d2m.Generator(f"riffusion:{tmp_path / 'none'}")
+    with pytest.raises(VideoError, match=r"none\.mp4"):
+        d2m.generate(tmp_path / "none.mp4", generator=d2m.Generator("embedded"))
