@@ -17,11 +17,17 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.ground.surroundings import settle_libraries
 
 if TYPE_CHECKING:
-    pass
+    from d2m_cli.api.evaluation import EvaluateOptions as EvaluateOptions
+    from d2m_cli.api.evaluation import evaluate as evaluate
+    from d2m_cli.evaluation.results import Evaluation as Evaluation
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "EvaluateOptions": "d2m_cli.api.evaluation",
+    "Evaluation": "d2m_cli.evaluation.results",
+    "evaluate": "d2m_cli.api.evaluation",
+}
 """Public name to the module it comes from."""
 
 __all__ = ["__version__", *_HOMES]

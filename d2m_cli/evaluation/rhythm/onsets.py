@@ -23,7 +23,7 @@ FRAMES_PER_SECOND = RATE / HOP
 SHORTEST = 2048
 """Samples under which there is no strength to pick from: one window of the spectrogram."""
 SILENCE = 1e-4
-"""Peak (-80 dB) up to which nothing can be heard. The strength is scaled to its maximum: without this, the dither of a
+"""Peak (-80 dB) up to which there is silence. The strength is scaled to its maximum: without this, the dither of a
 silent file would have as many onsets as music."""
 
 
