@@ -31,9 +31,7 @@ def _moved(command: str) -> Any:
 
     def refuse(context: typer.Context, parameter: Any, value: object) -> None:
         if context.get_parameter_source(parameter.name).name == "COMMANDLINE":  # type: ignore[union-attr]
-            raise UsageError(
-                f"{parameter.opts[0]} is no option of d2m eval any more: use 'd2m listening-test {command}'"
-            )
+            raise UsageError(f"{parameter.opts[0]} is no longer an option of eval: use 'd2m listening-test {command}'")
 
     return {"hidden": True, "is_eager": True, "expose_value": False, "callback": refuse}
 

@@ -215,8 +215,8 @@ def _sound(systems: Sequence[SystemResult]) -> Grid | None:
         heads,
         tuple(Row(system.name, tuple(Cell(distance.value) for distance in system.distances)) for system in systems),
         "Of all clips together, so without intervals; the name in brackets is the embedding, and figures of different "
-        "embeddings have nothing in common. FAD-infinity and KAD can fall below 0 for sets that are alike; FAD-infinity "
-        "means nothing where the generated music is cut from the very songs of the reference.",
+        "embeddings have nothing in common. FAD-infinity and KAD can fall below 0 for sets that are alike; "
+        "FAD-infinity means nothing where the generated music is cut from the very songs of the reference.",
     )
 
 

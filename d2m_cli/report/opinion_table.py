@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from d2m_cli.evaluation.listening.page import ListeningTest
     from d2m_cli.evaluation.listening.opinions import OpinionScores
+    from d2m_cli.evaluation.listening.page import ListeningTest
 
 
 def opinion_table(scores: OpinionScores) -> Table:

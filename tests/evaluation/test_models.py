@@ -16,9 +16,9 @@ def load(**changed: object) -> Models:
     return load_models(**{**options, **changed})  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def flags() -> Iterator[None]:
-    tell_flags()
+@pytest.fixture(autouse=True)
+def in_python_words() -> Iterator[None]:
+    tell_flags(False)
     yield
     tell_flags(False)
 
@@ -44,7 +44,7 @@ def test_names_that_are_none() -> None:
         load(embeddings=["ear"])
 
 
-@pytest.mark.usefixtures("flags")
 def test_options_are_flags_on_the_command_line() -> None:
+    tell_flags()
     with pytest.raises(UsageError, match="--classifier ear: choose listener"):
         load(classifiers=["ear"])

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from d2m_cli.evaluation.genre.divergence import GenreScores
 from d2m_cli.evaluation.pairing import Missing
+from d2m_cli.evaluation.results import Comparison, Evaluation, GenreResult, SystemResult, TextScore
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import Estimate, Pair
 from d2m_cli.evaluation.rhythm.summary import Difference, summarise
 from d2m_cli.evaluation.sound.frechet import Distance
-from d2m_cli.evaluation.results import Comparison, Evaluation, GenreResult, SystemResult, TextScore
 from d2m_cli.report.evaluation_grids import Cell, grids
 from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
 

@@ -16,10 +16,10 @@ from d2m_cli.evaluation.genre.divergence import (
     GENRES,
     GenreClip,
     Recording,
+    classify_clip,
     divergence,
     dmd_divergence,
     genre_scores,
-    classify_clip,
     label_divergence,
 )
 from d2m_cli.evaluation.sound.embedding import too_short

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import NoPersonError
-from d2m_cli.evaluation.rhythm.dance_beats import kinematic_beats, lowest, stops, detect_dance
+from d2m_cli.evaluation.rhythm.dance_beats import detect_dance, kinematic_beats, lowest, stops
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import Pair, beat_alignment
 from d2m_cli.evaluation.rhythm.summary import summarise

@@ -12,7 +12,7 @@ import torch
 
 from d2m_cli.backbones.spectrogram import SpectrogramConfig, picture_from_audio
 from d2m_cli.errors import AudioError, MissingWeightsError
-from d2m_cli.evaluation.genre.divergence import GENRES, Recording, genre_scores, classify_clip
+from d2m_cli.evaluation.genre.divergence import GENRES, Recording, classify_clip, genre_scores
 from d2m_cli.evaluation.sound.embedding import embed_clips, load_embedder
 from d2m_cli.evaluation.sound.frechet import kad
 from d2m_cli.evaluation.sound.listener import Listener, ListenerConfig, ListenerNetwork
