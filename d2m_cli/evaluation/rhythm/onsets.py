@@ -47,28 +47,6 @@ these windows an onset is a rise by 0.4 from one frame to the next: a click that
 """
 
 
-def loris_onsets(samples: NDArray[np.floating[Any]], rate: int) -> Times:
-    """Onsets as LORIS's evaluation hears them.
-
-    Parameters
-    ----------
-    samples
-        (channels, n) or (n,) audio; channels are averaged.
-    rate
-        Hz.
-
-    Returns
-    -------
-    (o,) seconds, rising; empty for silence and for less than 0.1 s.
-    """
-    return pick_onsets(onset_strength(to_mono(samples, rate)), LORIS)
-
-
-def cdcd_onsets(samples: NDArray[np.floating[Any]], rate: int) -> Times:
-    """Onsets as the evaluation of D2M-GAN and CDCD hears them; see `loris_onsets`."""
-    return pick_onsets(onset_strength(to_mono(samples, rate)), CDCD)
-
-
 def to_mono(samples: NDArray[np.floating[Any]], rate: int) -> NDArray[np.float32]:
     """(n,) mean of the channels at `RATE`.
 

@@ -133,12 +133,12 @@ class Deaf:
         return spread(0, 0.5) if samples.any() else np.full(10, np.nan)
 
 
-def test_hearing_a_clip() -> None:
+def test_classifying_a_clip() -> None:
     loud, short, silent = (Recording(name, array, 100) for name, array in (
         ("loud", np.ones(100)), ("short", np.ones(50)), ("silent", np.zeros(100))))  # fmt: skip
     heard = classify_clip(Deaf(), loud, loud, "break")
     assert heard.label == "BR"
-    assert repr(heard) == "GenreClip(heard=BR, label=BR)"
+    assert repr(heard) == "GenreClip(predicted=BR, label=BR)"
     assert heard.values()[:2] == pytest.approx([math.log(2), 0.0])
     assert classify_clip(Deaf(), loud).values()[1:3] == pytest.approx([np.nan, np.nan], nan_ok=True)
     with pytest.raises(AudioError, match=r"^short: 0\.50 s are too short for deaf"):
