@@ -67,8 +67,27 @@ def score_systems(
     songs = [clip.song for clip in clips]
     rhythm = _rhythm({name: found.pairs for name, found in measured.items()}, resamples, draws, seed)
     systems = tuple(found.result(rhythm[name], real, songs, resamples, seed) for name, found in measured.items())
+    comparisons = _comparisons(measured, rhythm, clips, resamples, seed)
+    number = len(set(songs))
+    notes = list(pairing.notes)
+    if 1 < number < FEW_SONGS:
+        notes.append(f"intervals over {number} songs are too narrow: read them as the least uncertainty there is")
+    notes += [remark for embeddings in real.values() for remark in embeddings.remarks("the true music")]
+    remarks = (*notes, *_remarks(systems, measured))
+    return Evaluation(len(clips), number, models.about_reference, systems, comparisons, missing, remarks)
+
+
+def _comparisons(
+    measured: Mapping[str, Measurements],
+    rhythm: Mapping[str, Summary],
+    clips: Sequence[ClipFacts],
+    resamples: int,
+    seed: int,
+) -> tuple[Comparison, ...]:
+    """Every two systems, on the same clips."""
+    songs = [clip.song for clip in clips]
     song_of = {clip.name: clip.song for clip in clips}
-    comparisons = tuple(
+    return tuple(
         Comparison(
             first,
             second,
@@ -79,13 +98,6 @@ def score_systems(
         )
         for first, second in combinations(measured, 2)
     )
-    number = len(set(songs))
-    notes = list(pairing.notes)
-    if 1 < number < FEW_SONGS:
-        notes.append(f"intervals over {number} songs are too narrow: read them as the least uncertainty there is")
-    notes += [remark for embeddings in real.values() for remark in embeddings.remarks("the true music")]
-    remarks = (*notes, *_remarks(systems, measured))
-    return Evaluation(len(clips), number, models.about_reference, systems, comparisons, missing, remarks)
 
 
 def _measure(
