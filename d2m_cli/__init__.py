@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.ground.surroundings import settle_libraries
 
 if TYPE_CHECKING:
+    from d2m_cli.api.evaluation import EvaluateOptions as EvaluateOptions
+    from d2m_cli.api.evaluation import evaluate as evaluate
     from d2m_cli.api.music import Generator as Generator
     from d2m_cli.api.music import generate as generate
     from d2m_cli.api.poses import Estimator as Estimator
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from d2m_cli.api.training import train as train
     from d2m_cli.backbones.base import Sampling as Sampling
     from d2m_cli.errors import D2MError as D2MError
+    from d2m_cli.evaluation.results import Evaluation as Evaluation
     from d2m_cli.generation.generated import Generated as Generated
     from d2m_cli.generation.music import Music as Music
     from d2m_cli.generation.options import GenerateOptions as GenerateOptions
@@ -40,23 +43,26 @@ __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {
     "D2MError": "d2m_cli.errors",
+    "estimate_poses": "d2m_cli.api.poses",
     "Estimator": "d2m_cli.api.poses",
+    "evaluate": "d2m_cli.api.evaluation",
+    "EvaluateOptions": "d2m_cli.api.evaluation",
+    "Evaluation": "d2m_cli.evaluation.results",
+    "extract_rhythm": "d2m_cli.api.rhythm",
+    "generate": "d2m_cli.api.music",
+    "Generated": "d2m_cli.generation.generated",
+    "GenerateOptions": "d2m_cli.generation.options",
+    "Generator": "d2m_cli.api.music",
+    "Music": "d2m_cli.generation.music",
     "PoseOptions": "d2m_cli.api.poses",
-    "PoseTrack": "d2m_cli.api.poses",
     "Poses": "d2m_cli.api.poses",
+    "PoseTrack": "d2m_cli.api.poses",
     "Rhythm": "d2m_cli.api.rhythm",
     "RhythmOptions": "d2m_cli.api.rhythm",
-    "estimate_poses": "d2m_cli.api.poses",
-    "extract_rhythm": "d2m_cli.api.rhythm",
-    "train": "d2m_cli.api.training",
-    "TrainOptions": "d2m_cli.training.options",
-    "Trained": "d2m_cli.training.record",
-    "generate": "d2m_cli.api.music",
-    "Generator": "d2m_cli.api.music",
-    "GenerateOptions": "d2m_cli.generation.options",
-    "Generated": "d2m_cli.generation.generated",
-    "Music": "d2m_cli.generation.music",
     "Sampling": "d2m_cli.backbones.base",
+    "train": "d2m_cli.api.training",
+    "Trained": "d2m_cli.training.record",
+    "TrainOptions": "d2m_cli.training.options",
 }
 """Public name to the module it comes from."""
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from d2m_cli import __version__
 from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
+from d2m_cli.commands.listening_test import app as listening_test
 from d2m_cli.commands.pose import pose
 from d2m_cli.commands.rhythm import rhythm
 from d2m_cli.commands.train import train
@@ -80,6 +81,7 @@ app.command("rhythm")(rhythm)
 app.command("train")(train)
 app.command("generate")(generate)
 app.command("eval")(evaluate)
+app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
 
 

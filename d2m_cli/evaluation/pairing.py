@@ -6,13 +6,15 @@ import csv
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.aist import parse_name
 from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.options import option
 from d2m_cli.ground.search import VIDEO_SUFFIXES
+from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 
 SOUND_SUFFIXES = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
 TABLE_COLUMNS = ("clip", "song", "genre", "prompt")
@@ -71,7 +73,7 @@ class Pairing:
     missing
         Clips that only some have.
     notes
-        What was not asked for or is not known, in words.
+        Clips that no system was asked for, and what is not known, in words.
     """
 
     clips: tuple[ClipFacts, ...]
@@ -192,7 +194,7 @@ def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
         return ""
     return (
         f"the song of {lone} clips is not known, so each counts as a song of its own; where several are cut from one, "
-        "name songs in a table (--clips), or the intervals are too narrow"
+        f"name songs in a table ({option('clips')}), or the intervals are too narrow"
     )
 
 
@@ -252,3 +254,62 @@ def _facts(where: str, row: Mapping[str, str | None]) -> ClipFacts:
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     return ClipFacts(clip, values.get("song") or known.song, genre, values.get("prompt") or None)
+
+
+def pair_folders(
+    systems: Mapping[str, Path],
+    *,
+    reference: Path | None,
+    dances: Path | None,
+    table: Path | None,
+    prompt: str | None,
+) -> Pairing:
+    """Pair the files of all folders; see `pair_up`.
+
+    Parameters
+    ----------
+    systems
+        Folder of each system.
+    reference, dances
+        Folder of the true music, or of the dances where there is none.
+    table
+        What is known of clips, as `read_facts` reads it, or None.
+    prompt
+        Of clips that the table gives none for.
+
+    Raises
+    ------
+    UsageError
+        A folder holds nothing of what it should, or the table names none of the clips.
+    InputError
+        No clip is everywhere.
+    """
+    known = read_facts(table) if table is not None else {}
+    against: dict[str, Path] = {}
+    if reference is not None:
+        against = music_by_stem(reference)
+        if not against:
+            raise UsageError(f"{reference}: no sound file and no video in it")
+    elif dances is not None:
+        against = dances_by_stem(dances)
+        if not against:
+            raise UsageError(f"{dances}: no video and no {POSE_SUFFIX} file in it")
+    pairing = pair_up(systems, against, known)
+    if known and not set(known) & ({clip.name for clip in pairing.clips} | {one.clip for one in pairing.missing}):
+        raise UsageError(
+            f"{table}: no system has any of its clips, such as {next(iter(known))!r}; clips are named by their paths "
+            f"below the folders without suffix, such as {pairing.clips[0].name!r}"
+        )
+    return replace(pairing, clips=tuple(_prompted(clip, prompt) for clip in pairing.clips))
+
+
+def _prompted(clip: ClipFacts, prompt: str | None) -> ClipFacts:
+    return clip if clip.prompt or not prompt else replace(clip, prompt=prompt)
+
+
+def dances_by_stem(folder: Path) -> dict[str, Path]:
+    """Pose files, and videos where there is no pose file, by name without suffix."""
+    poses = by_stem(folder, frozenset({".npz"}))
+    return by_stem(folder, VIDEO_SUFFIXES) | {
+        stem.removesuffix(".pose"): path for stem, path in poses.items() if path.name.endswith(POSE_SUFFIX)
+    }

@@ -1,4 +1,4 @@
-"""What listeners said, as a table."""
+"""What people answered in a listening test, as a table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from d2m_cli.evaluation.listening.listening_test import ListeningTest, Scores
+    from d2m_cli.evaluation.listening.opinions import OpinionScores
+    from d2m_cli.evaluation.listening.page import ListeningTest
 
 
-def opinion_table(scores: Scores) -> Table:
+def opinion_table(scores: OpinionScores) -> Table:
     """Mean opinion score of each system on each scale, 1 to 5 (5 is best), with 95 % intervals."""
     table = Table(
         title=f"Mean opinion scores of {scores.participants} listeners on {scores.clips} dances", title_justify="left"
@@ -30,7 +31,7 @@ def opinion_table(scores: Scores) -> Table:
     return table
 
 
-def opinion_lines(scores: Scores) -> list[str]:
+def opinion_lines(scores: OpinionScores) -> list[str]:
     """Differences between systems, and answers that do not count."""
     lines = []
     for found in scores.differences:

@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.errors import InputError, UsageError
-from d2m_cli.evaluation.listeners import dances_by_stem, listening_folders, make_judges, pair_folders
-from d2m_cli.evaluation.pairing import SOUND_SUFFIXES, ClipFacts, by_stem, facts_of, music_by_stem, pair_up, read_facts
+from d2m_cli.evaluation.pairing import (
+    SOUND_SUFFIXES,
+    ClipFacts,
+    by_stem,
+    dances_by_stem,
+    facts_of,
+    music_by_stem,
+    pair_folders,
+    pair_up,
+    read_facts,
+)
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -147,28 +156,3 @@ def test_a_table_of_more_clips_is_fine_and_one_of_others_is_not(tmp_path: Path) 
 def test_pose_files_go_before_videos(tmp_path: Path) -> None:
     found = dances_by_stem(touch(tmp_path, "a.pose.npz", "a.mp4", "b.mov", "other.npz"))
     assert {stem: path.name for stem, path in found.items()} == {"a": "a.pose.npz", "b": "b.mov"}
-
-
-def test_true_music_takes_part_in_a_listening_test(tmp_path: Path) -> None:
-    assert listening_folders({"x": tmp_path}, None) == {"x": tmp_path}
-    assert list(listening_folders({"x": tmp_path}, tmp_path)) == ["x", "true music"]
-    with pytest.raises(UsageError, match="name that system otherwise"):
-        listening_folders({"true music": tmp_path}, tmp_path)
-
-
-def judges(**changed: object) -> object:
-    options = {"reference": Path("x"), "dances": None, "embeddings": ["none"], "classifiers": ["none"], "clap": None}
-    return make_judges(**{**options, "device": "cpu", **changed})  # type: ignore[arg-type]
-
-
-def test_judges_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="say what the music is compared with"):
-        judges(reference=None)
-    with pytest.raises(UsageError, match="say what the music is compared with"):
-        judges(dances=tmp_path)
-    with pytest.raises(UsageError, match="say listener, sincresnet, sincresnet:FILE or none"):
-        judges(classifiers=["ear"])
-    with pytest.raises(UsageError, match="d2m weights pull sincresnet"):
-        judges(classifiers=["sincresnet"])
-    with pytest.raises(UsageError, match="no embedder 'ear'"):
-        judges(embeddings=["ear"])

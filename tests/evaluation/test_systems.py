@@ -1,4 +1,4 @@
-"""Judging made-up clips whose scores a hand calculation gives."""
+"""Scoring made-up clips whose scores a hand calculation gives."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pytest
 
 from d2m_cli.errors import AudioError, InputError, UsageError
 from d2m_cli.evaluation.genre.divergence import GENRES
+from d2m_cli.evaluation.models import Models, dance_beats, true_music
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
-from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE, summarise
+from d2m_cli.evaluation.results import Evaluation
+from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE
 from d2m_cli.evaluation.sound.embedding import mono_at
-from d2m_cli.evaluation.systems import Evaluation, Judges, danced, judge, true_music
+from d2m_cli.evaluation.systems import score_systems
 from d2m_cli.ground.progress import Progress
 from d2m_cli.media.audio import save_wav
 from d2m_cli.pose.io import load_poses, save_poses
@@ -52,7 +54,7 @@ def play(path: Path, beats: np.ndarray, seconds: float = SECONDS, rate: int = RA
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("judge")
+    made = tmp_path_factory.mktemp("systems")
     for bpm in BPM:
         beats = metronome(bpm, SECONDS)
         play(made / "true" / f"{bpm:.0f}.wav", beats)
@@ -71,15 +73,14 @@ def pairing(folder: Path, *systems: str, **changed: Any) -> Pairing:
     return Pairing(**{**values, "missing": (), **changed})
 
 
-def judged(pairs: Pairing, judges: Judges | None = None, draws: int = 20) -> Evaluation:
-    plain = judges or Judges(true_music)
-    return judge(pairs, plain, QUIET, about_reference="the true music", resamples=200, draws=draws)
+def scored(pairs: Pairing, models: Models | None = None, draws: int = 20) -> Evaluation:
+    return score_systems(pairs, models or Models(true_music, "the true music"), QUIET, resamples=200, draws=draws)
 
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> Evaluation:
     ear = Loudness()
-    return judged(pairing(folder, "same", "late"), Judges(true_music, (ear,), (ear,)), 200)
+    return scored(pairing(folder, "same", "late"), Models(true_music, "the true music", (ear,), (ear,)), 200)
 
 
 def protocol(found: Evaluation, system: int, name: str) -> Any:
@@ -115,7 +116,7 @@ def test_a_metronome_of_random_phase_hits_by_the_width_of_the_window(both: Evalu
 
 
 def test_chance_is_the_same_whether_drawn_for_one_system_or_for_several(folder: Path, both: Evaluation) -> None:
-    alone = judged(pairing(folder, "late"), draws=200).systems[0].rhythm
+    alone = scored(pairing(folder, "late"), draws=200).systems[0].rhythm
     assert alone.floors == both.systems[1].rhythm.floors
     assert alone == both.systems[1].rhythm
     assert alone.draws == 200
@@ -158,14 +159,14 @@ def test_silence_scores_nothing_and_is_named(folder: Path, tmp_path: Path) -> No
     play(tmp_path / "108.wav", np.array([0.1]), seconds=0.3)
     files = {**pairs.systems["same"], "96": tmp_path / "96.wav", "108": tmp_path / "108.wav"}
     ear = Loudness()
-    found = judged(
+    found = scored(
         pairing(folder, "same", "mixed", systems={"same": pairs.systems["same"], "mixed": files}),
-        Judges(true_music, (ear,), (ear,)),
+        Models(true_music, "the true music", (ear,), (ear,)),
     )
     assert protocol(found, 1, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
     told = "\n".join(found.remarks)
-    assert "mixed: 96: generated: no onsets heard" in told
-    assert "mixed: 96: generated: no beats heard" in told
+    assert "mixed: 96: generated: no onsets found" in told
+    assert "mixed: 96: generated: no beats found" in told
     assert "mixed: 108: generated: 0.30 s are too short for a beat" in told
     assert "mixed: 96: silence counts in FAD and KAD (loudness)" in told
     assert "mixed: 108: not in FAD and KAD (loudness): too short" in told
@@ -184,27 +185,27 @@ def test_silence_scores_nothing_and_is_named(folder: Path, tmp_path: Path) -> No
 def test_a_reference_without_beats_is_said_once(folder: Path, tmp_path: Path) -> None:
     save_wav(tmp_path / "96.wav", np.zeros((1, RATE * 6), np.float32), RATE)
     pairs = pairing(folder, "same", "late")
-    found = judged(pairing(folder, "same", "late", reference={**pairs.reference, "96": tmp_path / "96.wav"}))
-    assert found.remarks.count("96: reference: no beats heard") == 1
+    found = scored(pairing(folder, "same", "late", reference={**pairs.reference, "96": tmp_path / "96.wav"}))
+    assert found.remarks.count("96: reference: no beats found") == 1
     assert not [remark for remark in found.remarks if remark.startswith(("same: 96: ref", "late: 96: ref"))]
     assert protocol(found, 0, "beats70").f1.value == pytest.approx(0.75, abs=0.02)
 
 
-def test_files_that_cannot_be_heard_are_left_out_of_all_systems(folder: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_left_out_of_all_systems(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "96.wav").write_bytes(b"no sound at all")
     pairs = pairing(folder, "same", "late")
     systems = {**pairs.systems, "late": {**pairs.systems["late"], "96": tmp_path / "96.wav"}}
-    found = judged(pairing(folder, "same", systems=systems, missing=(Missing("x", ("no reference",)),)))
+    found = scored(pairing(folder, "same", systems=systems, missing=(Missing("x", ("no reference",)),)))
     assert (found.clips, found.songs) == (3, 3)
     assert [one.clip for one in found.missing] == ["x", "96"]
     assert "96.wav" in found.missing[1].lacks[0]
     broken = {name: tmp_path / "96.wav" for name in pairs.systems["same"]}
-    with pytest.raises(InputError, match="no clip can be heard everywhere"):
-        judged(pairing(folder, "same", systems={"same": broken}))
+    with pytest.raises(InputError, match="no clip can be read in every folder"):
+        scored(pairing(folder, "same", systems={"same": broken}))
 
 
 def test_one_clip_has_no_interval_and_says_so(folder: Path) -> None:
-    found = judged(pairing(folder, "same", "late", clips=(ClipFacts("120", "120", None, None),)))
+    found = scored(pairing(folder, "same", "late", clips=(ClipFacts("120", "120", None, None),)))
     f1 = protocol(found, 0, "beats70").f1
     assert (f1.value, f1.low, f1.high) == (pytest.approx(1.0), None, None)
     assert protocol(found, 0, "paper").csd is None
@@ -218,7 +219,7 @@ def test_one_clip_has_no_interval_and_says_so(folder: Path) -> None:
 
 
 def test_few_songs_are_said(both: Evaluation) -> None:
-    assert "intervals over 4 songs are too narrow: read them as the least doubt there is" in both.remarks
+    assert "intervals over 4 songs are too narrow: read them as the least uncertainty there is" in both.remarks
 
 
 def test_a_dance_in_place_of_true_music(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_a_dance_in_place_of_true_music(tmp_path: Path) -> None:
         {**paths, "bad": tmp_path / "bad.pose.npz"},
         (),
     )
-    found = judged(pairs, Judges(danced(load_poses), (), (ear,)))
+    found = scored(pairs, Models(dance_beats(load_poses), "the dance", (), (ear,)))
     assert found.clips == 2
     assert [one.clip for one in found.missing] == ["bad"]
     assert found.systems[0].distances == ()
@@ -252,7 +253,7 @@ def test_prompts_are_read_before_the_work(folder: Path) -> None:
 
     clips = (ClipFacts("120", "120", None, "@ music"),)
     with pytest.raises(UsageError, match="no plain words: @ music"):
-        judged(pairing(folder, "same", clips=clips), Judges(true_music, clap=Deaf()))  # type: ignore[arg-type]
+        scored(pairing(folder, "same", clips=clips), Models(true_music, "the true music", clap=Deaf()))  # type: ignore[arg-type]
 
 
 def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
@@ -269,19 +270,8 @@ def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
         ClipFacts(f"{bpm:.0f}", str(bpm), None, words)
         for bpm, words in zip(BPM, ("a", "b", "short", None), strict=True)
     )
-    found = judged(pairing(folder, "same", "late", clips=clips), Judges(true_music, clap=Half()))  # type: ignore[arg-type]
+    found = scored(pairing(folder, "same", "late", clips=clips), Models(true_music, "the true music", clap=Half()))  # type: ignore[arg-type]
     text = found.systems[0].text
     assert (text.score.value, text.clips) == (pytest.approx(0.3), 2)
     assert "120: no CLAP score: too short for clap" in found.remarks
     assert next(one for one in found.comparisons[0].differences if one.measure == "clap").verdict == NO_DIFFERENCE
-
-
-def test_summaries_are_those_of_the_library(folder: Path, both: Evaluation) -> None:
-    from d2m_cli.evaluation.rhythm.scores import Pair
-
-    pairs = [
-        Pair(f"{bpm:.0f}", f"song {bpm:.0f}", true_music(folder / "true" / f"{bpm:.0f}.wav")[0],
-             true_music(folder / "same" / f"{bpm:.0f}.wav")[0])
-        for bpm in BPM
-    ]  # fmt: skip
-    assert summarise(pairs, "same", 200, 200, 0) == both.systems[0].rhythm

@@ -9,7 +9,7 @@ import mir_eval
 import numpy as np
 import pytest
 
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.media.audio import load_audio
 from d2m_cli.rhythm.io import load_rhythm
 from d2m_cli.training.data.dataset import read_dances
@@ -23,7 +23,7 @@ def test_the_dances_music_has_the_dances_beats(path: Path) -> None:
     truth = json.loads((EXAMPLES / "videos" / f"{path.stem}.truth.json").read_text())
     samples, rate = load_audio(path)
     assert samples.shape[1] / rate == pytest.approx(truth["frames"] / truth["fps"], abs=0.01)
-    heard = Heard.listen(samples, rate)
+    heard = Detections.from_audio(samples, rate)
     assert mir_eval.beat.f_measure(np.array(truth["beats"]), heard.beats, 0.07) > 0.9
     assert heard.bpm == pytest.approx(truth["bpm"], rel=0.02)
 

@@ -21,7 +21,7 @@ from scipy.signal import butter, sosfilt
 
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.backbones.registry import choose, open_backbone
-from d2m_cli.evaluation.genre.divergence import GENRES, Recording, genre_scores, hear_genre
+from d2m_cli.evaluation.genre.divergence import GENRES, Recording, classify_clip, genre_scores
 from d2m_cli.evaluation.sound.embedding import embed_clips
 from d2m_cli.evaluation.sound.frechet import fad, fad_infinity, kad
 from d2m_cli.evaluation.sound.listener import Listener
@@ -58,7 +58,9 @@ def generated(count: int) -> list[tuple[str, Clip]]:
 
 
 def report_genres(listener: Listener, name: str, clips: list[tuple[str, Clip]]) -> None:
-    scores = genre_scores(listener.name, [hear_genre(listener, Recording(*clip), None, code) for code, clip in clips])
+    scores = genre_scores(
+        listener.name, [classify_clip(listener, Recording(*clip), None, code) for code, clip in clips]
+    )
     print(f"{name}: {scores.clips} clips, accuracy {scores.accuracy:.3f}, KLD {scores.kld_label:.3f}", flush=True)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from d2m_cli.backbones.registry import choose, open_backbone
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.protocols import BEATS70, BEATS200
 from d2m_cli.generation.compose import compose
 from d2m_cli.generation.models import Models
@@ -78,10 +78,10 @@ def beats(
     rows: Rows = {}
     for clip in clips:
         truth = json.loads(clip.dance.with_suffix(".truth.json").read_text())
-        true = Heard.at(np.asarray(truth["beats"]), clip.seconds, truth["bpm"])
+        true = Detections.at(np.asarray(truth["beats"]), clip.seconds, truth["bpm"])
         rhythm, content = features.rhythm(clip), content_digest(clip.dance)
 
-        def score(heard: Heard, true: Heard = true) -> np.ndarray:
+        def score(heard: Detections, true: Detections = true) -> np.ndarray:
             counts = [(protocol, protocol.count(true, heard)) for protocol in (BEATS70, BEATS200)]
             return np.array([protocol.ratios(count)[2] for protocol, count in counts])
 
@@ -95,11 +95,11 @@ def beats(
             music, _ = compose(rhythm, clip.seconds, models, options, content, lambda *_: None)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                heard = Heard.listen(music.samples, music.sample_rate)
+                heard = Detections.from_audio(music.samples, music.sample_rate)
             rows.setdefault(name, []).append(score(heard))
         period = 60 / truth["bpm"]
         ticks = [np.arange(rng.random() * period, clip.seconds, period) for _ in range(100)]
-        chance = np.mean([score(Heard.at(tick, clip.seconds, truth["bpm"])) for tick in ticks], axis=0)
+        chance = np.mean([score(Detections.at(tick, clip.seconds, truth["bpm"])) for tick in ticks], axis=0)
         rows.setdefault("metronome, random phase", []).append(chance)
         print(clip.name, {name: round(float(found[-1][0]), 2) for name, found in rows.items()}, flush=True)
     songs = [clip.song for clip in clips]

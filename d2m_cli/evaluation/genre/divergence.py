@@ -1,4 +1,4 @@
-"""Genre KLD: how far what a classifier hears in generated music is from the genre it should have.
+"""Genre KLD: how far the genre that a classifier predicts for generated music is from the one it should have.
 
 Three readings have a name each, as no number means anything without one; all use natural logarithms and are means over
 clips.
@@ -7,8 +7,8 @@ clips.
     The paper's words (Sec. 4.2): the divergence of the predicted probabilities from the ground-truth label. For a
     one-hot label q that is KL(q || p) = -ln p(label). It needs a classifier that knows the ten AIST++ genres.
 ``reference``
-    KL(p_real || p_generated) between the probabilities heard in the true music and in the generated one. It goes with
-    any classifier, and is what one trained on other genres, such as the published MS-SincResNet, can say.
+    KL(p_real || p_generated) between the probabilities predicted for the true music and for the generated one. It goes
+    with any classifier, and is what one trained on other genres, such as the published MS-SincResNet, can say.
 ``dmd``
     What vtan05/dmd computes, the public code of MDM in Table 1 and the only one of this field that states a genre KLD:
     the sum of scipy's kl_div over the logits for the true and for the generated music, each scaled from its smallest to
@@ -64,7 +64,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, repr=False)
 class GenreClip:
-    """What a classifier hears in one clip.
+    """What a classifier predicts for one clip.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class GenreClip:
             raise ValueError(f"a genre label must be one of {', '.join(GENRES)}, not {self.label!r}")
 
     def __repr__(self) -> str:
-        return f"GenreClip(heard={self.classes[int(self.generated.argmax())]}, label={self.label})"
+        return f"GenreClip(predicted={self.classes[int(self.generated.argmax())]}, label={self.label})"
 
     def values(self) -> list[float]:
         """`GENRE_COLUMNS` of this clip; NaN where it has none."""
@@ -117,7 +117,7 @@ class GenreScores:
     classifier
         Its name; figures by different classifiers have nothing in common.
     clips
-        How many were heard.
+        How many were classified.
     kld_label, kld_reference, kld_dmd
         Smaller is nearer; see the head of this file.
     dmd_clips
@@ -127,7 +127,7 @@ class GenreScores:
     notes
         What to know before trusting them, in words.
     left_out
-        (name, reason) of clips that can't be heard.
+        (name, reason) of clips that can't be classified.
     """
 
     classifier: str
@@ -160,7 +160,7 @@ class Recording:
     rate: int
 
 
-def hear_genre(
+def classify_clip(
     classifier: Classifier, generated: Recording, reference: Recording | None = None, label: str | None = None
 ) -> GenreClip:
     """Classify one clip, and the true music beside it.
@@ -168,7 +168,7 @@ def hear_genre(
     Parameters
     ----------
     classifier
-        What listens.
+        What predicts genres.
     generated, reference
         The generated and, where there is one, the true music.
     label
@@ -177,7 +177,7 @@ def hear_genre(
     Raises
     ------
     AudioError
-        One of them can't be heard; the text says which.
+        One of them can't be classified; the text says which.
     UsageError
         The label is none of the ten genres.
     """
@@ -195,11 +195,11 @@ def genre_scores(classifier: str, clips: Sequence[GenreClip], left_out: Sequence
     Parameters
     ----------
     classifier
-        Name of what heard them.
+        Its name.
     clips
         Of one data set.
     left_out
-        (name, reason) of clips that could not be heard, kept for the table.
+        (name, reason) of clips that could not be classified, kept for the table.
     """
     values = np.array([clip.values() for clip in clips]).reshape(-1, len(GENRE_COLUMNS))
     there = np.isfinite(values)
@@ -224,20 +224,20 @@ def label_divergence(probabilities: Array, label: int) -> float:
     return float(-np.log(max(float(probabilities[label]), SMALLEST)))
 
 
-def divergence(true: Array, heard: Array) -> float:
-    """KL(true || heard) of two distributions, the probabilities of `heard` no less than `SMALLEST`."""
+def divergence(true: Array, predicted: Array) -> float:
+    """KL(true || predicted) of two distributions, the probabilities of `predicted` no less than `SMALLEST`."""
     counts = true > 0.0
-    return float((true[counts] * np.log(true[counts] / np.maximum(heard[counts], SMALLEST))).sum())
+    return float((true[counts] * np.log(true[counts] / np.maximum(predicted[counts], SMALLEST))).sum())
 
 
-def dmd_divergence(true: Array, heard: Array) -> float:
+def dmd_divergence(true: Array, predicted: Array) -> float:
     """Sum of x ln(x / y) - x + y over logits scaled onto 0 to 1; infinite unless the same class comes last in both.
 
     Logits are the logarithms of probabilities up to a constant, which the scaling removes.
     """
     from scipy.special import kl_div
 
-    return float(kl_div(_scaled_logits(true), _scaled_logits(heard)).sum())
+    return float(kl_div(_scaled_logits(true), _scaled_logits(predicted)).sum())
 
 
 def _scaled_logits(probabilities: Array) -> Array:
@@ -248,9 +248,9 @@ def _scaled_logits(probabilities: Array) -> Array:
 
 def _probabilities(classifier: Classifier, clip: Recording) -> Array:
     try:
-        heard = np.asarray(classifier.genres(clip.samples, clip.rate), dtype=np.float64)
+        predicted = np.asarray(classifier.genres(clip.samples, clip.rate), dtype=np.float64)
     except AudioError as error:
         raise AudioError(f"{clip.name}: {error}") from error
-    if not np.isfinite(heard).all():
+    if not np.isfinite(predicted).all():
         raise AudioError(f"{clip.name}: {classifier.name} gives values for it that are not numbers; listen to the file")
-    return heard
+    return predicted

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from d2m_cli.evaluation.rhythm.beat_tracker import HIGHEST_BPM, LOWEST_BPM
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import COLUMNS, FIGURES, Pair, Scores, figures, score_pair, scores_of
 from d2m_cli.ground.statistics import percentiles
 
@@ -28,7 +28,7 @@ CONTINUITY_DRAWS = 20
 OWN_MUSIC = "generated music of another song"
 """The kind of chance that is another for every system."""
 
-Guess = Callable[[np.random.Generator, Pair], Heard]
+Guess = Callable[[np.random.Generator, Pair], Detections]
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Kind:
     guess: Guess
 
 
-def metronome(rng: np.random.Generator, seconds: float, bpm: float) -> Heard:
+def metronome(rng: np.random.Generator, seconds: float, bpm: float) -> Detections:
     """Even beats from a random start on."""
     period = 60.0 / bpm
-    return Heard.at(np.arange(rng.uniform(0.0, period), seconds, period), seconds, bpm)
+    return Detections.at(np.arange(rng.uniform(0.0, period), seconds, period), seconds, bpm)
 
 
 def random_bpm(rng: np.random.Generator) -> float:
@@ -99,10 +99,10 @@ def chance_floors(
     )
 
 
-def other_song(pairs: Sequence[Pair], music: Sequence[Heard]) -> Guess:
+def other_song(pairs: Sequence[Pair], music: Sequence[Detections]) -> Guess:
     """Music of a clip of any other song, all of them alike."""
     others = {
-        song: [heard for heard, pair in zip(music, pairs, strict=True) if pair.song != song]
+        song: [detections for detections, pair in zip(music, pairs, strict=True) if pair.song != song]
         for song in {pair.song for pair in pairs}
     }
     return lambda rng, pair: others[pair.song][rng.integers(len(others[pair.song]))]

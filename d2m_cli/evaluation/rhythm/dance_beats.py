@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from d2m_cli.evaluation.rhythm.beat_tracker import pulse_tempo
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.onsets import FRAMES_PER_SECOND, Times
 from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack, tracks_of
 from d2m_cli.rhythm.extract import prominence
@@ -110,13 +110,13 @@ def kinematic_beats(poses: Poses, dancer: int | str = "all", dating: str = "stop
     return np.asarray(dated[seen] / RATE, dtype=np.float64)
 
 
-def watch(poses: Poses, dancer: int | str = "all", dating: str = "stop") -> Heard:
+def detect_dance(poses: Poses, dancer: int | str = "all", dating: str = "stop") -> Detections:
     """A dance as the reference of a `Pair`: its kinematic beats for every detector, and the tempo of their pulse."""
     beats = kinematic_beats(poses, dancer, dating)
     seconds = max(poses.duration, float(beats[-1]) if len(beats) else 0.0)
     marks = np.bincount(np.round(beats * FRAMES_PER_SECOND).astype(int), minlength=int(seconds * FRAMES_PER_SECOND) + 1)
     curve = ndimage.gaussian_filter1d(marks.astype(np.float64), CAST_SECONDS * FRAMES_PER_SECOND, mode="constant")
-    return Heard(seconds, beats, beats, beats, pulse_tempo(curve))
+    return Detections(seconds, beats, beats, beats, pulse_tempo(curve))
 
 
 def mean_speed(poses: Poses, dancers: int | str = "all") -> Speed:

@@ -17,7 +17,7 @@ DETECTORS = ("loris_onsets", "cdcd_onsets", "beats")
 
 
 @dataclass(frozen=True, repr=False)
-class Heard:
+class Detections:
     """All events of one clip, found once and used by every protocol.
 
     Attributes
@@ -50,10 +50,10 @@ class Heard:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={len(self.events(name))}" for name in DETECTORS)
-        return f"Heard(seconds={self.seconds:.2f}, {counts}, bpm={self.bpm})"
+        return f"Detections(seconds={self.seconds:.2f}, {counts}, bpm={self.bpm})"
 
     def events(self, detector: str) -> Times:
-        """What one of `DETECTORS` heard, in seconds."""
+        """What one of `DETECTORS` found, in seconds."""
         if detector not in DETECTORS:
             raise ValueError(f"no detector {detector!r}; there are: {', '.join(DETECTORS)}")
         times: Times = getattr(self, detector)
@@ -64,15 +64,15 @@ class Heard:
         """What keeps this clip from being judged, in words; empty where nothing does."""
         found = []
         if not (len(self.loris_onsets) and len(self.cdcd_onsets)):
-            found.append("no onsets heard")
+            found.append("no onsets found")
         if self.seconds < SHORTEST_SECONDS:
             found.append(f"{self.seconds:.2f} s are too short for a beat")
         elif not len(self.beats):
-            found.append("no beats heard")
+            found.append("no beats found")
         return tuple(found)
 
     @classmethod
-    def listen(cls, samples: NDArray[np.floating[Any]], rate: int) -> Heard:
+    def from_audio(cls, samples: NDArray[np.floating[Any]], rate: int) -> Detections:
         """Listen to music with every detector; the onset strength is computed once for all of them.
 
         Parameters
@@ -97,13 +97,13 @@ class Heard:
         seconds = len(mono) / RATE
         beats = pulse_beats(strength)
         beats = beats[(beats >= 0.0) & (beats < seconds)]
-        heard = cls(seconds, pick_onsets(strength, LORIS), pick_onsets(strength, CDCD), beats, beats_tempo(beats))
-        if heard.remarks:
-            warnings.warn("; ".join(heard.remarks), stacklevel=2)
-        return heard
+        found = cls(seconds, pick_onsets(strength, LORIS), pick_onsets(strength, CDCD), beats, beats_tempo(beats))
+        if found.remarks:
+            warnings.warn("; ".join(found.remarks), stacklevel=2)
+        return found
 
     @classmethod
-    def at(cls, times: NDArray[np.floating[Any]], seconds: float, bpm: float | None = None) -> Heard:
+    def at(cls, times: NDArray[np.floating[Any]], seconds: float, bpm: float | None = None) -> Detections:
         """Events that are known without listening (annotated beats, a metronome, a dance), for all detectors alike.
 
         Parameters

@@ -23,7 +23,7 @@ FRAMES_PER_SECOND = RATE / HOP
 SHORTEST = 2048
 """Samples under which there is no strength to pick from: one window of the spectrogram."""
 SILENCE = 1e-4
-"""Peak (-80 dB) up to which nothing can be heard. The strength is scaled to its maximum: without this, the dither of a
+"""Peak (-80 dB) up to which there is silence. The strength is scaled to its maximum: without this, the dither of a
 silent file would have as many onsets as music."""
 
 
@@ -45,28 +45,6 @@ CDCD = PeakPicking(pre_max=1, post_max=1, pre_avg=1, post_avg=1)
 """L-YeZhu/CDCD, inference_aist.py, and D2M-GAN. `pre_max` is librosa's default there, one frame at this rate. With
 these windows an onset is a rise by 0.4 from one frame to the next: a click that falls between two frames can be missed.
 """
-
-
-def loris_onsets(samples: NDArray[np.floating[Any]], rate: int) -> Times:
-    """Onsets as LORIS's evaluation hears them.
-
-    Parameters
-    ----------
-    samples
-        (channels, n) or (n,) audio; channels are averaged.
-    rate
-        Hz.
-
-    Returns
-    -------
-    (o,) seconds, rising; empty for silence and for less than 0.1 s.
-    """
-    return pick_onsets(onset_strength(to_mono(samples, rate)), LORIS)
-
-
-def cdcd_onsets(samples: NDArray[np.floating[Any]], rate: int) -> Times:
-    """Onsets as the evaluation of D2M-GAN and CDCD hears them; see `loris_onsets`."""
-    return pick_onsets(onset_strength(to_mono(samples, rate)), CDCD)
 
 
 def to_mono(samples: NDArray[np.floating[Any]], rate: int) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 
 
 class Averaging(Enum):
@@ -58,7 +58,7 @@ class Protocol:
     averaging: Averaging
     source: str
 
-    def count(self, reference: Heard, estimated: Heard) -> Counts:
+    def count(self, reference: Detections, estimated: Detections) -> Counts:
         """Count the beats of one clip.
 
         Matched beats: what is generated after the end of the reference does not count; what is missing before it is
@@ -69,7 +69,7 @@ class Protocol:
             made = [time for time in made if time <= reference.seconds]
             return Counts(len(true), len(made), aligned(true, made, self.tolerance))
         assert self.bins is not None
-        bins = min(math.ceil(heard.seconds * self.bins) for heard in (reference, estimated))
+        bins = min(math.ceil(clip.seconds * self.bins) for clip in (reference, estimated))
         filled = [{int(time * self.bins) for time in times if 0 <= time * self.bins < bins} for times in (true, made)]
         return Counts(len(filled[0]), len(filled[1]), len(filled[0] & filled[1]))
 

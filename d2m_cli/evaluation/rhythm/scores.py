@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.onsets import Times
 from d2m_cli.evaluation.rhythm.protocols import PROTOCOLS, Counts
 from d2m_cli.evaluation.rhythm.tempo import TOLERANCES, Continuity, TempoScore, score_continuity, score_tempo
@@ -58,8 +58,8 @@ class Pair:
 
     name: str
     song: str
-    reference: Heard
-    estimated: Heard
+    reference: Detections
+    estimated: Detections
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Scores:
     alignment_estimated: Estimate
 
 
-def score_pair(reference: Heard, estimated: Heard, continuity: bool = True) -> PairScores:
+def score_pair(reference: Detections, estimated: Detections, continuity: bool = True) -> PairScores:
     """Judge one clip under every protocol.
 
     Parameters
@@ -213,8 +213,8 @@ def score_pair(reference: Heard, estimated: Heard, continuity: bool = True) -> P
     """
     remarks = [
         f"{side}: {remark}"
-        for side, heard in (("reference", reference), ("generated", estimated))
-        for remark in heard.remarks
+        for side, detections in (("reference", reference), ("generated", estimated))
+        for remark in detections.remarks
     ]
     return PairScores(
         tuple(protocol.count(reference, estimated) for protocol in PROTOCOLS),

@@ -1,10 +1,11 @@
-"""How well music keeps time with a dance, over a data set: the verbs of the rhythm side of evaluation.
+"""How well music keeps time with a dance, over a data set: the rhythm side of evaluation.
 
 ::
 
-    samples --Heard.listen--> Heard --+
-                                      +--Pair--summarise--> Summary (a system, beside what chance scores)
-    samples or a dance -----> Heard --+        compare----> differences between two systems
+    samples --Detections.from_audio--> Detections --+
+                                                    +--Pair--summarise--> Summary (a system, beside what chance scores)
+    a dance ---------detect_dance----> Detections --+                        |
+                                                            two of them --compare--> differences between two systems
 
 All higher figures are better, apart from the tempo error and the spreads.
 """
@@ -12,7 +13,7 @@ All higher figures are better, apart from the tempo error and the spreads.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,9 +43,9 @@ class Summary:
     clips
         (name, scores) of every clip.
     remarks
-        Clips that could not be judged and what else qualifies the figures, in words.
+        Clips that could not be scored and what else qualifies the figures, in words.
     tracker
-        What heard the beats.
+        Name of the beat tracker.
     resamples, draws, seed
         Of the intervals and of chance.
     """
@@ -108,7 +109,7 @@ def summarise(
     seed: int = 0,
     known_floors: Sequence[Scores] = (),
 ) -> Summary:
-    """Judge a data set.
+    """Score a data set.
 
     Parameters
     ----------
@@ -154,17 +155,15 @@ def summarise(
     )
 
 
-def compare(
-    first: Sequence[Pair], second: Sequence[Pair], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[Difference, ...]:
+def compare(first: Summary, second: Summary, songs: Mapping[str, str]) -> tuple[Difference, ...]:
     """Compare two systems on the same clips.
 
     Parameters
     ----------
     first, second
-        Clips of each, with the same names and songs, in any order.
-    resamples, seed
-        Of the songs.
+        Summaries of the same clips, in any order; intervals are drawn as those of the first.
+    songs
+        Song of each clip, by its name.
 
     Returns
     -------
@@ -175,21 +174,14 @@ def compare(
     InputError
         The clips are not the same.
     """
-    check(first)
-    check(second)
-    partners = {pair.name: pair for pair in second}
-    lone = {pair.name for pair in first} ^ set(partners)
+    partners = dict(second.clips)
+    lone = {name for name, _ in first.clips} ^ set(partners)
     if lone:
         raise InputError(f"only one of the two systems has {', '.join(sorted(lone)[:3])}: compare the same clips")
-    strange = [pair.name for pair in first if partners[pair.name].song != pair.song]
-    if strange:
-        raise InputError(f"the two systems name different songs for {strange[0]}: compare the same clips")
-    values = [
-        table([score_pair(pair.reference, pair.estimated) for pair in pairs])
-        for pairs in (first, [partners[pair.name] for pair in first])
-    ]
+    values = table([clip for _, clip in first.clips]), table([partners[name] for name, _ in first.clips])
+    of_clips = [songs[name] for name, _ in first.clips]
     # The last column, the tempo error, is better when lower and has no mean that is printed.
-    found = paired_bootstrap(values[0], values[1], [pair.song for pair in first], overall, resamples, seed)
+    found = paired_bootstrap(*values, of_clips, overall, first.resamples, first.seed)
     bounds = np.stack([found.difference, found.interval.low, found.interval.high, found.p], axis=1)
     return tuple(
         difference(measure, *line)
@@ -212,9 +204,9 @@ def table(clips: Sequence[PairScores]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def check(pairs: Sequence[Pair]) -> None:
-    """Refuse a data set that can't be judged."""
+    """Refuse a data set that can't be scored."""
     if not pairs:
-        raise InputError("there are no clips to judge")
+        raise InputError("there are no clips to score")
     twice = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
     if twice:
         raise InputError(f"two clips are named {twice[0]}: give every clip its own name")

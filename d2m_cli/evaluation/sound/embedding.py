@@ -15,7 +15,7 @@ from d2m_cli.media.audio import resample
 
 Samples = NDArray[np.floating[Any]]
 SILENCE = 1e-4
-"""Peak (-80 dB) up to which nothing can be heard."""
+"""Peak (-80 dB) up to which there is silence."""
 EMBEDDERS = ("listener", "vggish", "clap")
 
 
@@ -63,7 +63,7 @@ class EmbeddingSet:
     left_out
         (name, reason) of clips that gave none.
     silent
-        Names of clips among `clips` in which nothing can be heard.
+        Names of clips among `clips` in which there is silence.
     """
 
     embedding: str
@@ -102,15 +102,15 @@ def embed_clips(clips: Iterable[tuple[str, Samples, int]], embedder: Embedder) -
     silent: list[str] = []
     for name, samples, rate in clips:
         try:
-            heard = np.asarray(embedder.embed(samples, rate), dtype=np.float64)
+            embedded = np.asarray(embedder.embed(samples, rate), dtype=np.float64)
         except AudioError as error:
             left_out.append((name, str(error)))
             continue
-        if not np.isfinite(heard).all():
+        if not np.isfinite(embedded).all():
             left_out.append((name, f"{embedder.name} gives values for it that are not numbers"))
             continue
         names.append(name)
-        frames.append(heard)
+        frames.append(embedded)
         if np.abs(samples).max() <= SILENCE:
             silent.append(name)
     return EmbeddingSet(

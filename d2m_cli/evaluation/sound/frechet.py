@@ -82,12 +82,6 @@ class Gaussian:
             root = np.asarray(np.linalg.qr(root, mode="r"))
         return cls(mean, root)
 
-    @classmethod
-    def from_moments(cls, mean: Array, covariance: Array) -> Gaussian:
-        """From a mean (width,) and a covariance (width, width), such as others publish for their reference sets."""
-        values, vectors = np.linalg.eigh(covariance)
-        return cls(mean, np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
-
 
 def frechet_distance(first: Gaussian, second: Gaussian) -> float:
     """Squared Fréchet distance: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).

@@ -1,4 +1,7 @@
-"""Weights that others trained, read without running anything that a file might hold."""
+"""Adapter from files of weights that others trained to named tensors, for every network of evaluation.
+
+Nothing that a file might hold is run.
+"""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from d2m_cli.evaluation.genre.divergence import (
     GENRES,
     GenreClip,
     Recording,
+    classify_clip,
     divergence,
     dmd_divergence,
     genre_scores,
-    hear_genre,
     label_divergence,
 )
 from d2m_cli.evaluation.sound.embedding import too_short
@@ -133,17 +133,17 @@ class Deaf:
         return spread(0, 0.5) if samples.any() else np.full(10, np.nan)
 
 
-def test_hearing_a_clip() -> None:
+def test_classifying_a_clip() -> None:
     loud, short, silent = (Recording(name, array, 100) for name, array in (
         ("loud", np.ones(100)), ("short", np.ones(50)), ("silent", np.zeros(100))))  # fmt: skip
-    heard = hear_genre(Deaf(), loud, loud, "break")
+    heard = classify_clip(Deaf(), loud, loud, "break")
     assert heard.label == "BR"
-    assert repr(heard) == "GenreClip(heard=BR, label=BR)"
+    assert repr(heard) == "GenreClip(predicted=BR, label=BR)"
     assert heard.values()[:2] == pytest.approx([math.log(2), 0.0])
-    assert hear_genre(Deaf(), loud).values()[1:3] == pytest.approx([np.nan, np.nan], nan_ok=True)
+    assert classify_clip(Deaf(), loud).values()[1:3] == pytest.approx([np.nan, np.nan], nan_ok=True)
     with pytest.raises(AudioError, match=r"^short: 0\.50 s are too short for deaf"):
-        hear_genre(Deaf(), loud, short)
+        classify_clip(Deaf(), loud, short)
     with pytest.raises(AudioError, match=r"^silent: deaf gives values"):
-        hear_genre(Deaf(), silent)
+        classify_clip(Deaf(), silent)
     with pytest.raises(UsageError, match="unknown genre 'polka'"):
-        hear_genre(Deaf(), loud, None, "polka")
+        classify_clip(Deaf(), loud, None, "polka")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from d2m_cli.evaluation.rhythm.chance import chance_floors
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import Pair, Scores
 from tests.evaluation.sounds import metronome
 
 
-def even(bpm: float, seconds: float = 8.0, first: float = 0.2) -> Heard:
-    return Heard.at(metronome(bpm, seconds, first), seconds, bpm)
+def even(bpm: float, seconds: float = 8.0, first: float = 0.2) -> Detections:
+    return Detections.at(metronome(bpm, seconds, first), seconds, bpm)
 
 
 def f1(floor: Scores, name: str) -> float:
@@ -73,7 +73,7 @@ def test_one_song_has_no_other() -> None:
 
 
 def test_a_reference_without_a_tempo() -> None:
-    lone = Heard.at(np.array([1.0, 4.0]), 6.0)
+    lone = Detections.at(np.array([1.0, 4.0]), 6.0)
     assert lone.bpm is None
     floor = chance_floors([Pair("a", "one", lone, even(100.0, 6.0))], draws=20)[0]
     assert floor.tempo is None

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import NoPersonError
-from d2m_cli.evaluation.rhythm.dance_beats import kinematic_beats, lowest, stops, watch
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.dance_beats import detect_dance, kinematic_beats, lowest, stops
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import Pair, beat_alignment
 from d2m_cli.evaluation.rhythm.summary import summarise
 from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack
@@ -65,14 +65,14 @@ def test_minima_of_the_examples_come_late() -> None:
 def test_tempo_of_the_examples() -> None:
     for stem in STEMS:
         poses, _, bpm = example(stem)
-        assert watch(poses).bpm == pytest.approx(bpm, rel=0.02), stem
+        assert detect_dance(poses).bpm == pytest.approx(bpm, rel=0.02), stem
 
 
 def test_music_on_the_beat_is_told_from_chance() -> None:
     pairs = []
     for stem in STEMS:
         poses, beats, _ = example(stem)
-        pairs.append(Pair(stem, stem, watch(poses), Heard.at(beats, poses.duration)))
+        pairs.append(Pair(stem, stem, detect_dance(poses), Detections.at(beats, poses.duration)))
     found = summarise(pairs, draws=40, resamples=500)
     system, floors = found.system, found.floors
     assert system.protocols[4].f1.low > max(floor.protocols[4].f1.high for floor in floors)
@@ -116,7 +116,7 @@ def test_a_moving_camera_is_taken_out() -> None:
 @pytest.mark.parametrize("fps", [24.0, 30.0, 60.0])
 def test_jitter_is_no_dance(jitter: float, fps: float) -> None:
     rest = Dance(standing, np.zeros(0), np.zeros(0), 6.0)
-    found = watch(film(rest, fps, jitter=jitter))
+    found = detect_dance(film(rest, fps, jitter=jitter))
     assert len(found.beats) == 0
     assert found.bpm is None
     assert found.remarks
@@ -129,7 +129,7 @@ def test_a_few_frames(frames: int) -> None:
     poses = Poses((PoseTrack(keypoints, np.arange(frames) / 30, (640, 480), 0, "made up"),), None, frames / 30)
     for dating in ("stop", "minimum"):
         assert len(kinematic_beats(poses, dating=dating)) <= 1
-    assert watch(poses).bpm is None
+    assert detect_dance(poses).bpm is None
 
 
 def test_a_body_that_is_not_seen() -> None:

@@ -6,8 +6,16 @@ import librosa
 import numpy as np
 import pytest
 
-from d2m_cli.evaluation.rhythm.onsets import RATE, cdcd_onsets, loris_onsets, onset_strength, to_mono
+from d2m_cli.evaluation.rhythm.onsets import CDCD, LORIS, RATE, onset_strength, pick_onsets, to_mono
 from tests.evaluation.sounds import bursts, clicks, metronome, nearest
+
+
+def loris_onsets(sound: np.ndarray, rate: int) -> np.ndarray:
+    return pick_onsets(onset_strength(to_mono(sound, rate)), LORIS)
+
+
+def cdcd_onsets(sound: np.ndarray, rate: int) -> np.ndarray:
+    return pick_onsets(onset_strength(to_mono(sound, rate)), CDCD)
 
 
 @pytest.mark.parametrize("bpm", [70.0, 97.0, 120.0, 155.0])

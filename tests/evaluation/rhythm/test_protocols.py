@@ -8,7 +8,7 @@ import mir_eval
 import numpy as np
 import pytest
 
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.protocols import (
     BEATS70,
     BEATS200,
@@ -23,8 +23,8 @@ from d2m_cli.evaluation.rhythm.protocols import (
 )
 
 
-def at(*times: float, seconds: float = 5.0) -> Heard:
-    return Heard.at(np.array(times, dtype=float), seconds, 100.0)
+def at(*times: float, seconds: float = 5.0) -> Detections:
+    return Detections.at(np.array(times, dtype=float), seconds, 100.0)
 
 
 def test_names() -> None:
@@ -99,7 +99,7 @@ def test_agrees_with_mir_eval() -> None:
             assert protocol.ratios(counts)[2] == pytest.approx(wanted, abs=1e-12)
 
 
-def loris_by_the_letter(true: Heard, made: Heard, resolution: int) -> tuple[float, float]:
+def loris_by_the_letter(true: Detections, made: Detections, resolution: int) -> tuple[float, float]:
     """Lists of zeros and ones, the true one cut to the generated one's length, as LORIS's beats_scores.py has them."""
     lists = []
     for heard in (true, made):

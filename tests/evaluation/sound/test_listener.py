@@ -12,7 +12,7 @@ import torch
 
 from d2m_cli.backbones.spectrogram import SpectrogramConfig, picture_from_audio
 from d2m_cli.errors import AudioError, MissingWeightsError
-from d2m_cli.evaluation.genre.divergence import GENRES, Recording, genre_scores, hear_genre
+from d2m_cli.evaluation.genre.divergence import GENRES, Recording, classify_clip, genre_scores
 from d2m_cli.evaluation.sound.embedding import embed_clips, load_embedder
 from d2m_cli.evaluation.sound.frechet import kad
 from d2m_cli.evaluation.sound.listener import Listener, ListenerConfig, ListenerNetwork
@@ -45,7 +45,7 @@ def test_it_ships_small_with_its_words(listener: Listener) -> None:
 
 
 def test_it_names_the_genre_of_music_it_never_heard(listener: Listener, held: list) -> None:
-    clips = [hear_genre(listener, Recording(name, samples, rate), label=name) for name, samples, rate in held]
+    clips = [classify_clip(listener, Recording(name, samples, rate), label=name) for name, samples, rate in held]
     assert len(clips) == 10
     scores = genre_scores(listener.name, clips)
     assert scores.accuracy is not None

@@ -10,17 +10,18 @@ from rich.console import Console
 
 from d2m_cli.evaluation.genre.divergence import GenreScores
 from d2m_cli.evaluation.pairing import Missing
-from d2m_cli.evaluation.rhythm.detections import Heard
+from d2m_cli.evaluation.results import Comparison, Evaluation, GenreResult, SystemResult, TextScore
+from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import Estimate, Pair
 from d2m_cli.evaluation.rhythm.summary import Difference, summarise
 from d2m_cli.evaluation.sound.frechet import Distance
-from d2m_cli.evaluation.systems import Comparison, Evaluation, GenreResult, SystemResult, TextScore
-from d2m_cli.report.evaluation_table import Cell, grids, remark_lines, rich_tables, to_csv, to_latex
+from d2m_cli.report.evaluation_grids import Cell, grids
+from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
 
 
 def system(name: str, late: float) -> SystemResult:
     pairs = [
-        Pair(str(bpm), str(bpm), *(Heard.at(np.arange(first, 5.9, 60 / bpm), 6.0, bpm) for first in (0.2, 0.2 + late)))
+        Pair(str(bpm), str(bpm), *(Detections.at(np.arange(at, 5.9, 60 / bpm), 6.0, bpm) for at in (0.2, 0.2 + late)))
         for bpm in (90.0, 120.0)
     ]
     distances = (
@@ -181,7 +182,7 @@ def test_signs_of_latex_are_escaped(found: Evaluation) -> None:
 def test_remarks_name_what_is_left_out_and_whose_note_it_is(found: Evaluation) -> None:
     lines = remark_lines(found)
     assert lines[0] == "a remark"
-    assert "2 clips judged, 1 left out" in lines
+    assert "2 clips scored, 1 left out" in lines
     assert "left out: lost: no reference" in lines
     assert lines.count("FAD (listener): few frames") == 1
     first, second = found.systems

@@ -86,7 +86,7 @@ def test_missing_broken_and_soundless_files_are_listed(folder: Path, tmp_path: P
     shutil.copy(silent, reference / "gLO_sBM_cAll_d13_mLO2_ch01.mp4")
     result = run(own, "--reference", reference)
     assert result.exit_code == 0, result.output
-    assert "1 clips judged, 3 left out" in result.stderr
+    assert "1 clips scored, 3 left out" in result.stderr
     assert "left out: new: no reference" in result.stderr
     assert "left out: c%20&d: " in result.stderr
     assert "mLO2_ch01.mp4: holds no sound" in result.stderr
@@ -126,23 +126,25 @@ def test_with_the_listener_that_ships(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["own"], 2, "say what the music is compared with"),
-        (["own", "--reference", "true", "--dances", "true"], 2, "say what the music is compared with"),
+        (["own"], 2, "compare the music with either --reference FOLDER"),
+        (["own", "--reference", "true", "--dances", "true"], 2, "or, where there is none, --dances FOLDER"),
         (["gone", "--reference", "true"], 2, "no such folder"),
         (["empty", "--reference", "true"], 2, "no sound file and no video in it"),
         (["own", "--reference", "empty"], 2, "no sound file and no video in it"),
-        (["own", "late", "--reference", "true"], 2, "name one folder"),
-        (["own", "--reference", "true", "--system", "late"], 2, "say NAME=FOLDER"),
+        (["own", "late", "--reference", "true"], 2, "unexpected extra argument"),
+        (["own", "--reference", "true", "--system", "late"], 2, "give NAME=FOLDER"),
         (["own", "--reference", "true", "--system", "generated=late"], 2, "choose another name"),
-        (["own", "--reference", "true", "--prompt", "rock"], 2, "--prompt is for --clap"),
-        (["own", "--mos", "gone.json"], 2, "takes the key.json"),
-        (["own", "--mos", "true/e.wav", "--csv", "t.csv"], 2, "leave them out with --mos"),
+        (["own", "--reference", "true", "--prompt", "rock"], 2, "name one with --clap"),
+        (["answers", "more", "--mos", "key.json"], 2, "no longer an option of eval: use 'd2m listening-test score'"),
+        (["own", "--listening-test", "t"], 2, "no longer an option of eval: use 'd2m listening-test make'"),
+        (["own", "--dances-in-test", "3"], 2, "use 'd2m listening-test make'"),
+        (["own", "--no-embed"], 2, "use 'd2m listening-test make'"),
         (["own", "--reference", "other"], 1, "no clip is in all folders"),
-        (["own", "--reference", "broken"], 1, "no clip can be heard everywhere"),
+        (["own", "--reference", "broken"], 1, "no clip can be read in every folder"),
         (["own", "--reference", "true", "--clips", "gone.csv"], 2, "can't be read as a table"),
     ],
 )
-def test_what_cannot_be_judged_is_said(
+def test_what_cannot_be_scored_is_said(
     folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, told: str
 ) -> None:
     monkeypatch.chdir(folder)
@@ -163,38 +165,3 @@ def test_a_result_that_cannot_be_written_is_printed_first(folder: Path, tmp_path
     assert result.exit_code == 1
     assert "Rhythm: 4 clips" in result.stdout
     assert "a file stands where a folder is needed" in result.stderr
-
-
-def test_a_listening_test_and_its_scores(folder: Path, tmp_path: Path) -> None:
-    dances = tmp_path / "dances"
-    dances.mkdir()
-    shutil.copy(next(VIDEO.glob("*.mp4")), dances / "e.mp4")
-    out = tmp_path / "test"
-    result = run(folder / "own", "--reference", folder / "true", "--dances", dances, "--listening-test", out)
-    assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == str(out / "index.html")
-    key = json.loads((out / "key.json").read_text(encoding="utf-8"))
-    assert key["systems"] == ["generated", "true music"]
-    items = {system: item for clip in key["clips"] for item, system in clip["items"].items()}
-    # One item is rated a second time.
-    ratings = [
-        {"item": items[system], "repeat": again, "coherence": value, "quality": value, "plays": 1, "problem": None}
-        for system, value, again in (("generated", 2, False), ("true music", 5, False), ("generated", 3, True))
-    ]
-    sent = {
-        "format": "d2m-listening-result",
-        "version": 1,
-        "test": key["test"],
-        "participant": "p",
-        "started": "2026-05-01T10:00:00.000Z",
-        "finished": "2026-05-01T10:20:00.000Z",
-        "ratings": ratings,
-    }
-    (out / "p.json").write_text(json.dumps(sent), encoding="utf-8")
-    # The folder holds the key, too, which is no answer.
-    result = run(out, "--mos", out / "key.json")
-    assert result.exit_code == 0, result.output
-    assert "Mean opinion scores of 1 listeners on 1 dances" in result.stdout
-    assert "generated less true music, coherence: -3.00" in result.stderr
-    result = run(out, "--mos", out / "key.json", "--json")
-    assert [one["mean"] for one in json.loads(result.stdout)["opinions"]] == [2.0, 2.0, 5.0, 5.0]
