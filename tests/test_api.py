@@ -27,7 +27,7 @@ HEAVY = ("torch", "numpy", "av", "scipy", "cv2", "librosa", "onnxruntime", "matp
 
 @pytest.fixture
 def dance(tmp_path: Path) -> Path:
-    """The first 20 frames of an example."""
+    """The first 12 frames of an example."""
     import av
 
     path = tmp_path / "dance.mp4"
@@ -35,7 +35,7 @@ def dance(tmp_path: Path) -> Path:
         picture = source.streams.video[0]
         stream = target.add_stream("libx264", rate=picture.average_rate)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
-        for _, frame in zip(range(20), source.decode(video=0), strict=False):
+        for _, frame in zip(range(12), source.decode(video=0), strict=False):
             frame.pict_type = 0
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
@@ -91,7 +91,7 @@ def test_a_video_gives_what_its_poses_give(dance: Path, capfd: pytest.CaptureFix
     capfd.readouterr()
     poses = d2m.estimate_poses(dance, estimator=estimator)
     assert isinstance(poses, d2m.Poses)
-    assert poses.tracks[0].keypoints.shape == (20, 17, 3)
+    assert poses.tracks[0].keypoints.shape == (12, 17, 3)
     by_poses, by_video = d2m.extract_rhythm(poses), d2m.extract_rhythm(str(dance), estimator=estimator)
     np.testing.assert_array_equal(by_video.envelope, by_poses.envelope)
     assert capfd.readouterr() == ("", "")

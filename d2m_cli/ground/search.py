@@ -86,7 +86,7 @@ def find_files(inputs: Sequence[Path], suffixes: frozenset[str]) -> list[Found]:
 def search(inputs: Sequence[Path], suffixes: frozenset[str], *, made_too: frozenset[str] = frozenset()) -> Search:
     """All files that the inputs name.
 
-    Folders are searched all the way down, in sorted order; hidden names are passed over, and a symbolic link that leads
+    Folders are searched recursively, in sorted order; hidden names are passed over, and a symbolic link that leads
     back up is followed once. So are results of d2m: files that a ledger in their folder or in one above lists. What no
     ledger lists is the user's, wherever it lies. A file named outright is taken whatever it is and whatever its suffix.
 

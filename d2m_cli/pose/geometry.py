@@ -37,14 +37,6 @@ def keep_best(boxes: NDArray[Any], scores: NDArray[Any], overlap: float) -> NDAr
     return np.array(kept, dtype=np.intp)
 
 
-def joint_box(keypoints: NDArray[Any], confident: float) -> NDArray[np.float64] | None:
-    """Smallest box around the confident joints of (17, 3) keypoints, or None with fewer than three of them."""
-    seen = keypoints[keypoints[:, 2] >= confident, :2]
-    if len(seen) < 3:
-        return None
-    return np.concatenate([seen.min(axis=0), seen.max(axis=0)]).astype(np.float64)
-
-
 def crop_matrix(box: NDArray[Any], size: tuple[int, int], padding: float) -> NDArray[np.float64]:
     """Affine matrix (2, 3) from frame pixels to pixels of a crop that holds a padded box.
 

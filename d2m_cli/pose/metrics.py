@@ -1,4 +1,4 @@
-"""How near two poses are: object keypoint similarity (COCO) and the share of correct keypoints."""
+"""How near two poses are: object keypoint similarity (COCO)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,3 @@ def keypoint_similarity(
     each = np.exp(-squared / (2 * scale * (2 * COCO_SIGMAS) ** 2))
     total = np.sum(weights, axis=-1)
     return np.asarray(np.sum(each * weights, axis=-1) / np.maximum(total, 1e-9) * (total > 0))
-
-
-def torso_lengths(keypoints: NDArray[Any]) -> NDArray[np.float64]:
-    """Distance from the middle of the shoulders to the middle of the hips of (..., 17, 2+) poses, in pixels."""
-    points = np.asarray(keypoints[..., :2], np.float64)
-    shoulders = (points[..., 5, :] + points[..., 6, :]) / 2
-    hips = (points[..., 11, :] + points[..., 12, :]) / 2
-    return np.asarray(np.linalg.norm(shoulders - hips, axis=-1))
-
-
-def correct_share(reference: NDArray[Any], estimated: NDArray[Any], share: float = 0.2) -> float:
-    """PCK: share of joints (t, 17, 2+) that lie within `share` of the reference's torso length."""
-    if not len(reference):
-        return 0.0
-    limits = share * torso_lengths(reference)[:, None]
-    distances = np.linalg.norm(np.asarray(reference[..., :2], np.float64) - estimated[..., :2], axis=-1)
-    return float(np.mean(distances <= limits))

@@ -8,7 +8,6 @@ from d2m_cli.pose.geometry import (
     box_overlaps,
     crop_matrix,
     invert_affine,
-    joint_box,
     keep_best,
     letterbox_matrix,
     warp,
@@ -59,10 +58,3 @@ def test_a_disc_lands_where_the_matrix_says(scale: float) -> None:
     rows, columns = np.mgrid[:400, :500]
     centre = [(cut * columns).sum() / cut.sum(), (cut * rows).sum() / cut.sum()]
     np.testing.assert_allclose(centre, apply_affine(matrix, np.array([250.3, 180.7])), atol=0.08)
-
-
-def test_box_around_confident_joints() -> None:
-    joints = np.zeros((17, 3))
-    joints[:4] = [[1, 2, 0.9], [5, 1, 0.9], [3, 9, 0.9], [100, 100, 0.1]]
-    np.testing.assert_array_equal(joint_box(joints, 0.3), [1, 1, 5, 9])
-    assert joint_box(joints[3:].repeat(2, axis=0)[:17], 0.3) is None

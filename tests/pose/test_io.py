@@ -82,9 +82,11 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path: Path) -> None:
             broken[place] = rng.integers(0, 256)
         (tmp_path / "broken").write_bytes(bytes(broken))
         try:
-            load_poses(tmp_path / "broken")
+            read = load_poses(tmp_path / "broken")
         except PoseFileError:
             continue
+        # The checksums of the archive leave only what says nothing of the poses.
+        np.testing.assert_array_equal(read.tracks[0].keypoints, poses().tracks[0].keypoints)
 
 
 def arrays(tmp_path: Path) -> dict[str, Any]:

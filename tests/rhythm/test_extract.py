@@ -88,7 +88,9 @@ def test_track_longer_than_the_video_says_it_is() -> None:
 
 
 def test_five_frames_a_second() -> None:
-    extract_strictly(film(groove(seconds=3.0), 5.0), "stable")
+    found = extract_strictly(film(groove(seconds=3.0), 5.0), "stable")
+    assert (found.rate, len(found.envelope)) == (50.0, 151)
+    assert np.isfinite(found.envelope).all()
 
 
 def test_upper_body_alone() -> None:
