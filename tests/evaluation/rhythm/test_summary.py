@@ -165,8 +165,7 @@ def test_the_seed_decides() -> None:
 
 
 def compared(first: list[Pair], second: list[Pair]) -> tuple[Difference, ...]:
-    summaries = [summarise(pairs, draws=1) for pairs in (first, second)]
-    return compare(*summaries, {pair.name: pair.song for pair in first})
+    return compare(summarise(first, draws=1), summarise(second, draws=1), {pair.name: pair.song for pair in first})
 
 
 def by_measure(found: tuple[Difference, ...]) -> dict[str, Difference]:
