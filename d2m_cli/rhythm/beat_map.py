@@ -1,7 +1,7 @@
 """The beats of a dance: one tempo map for a video, with a confidence that was calibrated on songs not learned from.
 
-The grid is even unless the evidence for a drift or a change of tempo is strong (`tempo_map`). Several dancers vote: each
-counts by how far its own reading agrees with that of the others.
+The grid is even unless the evidence for a drift or a change of tempo is strong (`tempo_map`). Several dancers vote:
+each counts by how far its own reading agrees with that of the others.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def find_beats(
     Parameters
     ----------
     dancers
-        One track, or those of all dancers who count. A track in which the dancer is lost for a while, or cut into several
-        shots, keeps one map.
+        One track, or those of all dancers who count. A track in which the dancer is lost for a while, or that is cut
+        into several shots, keeps one map.
     camera
         Motion of the camera; None where it stands still.
     duration

@@ -130,5 +130,3 @@ def normalised(columns: Array, known: Array) -> Array:
         size = max(np.sqrt(mean_square(columns[:, k], known > 0.0)), least)
         out[:, k] = np.clip(columns[:, k] / size, -LARGEST, LARGEST)
     return out
-
-

@@ -105,4 +105,5 @@ def beats_along(lattices: list[Lattice], frequencies: Array, phases: NDArray[np.
     values = np.concatenate([[before], at, [after]])
     numbers = np.arange(np.ceil(before), np.floor(after) + 1)
     beats = np.interp(numbers, values, knots)
-    return beats[(beats >= 0.0) & (beats < duration)]
+    inside: Array = beats[(beats >= 0.0) & (beats < duration)]
+    return inside

@@ -132,7 +132,7 @@ def rendered_dances(count: int, seed: int) -> list[Example]:
     return found
 
 
-def network():  # noqa: ANN201
+def network():
     """The torch twin of `BeatModel`'s members."""
     import torch
     from torch import nn
@@ -141,15 +141,13 @@ def network():  # noqa: ANN201
         def __init__(self) -> None:
             super().__init__()
             self.inp = nn.Conv1d(len(CURVES), CHANNELS, 1)
-            self.conv = nn.ModuleList(
-                nn.Conv1d(CHANNELS, CHANNELS, 5, dilation=d, padding=2 * d) for d in DILATIONS
-            )
+            self.conv = nn.ModuleList(nn.Conv1d(CHANNELS, CHANNELS, 5, dilation=d, padding=2 * d) for d in DILATIONS)
             self.out = nn.Conv1d(CHANNELS, 3, 1)
             self.harm = nn.Parameter(torch.tensor([1.0, 0.6, 0.3, 0.1]))
             self.power = nn.Parameter(torch.tensor([0.3, 0.3]))
             self.scale = nn.Parameter(torch.tensor(1.0))
 
-        def forward(self, x):  # noqa: ANN001, ANN202
+        def forward(self, x):
             x = self.inp(nn.functional.dropout1d(x, 0.1, self.training))
             for layer in self.conv:
                 x = x + torch.relu(layer(x))
@@ -158,7 +156,7 @@ def network():  # noqa: ANN201
     return Net()
 
 
-def grid_loss(net, x, frequency, late, seconds: float):  # noqa: ANN001, ANN201
+def grid_loss(net, x, frequency, late, seconds: float):
     """Minus the log probability of grids within 0.3 beats over the clip and 50 ms of the truth.
 
     ``late`` is the time of the beat nearest to the middle of the clip, counted from there.
@@ -187,7 +185,7 @@ def grid_loss(net, x, frequency, late, seconds: float):  # noqa: ANN001, ANN201
     return -torch.logsumexp(likely.masked_fill(~right, -30.0), 1).mean()
 
 
-def draw(pool: Sequence[Example], count: int, length: int, rng: np.random.Generator):  # noqa: ANN201
+def draw(pool: Sequence[Example], count: int, length: int, rng: np.random.Generator):
     """Pieces of dances, songs weighing alike: evidence, beats a second, and where the beat is."""
     songs = Counter(dance.song for dance in pool)
     weight = np.array([1.0 / songs[dance.song] for dance in pool])
@@ -205,7 +203,7 @@ def draw(pool: Sequence[Example], count: int, length: int, rng: np.random.Genera
     return values, frequency, late
 
 
-def train(net, pools: Sequence[tuple[Sequence[Example], int]], steps: int, rate: float, rng) -> None:  # noqa: ANN001
+def train(net, pools: Sequence[tuple[Sequence[Example], int]], steps: int, rate: float, rng) -> None:
     """Train in place on so many pieces of each pool a step."""
     import torch
 
@@ -277,7 +275,7 @@ class Trainer:
             self.states.append(net.state_dict())
             say(f"network {seed} has learned from {len(self.rendered)} rendered dances")
 
-    def _restored(self, seed: int):  # noqa: ANN202
+    def _restored(self, seed: int):
         net = network()
         net.load_state_dict({name: value.clone() for name, value in self.states[seed].items()})
         return net
