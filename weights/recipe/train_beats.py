@@ -27,7 +27,7 @@ from dance import pairs
 from dance.observer import draw_observer, observe
 
 from d2m_cli.pose.track import CameraMotion, PoseTrack
-from d2m_cli.rhythm.beat_map import best_grid, confidence_features, map_beats
+from d2m_cli.rhythm.beat_map import best_grid, confidence_features
 from d2m_cli.rhythm.beat_model import FASTEST, HARMONICS, PHASES, SLOWEST, BeatModel
 from d2m_cli.rhythm.evidence import CURVES, RATE, Evidence, beat_evidence
 
@@ -324,7 +324,7 @@ def doubt_samples(dances: Sequence[Example], model: BeatModel) -> list[tuple[str
                 e = dance.evidence
                 piece = Evidence(e.values[low:high], e.known[low:high], e.moved)
                 grid = best_grid(model.lattice(model.activation(piece.values)), model)
-                beats = map_beats([piece], seconds, model).beats
+                beats = np.arange(grid.first % (1.0 / grid.frequency), seconds, 1.0 / grid.frequency)
                 real = truth(dance) - start
                 score = mir_eval.beat.f_measure(real[(real >= 0) & (real < seconds)], beats, 0.07)
                 features = confidence_features(grid, float((piece.known > 0).sum()) / RATE)
