@@ -354,7 +354,7 @@ def save(model: BeatModel, path: Path) -> None:
     tensors = {f"{k}.{name}": value for k, member in enumerate(model.members) for name, value in member.items()}
     tensors |= {"prior": model.prior, "doubt": model.doubt}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(value, dtype=np.float16) for name, value in tensors.items()}, path)
+    save_file({name: value.astype(np.float16, order="C") for name, value in tensors.items()}, path)
 
 
 def main() -> None:
