@@ -207,6 +207,6 @@ def test_the_command(saved, tmp_path: Path) -> None:
     assert "not bound to one set of weights" in result.output
     result = run.invoke(app, ["weights", "import-encoders", str(source), str(out)])
     assert result.exit_code == 1
-    with pytest.raises(OutputError, match="overwrite=True"):
+    with pytest.raises(OutputError, match="--overwrite"):
         import_encoders(source, out)
     assert run.invoke(app, ["weights", "import-encoders", str(source), str(out), "--overwrite"]).exit_code == 0
