@@ -49,14 +49,6 @@ def own_cache_of_hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     known.cache_folder = real
 
 
-@pytest.fixture(autouse=True)
-def errors_in_python_words() -> None:
-    """Let a command line that ran in this process not change how errors of later tests name options."""
-    from d2m_cli.ground.options import tell_flags
-
-    tell_flags(False)
-
-
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
     """A function that gives a file of the development data, and skips the test where it is absent."""

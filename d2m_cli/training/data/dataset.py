@@ -1,6 +1,6 @@
 """Paired dances and music from what the user has: AIST++, a folder of videos, or a table.
 
-The values live in `d2m_cli.training.data.clips`, the readers in `aist_tree`, `folders` and `manifest`.
+The values live in `d2m_cli.training.data.clips`, the readers in `aist_folder`, `video_folder` and `table`.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_a_genre_can_be_required(tmp_path: Path, film) -> None:
     dances = read_dances(tmp_path, ReadOptions(window_seconds=0.5, require_genre=True))
     assert [clip.name for clip in dances.clips] == ["lock/a"]
     assert reasons(dances, tmp_path) == {
-        "polka/b.mp4": "its genre is not known: put it in a folder named by genre, name it in a table, or say "
+        "polka/b.mp4": "its genre is not known: put it in a folder named by genre, name it in a table, or train with "
         "genre_encoder='none'"
     }
 

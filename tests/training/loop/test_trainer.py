@@ -307,7 +307,7 @@ def test_finished_training_is_not_done_again(tmp_path: Path) -> None:
 
 
 def test_fp16_without_cuda_is_refused() -> None:
-    with pytest.raises(UsageError, match="fp16 needs a CUDA device"):
+    with pytest.raises(UsageError, match="precision='fp16' needs a CUDA device"):
         make_accelerator(replace(OPTIONS, precision="fp16"), "cpu")
 
 
