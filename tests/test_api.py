@@ -18,6 +18,9 @@ from tests.rhythm.dances import film, groove
 PUBLIC = {
     "poses": {"estimate_poses", "Estimator", "PoseOptions", "PoseTrack", "Poses"},
     "rhythm": {"extract_rhythm", "Rhythm", "RhythmOptions"},
+    "music": {"generate", "Generator", "GenerateOptions", "Generated", "Music", "Sampling"},
+    "training": {"train", "TrainOptions", "Trained"},
+    "evaluation": {"evaluate", "EvaluateOptions", "Evaluation"},
     "errors": {"D2MError"},
     "about": {"__version__"},
 }

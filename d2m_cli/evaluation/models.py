@@ -137,7 +137,7 @@ def _embedders(names: Sequence[str]) -> tuple[Embedder, ...]:
     wanted = [name for name in dict.fromkeys(names) if name != "none"]
     if not wanted:
         return ()
-    from d2m_cli.evaluation.sound.embedding import load_embedder
+    from d2m_cli.evaluation.sound.embedders import load_embedder
 
     return _named_apart([load_embedder(*_split(name)) for name in wanted], "embedding")
 

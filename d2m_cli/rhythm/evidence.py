@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.pose.track import CameraMotion, PoseTrack
-from d2m_cli.rhythm.stable import arms_from_shoulders, resample
+from d2m_cli.rhythm.motion import resample
+from d2m_cli.rhythm.stable import arms_from_shoulders
 
 Array = NDArray[np.float64]
 

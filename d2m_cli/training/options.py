@@ -97,11 +97,7 @@ class TrainOptions:
         least=0, most=5,  # Peaks that move farther are of another window.
     )  # fmt: skip
     hop: float | None = _choice(
-<<<<<<< HEAD
         None, DATA, "Seconds between the starts of training windows; the paper's presets take a window's length.",
-=======
-        None, DATA, "Seconds between starts of a clip's training windows; the paper's presets take a window's length.",
->>>>>>> tr
         least=0.01, below=math.inf,  # None is a window's length; of less than this there is no end.
     )  # fmt: skip
     tail: bool = _choice(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,12 @@ import pytest
 import d2m_cli as d2m
 from d2m_cli.errors import UsageError
 from d2m_cli.evaluation.rhythm.chance import DRAWS
-from d2m_cli.ground.options import tell_flags
 from d2m_cli.ground.statistics import RESAMPLES
 from d2m_cli.media.audio import load_audio, save_wav
 
 PAIRED = Path(__file__).parents[2] / "examples" / "paired"
 SECONDS = 4
 FAST = d2m.EvaluateOptions(embedding=("none",), classifier=("none",), resamples=100, draws=20)
-
-
-@pytest.fixture(autouse=True)
-def in_python_words() -> Iterator[None]:
-    tell_flags(False)
-    yield
-    tell_flags(False)
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,10 @@ import d2m_cli as d2m
 from d2m_cli.api.training import read_pairs
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.digests import file_sha256
-from d2m_cli.ground.options import tell_flags
 from d2m_cli.training.loop.logs import read_table
 
 PAIRED = Path(__file__).parents[2] / "examples" / "paired"
 FEW = d2m.TrainOptions.preset("quick", epochs=2, batch_size=2, warm_updates=5, hop=None, samples=0, validation_draws=1)
-
-
-@pytest.fixture(autouse=True)
-def options_of_python() -> None:
-    tell_flags(False)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from d2m_cli.errors import MissingWeightsError, UsageError
@@ -14,13 +12,6 @@ from d2m_cli.ground.options import tell_flags
 def load(**changed: object) -> Models:
     options = {"reference": True, "embeddings": ["none"], "classifiers": ["none"], "clap": None}
     return load_models(**{**options, **changed})  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def in_python_words() -> Iterator[None]:
-    tell_flags(False)
-    yield
-    tell_flags(False)
 
 
 def test_the_listener_is_loaded_once_for_both() -> None:

@@ -15,7 +15,7 @@ from d2m_cli.hub.catalogue import CATALOGUE
 def test_options_take_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not here is answered with the command that fetches it, in every option that takes weights."""
     from d2m_cli.evaluation.genre.sincresnet import MsSincResNet
-    from d2m_cli.evaluation.sound.embedding import load_embedder
+    from d2m_cli.evaluation.sound.embedders import load_embedder
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 

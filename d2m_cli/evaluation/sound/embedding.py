@@ -1,22 +1,20 @@
-"""What a clip sounds like, in numbers: embedders by name, and the sets of embeddings that distances compare."""
+"""What a clip sounds like, in numbers: embedders, and the sets of embeddings that distances compare."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.errors import AudioError, UsageError
+from d2m_cli.errors import AudioError
 from d2m_cli.media.audio import resample
 
 Samples = NDArray[np.floating[Any]]
 SILENCE = 1e-4
 """Peak (-80 dB) up to which there is silence."""
-EMBEDDERS = ("listener", "vggish", "clap")
 
 
 class Embedder(Protocol):
@@ -121,39 +119,6 @@ def embed_clips(clips: Iterable[tuple[str, Samples, int]], embedder: Embedder) -
         tuple(left_out),
         tuple(silent),
     )
-
-
-def load_embedder(name: str, weights: Path | None = None) -> Embedder:
-    """Load an embedder by its name.
-
-    Parameters
-    ----------
-    name
-        One of `EMBEDDERS`.
-    weights
-        For "vggish" the file of published weights, for "clap" the folder of a model, or None for those that
-        ``d2m weights pull`` fetched; "listener" ships with d2m.
-
-    Raises
-    ------
-    UsageError
-        There is no such embedder.
-    MissingWeightsError
-        Its weights are not there; the text says where to get them.
-    """
-    if name == "listener":
-        from d2m_cli.evaluation.sound.listener import Listener
-
-        return Listener.load(weights)
-    if name == "vggish":
-        from d2m_cli.evaluation.sound.vggish import Vggish
-
-        return Vggish.load(weights)
-    if name == "clap":
-        from d2m_cli.evaluation.sound.clap_score import Clap
-
-        return Clap.load(weights)
-    raise UsageError(f"no embedder {name!r}; choose one of: {', '.join(EMBEDDERS)}")
 
 
 def mono_at(samples: Samples, rate: int, wanted: int) -> NDArray[np.float32]:

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, ClapModel
 
 from d2m_cli.errors import AudioError, MissingWeightsError, UsageError
 from d2m_cli.evaluation.sound.clap_score import Clap
-from d2m_cli.evaluation.sound.embedding import embed_clips, load_embedder
+from d2m_cli.evaluation.sound.embedders import load_embedder
+from d2m_cli.evaluation.sound.embedding import embed_clips
 from d2m_cli.inversion.clap import ClapAudio
 from tests.evaluation.clips import noise, tone
 from tests.tiny_clap import save_tiny_clap

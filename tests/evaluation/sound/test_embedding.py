@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import AudioError, MissingWeightsError, UsageError
-from d2m_cli.evaluation.sound.embedding import EmbeddingSet, embed_clips, load_embedder, mono_at, too_short
+from d2m_cli.evaluation.sound.embedders import load_embedder
+from d2m_cli.evaluation.sound.embedding import EmbeddingSet, embed_clips, mono_at, too_short
 from tests.evaluation.clips import tone
 
 

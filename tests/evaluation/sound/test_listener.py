@@ -13,7 +13,8 @@ import torch
 from d2m_cli.backbones.spectrogram import SpectrogramConfig, picture_from_audio
 from d2m_cli.errors import AudioError, MissingWeightsError
 from d2m_cli.evaluation.genre.divergence import GENRES, Recording, classify_clip, genre_scores
-from d2m_cli.evaluation.sound.embedding import embed_clips, load_embedder
+from d2m_cli.evaluation.sound.embedders import load_embedder
+from d2m_cli.evaluation.sound.embedding import embed_clips
 from d2m_cli.evaluation.sound.frechet import kad
 from d2m_cli.evaluation.sound.listener import Listener, ListenerConfig, ListenerNetwork
 from d2m_cli.ground.weights_path import weights_dir
