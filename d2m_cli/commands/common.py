@@ -47,6 +47,13 @@ Videos = Annotated[
     typer.Argument(metavar="VIDEOS...", help="Videos, or folders searched recursively.", show_default=False),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
+        "FAMILY:FOLDER_OR_HUB_ID."
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 DecoderOption = Annotated[
     Decoder, typer.Option(help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from d2m_cli.api.evaluation import EvaluateOptions
-from d2m_cli.commands.generate import DECODER, Decoder, Device
+from d2m_cli.commands.common import Decoder, DecoderOption, Device
 from d2m_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def evaluate(
         typer.Option(help="Prompt of clips that --clips gives none for.", rich_help_panel=_MODELS, show_default=False),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to estimate poses.", rich_help_panel=_MODELS)] = Device.auto,
-    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
+    decoder: DecoderOption = Decoder.auto,
     json_out: Annotated[
         bool, typer.Option("--json", help="One JSON document on stdout in place of tables.", rich_help_panel=_OUTPUT)
     ] = False,

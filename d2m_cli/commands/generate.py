@@ -5,36 +5,26 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from d2m_cli.errors import UsageError
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Decoder(StrEnum):
-    """What reads videos."""
-
-    auto = "auto"
-    decord = "decord"
-    pyav = "pyav"
-
-
-class Precision(StrEnum):
-    """Number format of the backbone's weights."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
+from d2m_cli.commands.common import (
+    Backbone,
+    Dancers,
+    Decoder,
+    DecoderOption,
+    Device,
+    DeviceOption,
+    DryRun,
+    JsonOut,
+    Out,
+    Overwrite,
+    Precision,
+    Verify,
+    Videos,
+    is_verbose,
+)
 
 
 class RhythmBy(StrEnum):
@@ -44,17 +34,12 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
-DECODER: Any = typer.Option(help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.")
-BACKBONE: Any = typer.Option(
-    help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
-    "FAMILY:FOLDER_OR_HUB_ID."
-)
 _SAMPLING = "How music is drawn"
 
 
 def generate(
     context: typer.Context,
-    videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", show_default=False)],
+    videos: Videos,
     genre: Annotated[
         str | None,
         typer.Option(
@@ -82,10 +67,8 @@ def generate(
         typer.Option(help="What the music should be like. May hold '@' and '*' of its own.", show_default=False),
     ] = None,
     negative_prompt: Annotated[str, typer.Option(help="What the music should not be like.", show_default=False)] = "",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")] = Path(
-        "d2m_out"
-    ),
-    backbone: Annotated[str, BACKBONE] = "auto",
+    out: Out = Path("d2m_out"),
+    backbone: Backbone = "auto",
     encoders: Annotated[
         Path | None,
         typer.Option(help="encoders.safetensors to use in place of the backbone's own.", show_default=False),
@@ -126,10 +109,10 @@ def generate(
     candidates: Annotated[
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
-    seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
-    dancers: Annotated[str, typer.Option(help="Whom to follow: largest, all, or how many at most.")] = "largest",
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
-    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    dancers: Dancers = "largest",
+    device: DeviceOption = Device.auto,
+    decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
         Precision, typer.Option(help="Number format of the backbone: auto is fp16 on a GPU, fp32 elsewhere.")
     ] = Precision.auto,
@@ -140,14 +123,10 @@ def generate(
         ),
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")
-    ] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read all videos, models and results to see that what is done is true.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
-    json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    overwrite: Overwrite = False,
+    verify: Verify = False,
+    dry_run: DryRun = False,
+    json_out: JsonOut = False,
 ) -> None:
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from d2m_cli.api.music import Generator
@@ -155,6 +134,7 @@ def generate(
     from d2m_cli.batch.music_files import generate_files
     from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
+    from d2m_cli.pose.dancers import parse_dancers
 
     options = GenerateOptions(
         genre=genre,
@@ -165,7 +145,7 @@ def generate(
         precision=precision.value,
         candidates=candidates,
         seed=seed,
-        dancers=_dancers(dancers),
+        dancers=parse_dancers(dancers),
         decoder=decoder.value,
         genre_audio=genre_audio,
         clap=clap,
@@ -184,7 +164,7 @@ def generate(
         verify=verify,
         dry_run=dry_run,
         json_out=json_out,
-        verbose=context.find_root().params.get("verbose", False),
+        verbose=is_verbose(context),
         passed_over=inputs.passed_over,
     )
     raise typer.Exit(summary.exit_code)
@@ -198,11 +178,3 @@ def _sampling_given(context: typer.Context) -> list[str]:
 
     sources = {one.name: context.get_parameter_source(one.name) for one in fields(Sampling)}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-
-
-def _dancers(text: str) -> str | int:
-    if text in ("largest", "all"):
-        return text
-    if text.isdecimal() and len(text) < 10 and int(text) > 0:
-        return int(text)
-    raise UsageError(f"--dancers {text}: say largest, all, or how many at most")

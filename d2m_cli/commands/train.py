@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from d2m_cli.commands.common import Backbone, Decoder, DecoderOption, Device, DeviceOption
 from d2m_cli.commands.fields import one_of, with_options_of
-from d2m_cli.commands.generate import BACKBONE, DECODER, Decoder, Device
 from d2m_cli.training.options import DATA, ENCODERS, PRESETS, TrainOptions
 
 
@@ -34,7 +34,7 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("d2m_train"),
-    backbone: Annotated[str, BACKBONE] = "auto",
+    backbone: Backbone = "auto",
     preset: Annotated[
         str,
         typer.Option(
@@ -42,8 +42,8 @@ def train(
             metavar=one_of(PRESETS),
         ),
     ] = "recommended",
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
-    decoder: Annotated[Decoder, DECODER] = Decoder.auto,
+    device: DeviceOption = Device.auto,
+    decoder: DecoderOption = Decoder.auto,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of poses, rhythms and targets [OUT/cache].", show_default=False)
     ] = None,
