@@ -23,7 +23,7 @@ def estimate_poses(
     video
         The file.
     options
-        Networks, and whom to follow; without them the largest dancer is followed with the embedded networks.
+        Networks, and which dancers to follow; without them the largest dancer is followed with the embedded networks.
     estimator
         Loaded networks with options of their own, to be kept for many videos.
 

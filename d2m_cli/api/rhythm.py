@@ -33,8 +33,8 @@ def extract_rhythm(
         Mode and its settings, and the dancers to go by; without them everybody that the poses hold, which for a video
         is its largest dancer.
     estimator
-        For videos: loaded networks to be kept for many of them. It follows whom its own options say, and `options`
-        choose among those.
+        For videos: loaded networks to be kept for many of them. It follows the dancers that its own options say,
+        and `options` choose among those.
 
     Returns
     -------

@@ -59,7 +59,7 @@ def train(
     clap
         For the genre encoder "clap": "clap", or the folder of a CLAP model.
     overwrite
-        Begin anew where `out` holds a training, in place of going on with it.
+        Start again where `out` holds a training, in place of going on with it.
     checkpoint_minutes
         A killed training loses at most this much.
     progress

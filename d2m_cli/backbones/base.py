@@ -285,7 +285,7 @@ class Backbone(Protocol):
         Parameters
         ----------
         condition, negative
-            What to make, and what to steer away from (the empty prompt as a rule).
+            What to make, and what to steer away from (the empty prompt by default).
         seeds
             One seed a window; the same seed, condition and context give the same bytes on the same device.
         context

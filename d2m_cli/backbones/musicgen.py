@@ -35,7 +35,7 @@ from d2m_cli.ground.options import option
 ATTENTION = {"decoder": "sdpa", "text_encoder": "eager", "audio_encoder": "eager"}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 TEXT_BLOCK = 64
-"""Tokens to whose multiples the text is filled up for the compiled decoder: each length compiles anew."""
+"""Tokens to whose multiples the text is filled up for the compiled decoder: each length compiles again."""
 KEY_BLOCK = 8
 """Steps to whose multiples its cache is rounded up: attention would fill up other lengths each time."""
 

@@ -277,7 +277,7 @@ class Batch:
         return Artefact(self.ledger.relative(place), stamp.size, digest)
 
     def _remove_stale(self, job: Job) -> None:
-        """Remove what was made for the same name with other settings and is not made anew: it fits no longer."""
+        """Remove what was made for the same name with other settings and is not made again: it fits no longer."""
         for name in self.ledger.siblings(self.label, job.stem.as_posix()):
             entry, path = self.ledger.owner(name), self.ledger.folder / name
             if path in job.artefacts.values() or entry is None or not entry.made:

@@ -48,7 +48,7 @@ def train(
         Path | None, typer.Option(help="Folder of poses, rhythms and targets [OUT/cache].", show_default=False)
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew where --out holds a training, in place of going on with it.")
+        bool, typer.Option("--overwrite", help="Start again where --out holds a training, instead of going on with it.")
     ] = False,
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0.0, callback=_finite, help="A killed training loses at most this much.")

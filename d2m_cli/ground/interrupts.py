@@ -36,7 +36,7 @@ def forget_interrupts() -> None:
 
     CPython notes when KeyboardInterrupt leaves an ``exec`` or ``eval`` of text, as in the making of a dataclass, and
     then ends the process by SIGINT in place of its exit code, though the exception was handled since. Evaluating text
-    anew clears the note.
+    again clears the note.
     """
     exec("")
 

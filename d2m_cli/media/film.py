@@ -42,7 +42,7 @@ class Film:
     copied
         Whether the picture was copied bit for bit.
     note
-        In words: copied, or encoded anew and why.
+        In words: copied, or re-encoded and why.
     seconds
         Length of the picture in seconds.
     """
@@ -58,7 +58,7 @@ def write_film(
     """Write an .mp4 with the picture of a video and the given sound.
 
     The picture is copied where an .mp4 can hold it; the copy is read back, and where it is not in step with the
-    timeline, or FFmpeg stumbles, the picture is encoded anew.
+    timeline, or FFmpeg stumbles, the picture is re-encoded.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def write_film(
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         refuse_want_of_memory(error)
         cause = first_line(error)
-        raise VideoError(f"{timeline.path}: its picture can't be encoded anew ({cause}); convert it") from error
-    return Film(False, "; ".join([f"picture encoded anew as H.264: {reason}", *notes]), timeline.duration)
+        raise VideoError(f"{timeline.path}: its picture can't be re-encoded ({cause}); convert it") from error
+    return Film(False, "; ".join([f"picture re-encoded as H.264: {reason}", *notes]), timeline.duration)
 
 
 def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: bool, picture: PicturePackets) -> None:

@@ -30,7 +30,7 @@ class MuxResult:
     copied
         Whether the picture was copied bit for bit.
     note
-        In words: copied, or encoded anew and why; and where the sound was cut or lengthened.
+        In words: copied, or re-encoded and why; and where the sound was cut or lengthened.
     seconds
         Length of the picture in seconds, from time zero (`d2m_cli.media.timeline`) to the end of the last picture.
     """
@@ -69,7 +69,7 @@ def mux(
     Raises
     ------
     VideoError
-        The video can't be read, or its picture can't be decoded where it must be encoded anew.
+        The video can't be read, or its picture can't be decoded where it must be re-encoded.
     OutputError
         The result can't be written.
     """

@@ -18,7 +18,7 @@ DROPPED = -2
 SHORTEST = Fraction(1, 500)
 """Seconds a picture stands at least; a length below that is none."""
 JUMP = 10.0
-"""Seconds by which a clock may run ahead before another recording is taken to begin, where clocks start anew."""
+"""Seconds by which a clock may run ahead before another recording is taken to begin, where clocks start again."""
 
 SHORT_BY = 0.1
 """Share of the announced length, at least a second, that may be missing before a file counts as truncated."""
@@ -45,7 +45,7 @@ class Packets:
     end
         Where the track ends as the container tells, or `UNKNOWN`.
     clock_restarts
-        Whether time stamps may start anew within the file (MPEG-TS and MPEG-PS), as where recordings were joined.
+        Whether time stamps may start again within the file (MPEG-TS and MPEG-PS), as where recordings were joined.
     sparse
         Whether the container stamps only some pictures and the rest are guessed (MPEG-PS).
     counted
@@ -109,7 +109,7 @@ def lay_out(packets: Packets, first: int = 0) -> Layout:
     """Order and times of the pictures; see `Layout`.
 
     A missing decoding time goes on from its neighbours by the frame rate. Where presentation times are missing,
-    pictures are shown as evenly as they are decoded. Where a clock starts anew, the next picture follows the last one.
+    pictures are shown as evenly as they are decoded. Where a clock starts again, the next picture follows the last one.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def lay_out(packets: Packets, first: int = 0) -> Layout:
     if packets.clock_restarts:
         dts, jumps = _continuous(dts, packets.durations, period, JUMP / float(packets.time_base))
         if jumps:
-            notes.append(f"clock starts anew {'once' if jumps == 1 else f'{jumps} times'}: joined without a gap")
+            notes.append(f"clock starts again {'once' if jumps == 1 else f'{jumps} times'}: joined without a gap")
     pts = np.where(lag == UNKNOWN, UNKNOWN, dts + lag)
     shown = ~packets.discard
     lost = shown & (pts != UNKNOWN) & (pts < pts[first])
@@ -187,7 +187,7 @@ def _filled(dts: Ints, pts: Ints, period: float) -> Ints:
 
 
 def _continuous(dts: Ints, durations: Ints, period: float, jump: float) -> tuple[Ints, int]:
-    """Decoding times without the places where the clock starts anew, and how many those are."""
+    """Decoding times without the places where the clock starts again, and how many those are."""
     steps = np.diff(dts)
     broken = (steps < -2 * period) | (steps > jump)
     follow = np.where(durations[:-1] > 0, durations[:-1], round(period))

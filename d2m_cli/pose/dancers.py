@@ -1,4 +1,4 @@
-"""Whom to follow, in the one grammar that poses, rhythm and music share.
+"""Which dancers to follow, in the one grammar that poses, rhythm and music share.
 
 "largest" is the most prominent dancer, "all" is everybody, a number is how many at most (the most prominent ones), and
 "only:N" is the one numbered N among all, from 0 for the most prominent.

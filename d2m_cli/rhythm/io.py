@@ -104,7 +104,7 @@ def load_rhythm(path: Path) -> Rhythm:
     InputError
         The file can't be read or is not such a file.
     """
-    advice = "make it anew with 'd2m rhythm'"
+    advice = "make it again with 'd2m rhythm'"
     path = Path(path)
     try:
         content = json.loads(_text(path))

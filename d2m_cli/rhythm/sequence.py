@@ -87,7 +87,7 @@ class Rhythm:
         Steps per second of that clock.
     peaks
         (p,) float64: times of the local maxima in seconds, rising. In mode "published", whose thresholds belong to
-        clips of 5.12 s, those of clips laid end to end from time 0; `window` picks anew within the window asked for.
+        clips of 5.12 s, those of clips laid end to end from time 0; `window` picks again within the window asked for.
     duration
         Length of the video in seconds.
     tempo
@@ -156,7 +156,7 @@ class Rhythm:
         if self.mode == "published" and self.rate != grid.rate:
             raise InputError(
                 f"a rhythm of mode 'published' at {self.rate:g} Hz, and {grid.rate:g} Hz is wanted: "
-                "make it anew with 'd2m rhythm --mode published'"
+                "make it again with 'd2m rhythm --mode published'"
             )
 
     def _published_index(self, first: int, grid: RhythmGrid) -> NDArray[np.intp]:

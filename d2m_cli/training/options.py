@@ -90,10 +90,10 @@ class TrainOptions:
         0.0, ENCODERS, "Share of prompts that go without '@', so that '*' does not learn genre.", least=0, below=1
     )  # fmt: skip
     drop_peaks: float = _choice(
-        0.0, TRAINING, "Share of the rhythm's peaks left out at random, anew at every step.", least=0, below=1
+        0.0, TRAINING, "Share of the rhythm's peaks left out at random, again at every step.", least=0, below=1
     )  # fmt: skip
     jitter: float = _choice(
-        0.0, TRAINING, "Standard deviation in seconds of what peaks are moved by at random, anew at every step.",
+        0.0, TRAINING, "Standard deviation in seconds of what peaks are moved by at random, again at every step.",
         least=0, most=5,  # Peaks that move farther are of another window.
     )  # fmt: skip
     hop: float | None = _choice(

@@ -56,7 +56,7 @@ class TrainRequest:
     clap
         Folder of a CLAP model, for the genre encoder "clap".
     overwrite
-        Begin anew where `out` holds a training.
+        Start again where `out` holds a training.
     checkpoint_seconds
         See `d2m_cli.training.loop.trainer.train`.
     """

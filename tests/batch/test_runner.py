@@ -358,8 +358,8 @@ def test_a_result_that_the_user_changed_is_not_replaced_unless_asked(inputs: Pat
         summary = run(inputs, Copier(), settings={"k": k})
         assert states(summary) == ["already done" if k == 1 else "done", "failed", "failed"]
         assert summary.outcomes[1].error == (
-            f"{out / 'b.wav'} was changed since d2m made it: move it, choose another folder with --out, or add "
-            "--overwrite"
+            f"{out / 'b.wav'} was changed since d2m made it: move it, choose another folder with out, or add "
+            "overwrite=True"
         )
         assert ((out / "b.wav").read_bytes(), (out / "c.json").read_bytes()) == (b"x", b"")
     # A failure in between, or what another run has made by then, makes a name no freer and no more the user's.
@@ -485,7 +485,7 @@ def test_trouble_with_one_result_is_that_files_alone(inputs: Path) -> None:
     assert (states(summary), summary.stopped) == (["failed", "failed", "done"], None)
     assert summary.outcomes[0].error == (
         f"can't write {out / 'a.json'}: a folder stands where the file belongs: move it, or choose another folder "
-        "with --out"
+        "with out"
     )
     # Named as it would be called, not as it is called while it is made.
     assert f"can't write {out / 'b.wav'}: the name is too long" in (summary.outcomes[1].error or "")

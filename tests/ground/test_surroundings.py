@@ -253,9 +253,11 @@ def test_odd_surroundings(place: Place, clip: Path, variables: dict[str, str | N
 def test_plots_are_drawn_without_pyplot(place: Place) -> None:
     """So that d2m as a library leaves the backend of the program around it alone."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom d2m_cli.report.loss_plot import plot_losses\n"
-        "rows = [{'update': str(i), 'loss': str(1 / i), 'validation_loss': '0.5'} for i in (1, 2, 3)]\n"
-        "plot_losses(Path('loss.png'), rows, rows, 'loss')\n"
+        "import sys\nimport numpy as np\nfrom pathlib import Path\nfrom types import SimpleNamespace\n"
+        "from d2m_cli.report.loss_plot import plot_losses\n"
+        "epochs = [SimpleNamespace(update=i, validation_loss=0.5) for i in (1, 2, 3)]\n"
+        "plot_losses(Path('loss.png'), SimpleNamespace(updates=np.arange(3), losses=1 / np.arange(1, 4), "
+        "epochs=epochs), 'loss')\n"
         "print('matplotlib.pyplot' in sys.modules)\n"
     )
     done = place.run(script)

@@ -25,8 +25,9 @@ def ask(folder: Path) -> subprocess.CompletedProcess[str]:
 def copy_package(folder: Path) -> Path:
     package = folder / "d2m_cli"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "surroundings.py", "weights_path.py"):
+    for name in ("__init__.py", "errors.py"):
         shutil.copy(PACKAGE / name, package)
+    shutil.copytree(PACKAGE / "ground", package / "ground", ignore=shutil.ignore_patterns("__pycache__"))
     return package
 
 

@@ -25,7 +25,7 @@ from tests.media.films import (
 @needs_cases
 def test_what_an_mp4_refuses_is_encoded_and_never_taken_for_a_disk_that_does(tmp_path: Path) -> None:
     result = mux(CASES / "sorenson.flv", np.zeros((1, 90405), np.float32), 44100, tmp_path / "out.mp4")
-    assert result.note == "picture encoded anew as H.264: an .mp4 can't hold flv1"
+    assert result.note == "picture re-encoded as H.264: an .mp4 can't hold flv1"
     made = read_timeline(result.path)
     assert (made.frames, made.codec) == (60, "h264")
     np.testing.assert_allclose(made.times, read_timeline(CASES / "sorenson.flv").times, rtol=0, atol=0.001)

@@ -77,7 +77,7 @@ def test_an_error_of_reading_is_never_one_of_writing(
     monkeypatch.setattr(film, "copied_packets", refused)
     monkeypatch.setattr(film, "encoded_packets", refused)
     video = make_video(tmp_path / "a.mp4", seconds=0.4)
-    with pytest.raises(VideoError, match=r"a\.mp4: its picture can't be encoded anew \(Input/output error\)"):
+    with pytest.raises(VideoError, match=r"a\.mp4: its picture can't be re-encoded \(Input/output error\)"):
         mux(video, clicks(44100, 0.4), 44100, tmp_path / "out" / "out.mp4")
     assert list((tmp_path / "out").iterdir()) == []
 

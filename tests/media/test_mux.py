@@ -98,7 +98,7 @@ def test_codecs(make_video, tmp_path: Path, name: str, codec: str, copied: bool)
     samples = clicks(44100, 1.0)
     result = mux(video, samples, 44100, tmp_path / "out.mp4")
     assert result.copied is copied
-    assert ("encoded anew as H.264" in result.note) is not copied
+    assert ("re-encoded as H.264" in result.note) is not copied
     assert result.seconds == pytest.approx(1.0, abs=0.001)
     times = [float(t) for t in stamps(result.path)]
     np.testing.assert_allclose(times, np.arange(25) / 25, atol=0.0011)

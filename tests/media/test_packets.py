@@ -63,7 +63,7 @@ def test_pictures_before_the_first_that_can_be_decoded_are_dropped() -> None:
 def test_joined_recordings_follow_one_another() -> None:
     laid = lay_out(packets([1000, 1040, 1080, 500, 540], [1000, 1040, 1080, 500, 540], clock_restarts=True))
     assert laid.ticks.tolist() == [1000, 1040, 1080, 1120, 1160]
-    assert laid.notes == ("clock starts anew once: joined without a gap",)
+    assert laid.notes == ("clock starts again once: joined without a gap",)
 
 
 def test_a_wrapped_clock_is_a_clock_that_starts_anew() -> None:

@@ -190,7 +190,7 @@ def test_frames_on_the_60_hz_clock_are_taken_as_they_are() -> None:
 
 def test_an_old_rhythm_of_mode_published_is_not_taken_for_a_new_one() -> None:
     old = Rhythm(np.zeros(501, np.float32), 50.0, np.array([1.0]), 10.0, None, "published")
-    with pytest.raises(InputError, match="make it anew"):
+    with pytest.raises(InputError, match="make it again"):
         old.window(0.0, PUBLISHED_GRID)
 
 

@@ -63,7 +63,7 @@ class ListeningTest:
     incomplete
         Dances that are not used.
     notes
-        What was done to single clips, in words: music cut or lengthened, pictures encoded anew, silence.
+        What was done to single clips, in words: music cut or lengthened, pictures re-encoded, silence.
     """
 
     page: Path

@@ -78,7 +78,7 @@ class RhythmCache:
             if rhythm.mode != self.grid.mode:
                 raise InputError(
                     f"{clip.dance}: is a rhythm of mode {rhythm.mode!r}, and {self.grid.mode!r} is wanted; make it "
-                    f"anew with 'd2m rhythm --mode {self.grid.mode}'"
+                    f"again with 'd2m rhythm --mode {self.grid.mode}'"
                 )
             try:
                 rhythm.check_clock(self.grid)
@@ -88,7 +88,7 @@ class RhythmCache:
         options = RhythmOptions(mode=self.grid.mode)
         key = settings_digest("rhythm", {"dance": self._dance_key(clip), "options": asdict(options)})
         path = self.folder / "rhythm" / f"{key}{RHYTHM_SUFFIX}"
-        with suppress(InputError):  # Not made yet, or damaged since: it is made anew.
+        with suppress(InputError):  # Not made yet, or damaged since: it is made again.
             return load_rhythm(path)
         rhythm = extract_rhythm(self._poses(clip), options)
         save_rhythm(path, rhythm, options)
@@ -107,7 +107,7 @@ class RhythmCache:
         if clip.dance.suffix == ".pkl":
             return load_keypoints(clip.dance, clip.view or 0)
         path = self.folder / "poses" / f"{settings_digest('pose', self._dance_key(clip))}{POSE_SUFFIX}"
-        with suppress(InputError):  # Not made yet, or damaged since: they are made anew.
+        with suppress(InputError):  # Not made yet, or damaged since: they are made again.
             return load_poses(path)
         save_poses(path, self.dancers().estimate(clip.dance))
         return load_poses(path)

@@ -48,7 +48,7 @@ class BeatCache:
     def _beats(self, audio: Path) -> NDArray[np.float64]:
         key = settings_digest("beats", {"audio": content_of(audio), "tracker": BEAT_TRACKER})
         path = self.folder / "beats" / f"{key}.npy"
-        with suppress(*UNREADABLE):  # Not made yet, or damaged since: they are made anew.
+        with suppress(*UNREADABLE):  # Not made yet, or damaged since: they are made again.
             return np.asarray(read_npy(path), dtype=np.float64)
         beats = track_beats(song(audio, TRACKER_RATE), TRACKER_RATE)
         with atomic_path(path) as part, part.open("wb") as file:

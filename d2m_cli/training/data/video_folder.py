@@ -30,7 +30,7 @@ def read_folder(source: Path) -> Drafts:
     Parameters
     ----------
     source
-        The folder; searched all the way down. The innermost sub-folder that names a genre gives it.
+        The folder; searched recursively. The innermost sub-folder that names a genre gives it.
 
     Raises
     ------

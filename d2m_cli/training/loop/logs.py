@@ -144,7 +144,7 @@ class State:
             return cls(**torch.load(str(path), weights_only=True, map_location="cpu"))
         except (OSError, RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise UsageError(
-                f"{path}: can't be read as the state of a training ({type(error).__name__}); remove it, or begin anew "
+                f"{path}: can't be read as the state of a training ({type(error).__name__}); remove it, or start again "
                 f"with {option('overwrite', True)}"
             ) from error
 

@@ -144,7 +144,7 @@ class _Run:
         if state.settings != digest:
             raise UsageError(
                 f"{self.out} holds a training with other settings or other data: choose another folder with "
-                f"{option('out')}, or begin anew there with {option('overwrite', True)}"
+                f"{option('out')}, or start again there with {option('overwrite', True)}"
             )
         return state
 
@@ -233,7 +233,7 @@ class _Run:
         best = self.state.best is not None
         reached = f" What was reached before is in {self.out / ENCODERS_NAME}." if best else ""
         return TrainingError(
-            f"{what}: begin anew ({option('overwrite', True)}) with a lower {option('learning_rate')}, with "
+            f"{what}: start again ({option('overwrite', True)}) with a lower {option('learning_rate')}, with "
             f"{option('clip', 1)}, or with {option('precision', 'fp32')}.{reached}"
         )
 
