@@ -103,7 +103,7 @@ def test_what_is_not_there_is_named_with_the_way_to_get_it(tmp_path: Path, monke
         files.find("00000000")
     with pytest.raises(MissingWeightsError, match="d2m weights pull musicgen-small-audiocraft"):
         files.find("facebook/musicgen-small")
-    with pytest.raises(MissingWeightsError, match="audiocraft:no such place: there is no such folder"):
+    with pytest.raises(MissingWeightsError, match="audiocraft:no such place': there is no such folder"):
         files.find("no such place")
     with pytest.raises(MissingWeightsError, match=r"backbone='musicgen:FOLDER'"):
         files.language_file(tmp_path)

@@ -597,7 +597,7 @@ def test_half_precision_is_near(tiny: Path, mono: Brief) -> None:
 
 
 def test_numbers_that_the_device_can_not_use_are_refused(tiny: Path) -> None:
-    with pytest.raises(UsageError, match="fp16 needs a CUDA device"):
+    with pytest.raises(UsageError, match="'fp16' needs a CUDA device"):
         Brief(tiny, IDENTITY, precision="fp16")
     with pytest.raises(UsageError, match="unknown precision 'int8'"):
         Brief(tiny, IDENTITY, precision="int8")

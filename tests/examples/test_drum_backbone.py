@@ -66,13 +66,13 @@ def test_a_family_of_another_package_is_found_by_name(drums: Path) -> None:
 
 
 def test_what_a_family_cannot_do_is_said(drums: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--compile: drums has nothing to compile; it is for musicgen"):
+    with pytest.raises(UsageError, match=r"compile=True: drums has nothing to compile; it is for musicgen"):
         open_backbone(choose(f"drums:{drums}"), "cpu", compiled=True)
     with pytest.raises(UsageError, match="say which model, as drums:FOLDER"):
         choose("drums")
     with pytest.raises(UsageError, match=r"unknown backbone 'harp'.*drums"):
         choose("harp")
-    with pytest.raises(MissingWeightsError, match="--backbone drums:someone/drums: there is no such folder"):
+    with pytest.raises(MissingWeightsError, match="backbone='drums:someone/drums': there is no such folder"):
         choose("drums:someone/drums")
     with pytest.raises(MissingWeightsError, match=r"drums\.safetensors: no such file"):
         open_backbone(choose(f"drums:{tmp_path}"), "cpu")

@@ -27,7 +27,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The modules under test, forgotten afterwards."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    monkeypatch.syspath_prepend(str(ROOT / "weights" / "recipe"))
+    monkeypatch.syspath_prepend(str(ROOT / "weights" / "recipes"))
     import make_pairs
     from dance import body, further_moves, observer, pairs, phrasing
 

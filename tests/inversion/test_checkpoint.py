@@ -161,10 +161,10 @@ def test_configurations_are_checked(wrong: dict[str, Any], text: str) -> None:
 @pytest.mark.parametrize(
     ("genre", "given", "text"),
     [
-        ("label", torch.zeros(3, 512), "give --genre, not --genre-audio"),
-        ("clap", ["LO", "LO", "LO"], "give --genre-audio, not --genre"),
+        ("label", torch.zeros(3, 512), "give genre, not genre_audio"),
+        ("clap", ["LO", "LO", "LO"], "give genre_audio, not genre"),
         ("clap", torch.zeros(3, 100), "sound example"),
-        (None, ["LO", "LO", "LO"], "leave --genre out"),
+        (None, ["LO", "LO", "LO"], "leave genre out"),
         ("label", ["XX", "LO", "LO"], "unknown genre code 'XX'"),
     ],
 )

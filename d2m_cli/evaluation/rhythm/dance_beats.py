@@ -75,15 +75,15 @@ class Speed:
         return cls(np.zeros(steps), np.zeros(steps, dtype=np.bool_), 0.0)
 
 
-def kinematic_beats(poses: Poses, dancer: int | str = "all", dating: str = "stop") -> Times:
+def kinematic_beats(poses: Poses, dancers: int | str = "all", dating: str = "stop") -> Times:
     """Moments at which a dance comes to rest or turns.
 
     Parameters
     ----------
     poses
         Dancers with true time stamps; camera motion is taken out where it is known.
-    dancer
-        Number of one dancer, or "all": the mean over all of them by prominence.
+    dancers
+        As `d2m_cli.pose.dancers` has it; of several the mean by prominence.
     dating
         "stop" or "minimum"; see above.
 
@@ -98,7 +98,7 @@ def kinematic_beats(poses: Poses, dancer: int | str = "all", dating: str = "stop
     """
     if dating not in DATINGS:
         raise ValueError(f"dating must be one of {', '.join(DATINGS)}, not {dating!r}")
-    speed = mean_speed(poses, dancer)
+    speed = mean_speed(poses, dancers)
     values = ndimage.gaussian_filter1d(speed.values, SMOOTHING_SECONDS * RATE, mode="nearest")
     moving = values[values > max(STILL, STILL_JITTER * speed.jitter)]
     if not len(moving):
@@ -110,9 +110,9 @@ def kinematic_beats(poses: Poses, dancer: int | str = "all", dating: str = "stop
     return np.asarray(dated[seen] / RATE, dtype=np.float64)
 
 
-def detect_dance(poses: Poses, dancer: int | str = "all", dating: str = "stop") -> Detections:
+def detect_dance(poses: Poses, dancers: int | str = "all", dating: str = "stop") -> Detections:
     """A dance as the reference of a `Pair`: its kinematic beats for every detector, and the tempo of their pulse."""
-    beats = kinematic_beats(poses, dancer, dating)
+    beats = kinematic_beats(poses, dancers, dating)
     seconds = max(poses.duration, float(beats[-1]) if len(beats) else 0.0)
     marks = np.bincount(np.round(beats * FRAMES_PER_SECOND).astype(int), minlength=int(seconds * FRAMES_PER_SECOND) + 1)
     curve = ndimage.gaussian_filter1d(marks.astype(np.float64), CAST_SECONDS * FRAMES_PER_SECOND, mode="constant")

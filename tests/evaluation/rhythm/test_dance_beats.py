@@ -148,11 +148,11 @@ def test_a_body_that_is_not_seen() -> None:
 
 def test_one_dancer_of_two() -> None:
     poses, _, _ = example("duo_96")
-    first, both = kinematic_beats(poses, 0), kinematic_beats(poses)
+    first, both = kinematic_beats(poses, "only:0"), kinematic_beats(poses)
     assert first == pytest.approx(kinematic_beats(replace(poses, tracks=poses.tracks[:1])))
     assert len(both)
     with pytest.raises(NoPersonError, match="no dancer 7"):
-        kinematic_beats(poses, 7)
+        kinematic_beats(poses, "only:7")
     with pytest.raises(ValueError, match="dating must be one of stop, minimum"):
         kinematic_beats(poses, dating="middle")
 
