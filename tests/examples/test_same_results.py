@@ -1,8 +1,8 @@
 """Results stay what they are: an example's rhythm and music beside what the same command gave before.
 
 Other processors round otherwise, so the numbers have tolerances: peaks 10 ms, tempo 0.1 bpm, the level of each half
-second of music 1.5 dB, beats of the music 50 ms. Results that are meant to change take a new reference and a line in the
-changelog.
+second of music 1.5 dB, beats of the music 50 ms. Results that are meant to change take a new reference and a line
+in the changelog.
 """
 
 from __future__ import annotations
