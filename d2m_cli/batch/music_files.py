@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.ground.search import Found, PassedOver
+from d2m_cli.ground.search import Search
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.pose.settings import network_hashes, takes_gpu
 
 
 def generate_files(
-    found: Sequence[Found],
+    videos: Search,
     out: Path,
     generator: Generator,
     options: GenerateOptions,
@@ -35,14 +35,13 @@ def generate_files(
     dry_run: bool = False,
     json_out: bool = False,
     verbose: bool = False,
-    passed_over: Sequence[PassedOver] = (),
 ) -> BatchSummary:
     """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
 
     Parameters
     ----------
-    found
-        The videos.
+    videos
+        What the search for them found and passed over.
     out
         Folder of the results.
     generator
@@ -80,7 +79,7 @@ def generate_files(
         return result_of(made, made.write(job.artefacts))
 
     return run_batch(
-        found,
+        videos.found,
         work,
         settings=music_settings(generator, options, verify=verify),
         artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
@@ -90,7 +89,7 @@ def generate_files(
         dry_run=dry_run,
         json_out=json_out,
         verbose=verbose,
-        passed_over=passed_over,
+        passed_over=videos.passed_over,
         label="generate",
     )
 

@@ -152,9 +152,8 @@ def generate(
     )
     for doubt in options.doubts:
         print(f"d2m: {doubt}", file=sys.stderr)
-    inputs = search(videos, VIDEO_SUFFIXES)
     summary = generate_files(
-        inputs.found,
+        search(videos, VIDEO_SUFFIXES),
         out,
         Generator(backbone, encoders, device.value, compile=compiled),
         options,
@@ -165,7 +164,6 @@ def generate(
         dry_run=dry_run,
         json_out=json_out,
         verbose=is_verbose(context),
-        passed_over=inputs.passed_over,
     )
     raise typer.Exit(summary.exit_code)
 
