@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from d2m_cli.generation.alignment import Bounds, best_fit, octaves, pairings, smooth
 from d2m_cli.generation.bend import attacks
-from d2m_cli.generation.snap import Bounds, Snap, best_fit, distance, octaves, pairings, slack, smooth, snap
-from d2m_cli.rhythm.beat_map import BeatMap
+from d2m_cli.generation.snap import Snap, distance, land, slack, snap
+from d2m_cli.rhythm.sequence import BeatMap
 from tests.generation.test_bend import RATE, heard, hits
 
 SECONDS = 10.0
@@ -51,7 +52,7 @@ def test_a_change_of_tempo_in_the_dance_is_followed() -> None:
     ("beats", "asked", "why"),
     [
         (music(120.0, 0.4), dance(confidence=0.3), "the dance has no steady beat"),
-        (music(120.0, 0.4), BeatMap(np.zeros(0), 0.0, 0.0), "the dance has no beats"),
+        (music(120.0, 0.4), BeatMap.none(), "the dance has no beats"),
         (np.array([1.0, 1.5]), dance(), "the music has no beats"),
         (np.cumsum(np.random.default_rng(0).uniform(0.2, 1.2, 16)), dance(), "the music has no steady beat"),
         (music(150.0, 0.4), dance(), "no stretch by up to 8% fits"),
@@ -116,7 +117,7 @@ def test_octaves_and_pairings_by_hand() -> None:
     assert octaves(beats[::2], goals, Bounds()) == (0.5,)
     assert octaves(beats, goals[::2], Bounds()) == (2.0,)
     assert octaves(beats * 1.3, goals, Bounds()) == ()
-    pairs = pairings(beats, goals, 1.0, 4.5, 3.6, Bounds(), None)
+    pairs = list(pairings(beats, goals, 1.0, 4.5, 3.6, None))
     # Beat 0 may go to the first goal, so may 1 to 3; 0 to the second would lack more than a beat before the music,
     # and 4 to the first more than a beat behind its end.
     assert [source[0] - target[0] for source, target in pairs] == pytest.approx([-0.1, 0.4, 0.9, 1.4])
@@ -150,3 +151,11 @@ def test_what_was_done_can_be_written_down() -> None:
 def test_bounds_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="not"):
         Bounds(**wrong)
+
+
+def test_landing_tracks_by_itself_and_says_where_the_tempo_is_another() -> None:
+    out, done = land(hits(music(124.0, 0.33), 12.0), RATE, dance(), SECONDS)
+    assert done.done == "bent"
+    assert np.abs(heard(out)[:, None] - dance().beats[None]).min(axis=1).max() < 0.03
+    assert land(hits(music(150.0, 0.33), 12.0), RATE, dance(), SECONDS)[1].why == "the music keeps another tempo"
+    assert land(np.zeros((1, 12 * RATE), np.float32), RATE, dance(), SECONDS)[1].why == "the music has no beats"

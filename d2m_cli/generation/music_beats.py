@@ -1,0 +1,121 @@
+"""Beats of music whose tempo is nearly known: that of the dance it was made for, or shall go to.
+
+The tracker is for snapping alone, and no measure of d2m uses it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+Array = NDArray[np.float64]
+
+FRAMES_PER_SECOND = 100
+BANDS = 48
+HIGHEST_HZ = 8000.0
+WINDOW_SECONDS = 8.0
+"""Over longer stretches than this a tempo need not be one and the same."""
+STEP = 0.005
+"""From one tempo that is tried to the next, as a share."""
+HARMONICS = ((1, 1.0), (2, 0.6), (4, 0.3))
+"""Pulses that a beat has beside its own, each with its weight: halves and quarters of it."""
+LOWEST_BPM, HIGHEST_BPM = 50.0, 200.0
+TIGHTNESS = 50.0
+"""How much even beats count beside strong ones. Low, since music that a network made has no steady clock."""
+BLUR = 1.5
+"""Frames by which an onset is spread."""
+
+
+def follow_beats(samples: Samples, rate: int, bpm: float, reach: float = 0.08) -> tuple[Array, float]:
+    """Beats of music at about a given tempo.
+
+    The tempo is the one within reach whose sinusoids, and those of half and a quarter of its period, fit the onset
+    strength best; beats are strung along the onsets at about that distance by dynamic programming (Ellis, "Beat
+    Tracking by Dynamic Programming", 2007).
+
+    Parameters
+    ----------
+    samples
+        (channels, n) audio.
+    rate
+        Hz.
+    bpm
+        Beats a minute to expect.
+    reach
+        How far the music's tempo may be from it, as a share.
+
+    Returns
+    -------
+    beats
+        (b,) float64 seconds, rising; empty for silence.
+    fit
+        How well that tempo fits beside the best one of all between `LOWEST_BPM` and `HIGHEST_BPM`, 0 to 1.
+    """
+    strength = onset_strength(samples, rate)
+    if not np.any(strength):
+        return np.zeros(0), 0.0
+    span = np.log1p(reach)
+    near = bpm * np.exp(np.linspace(-span, span, 2 * round(span / STEP) + 1))
+    everywhere = np.exp(np.arange(np.log(LOWEST_BPM), np.log(HIGHEST_BPM), STEP))
+    fits = tempo_fit(strength, near)
+    best = float(near[int(fits.argmax())])
+    most = max(float(fits.max()), float(tempo_fit(strength, everywhere).max()))
+    return string_beats(strength, best), float(fits.max()) / most
+
+
+def onset_strength(samples: Samples, rate: int) -> Array:
+    """(frames,) rise of the loudness of 48 bands, `FRAMES_PER_SECOND` a second; zeros for silence."""
+    import librosa
+
+    hop, size = round(rate / FRAMES_PER_SECOND), 2 ** round(np.log2(1024 * rate / 24000))
+    if samples.shape[1] < size or not np.any(samples):
+        return np.zeros(0)
+    highest = min(HIGHEST_HZ, rate / 2)
+    mel = librosa.feature.melspectrogram(
+        y=samples.mean(0), sr=rate, n_fft=size, hop_length=hop, n_mels=BANDS, fmax=highest
+    )
+    loudness = np.log1p(900.0 * mel / max(float(mel.max()), 1e-12))
+    rise: Array = np.maximum(np.diff(loudness, axis=1, prepend=loudness[:, :1]), 0.0).mean(axis=0).astype(np.float64)
+    return rise
+
+
+def tempo_fit(strength: Array, bpm: Array) -> Array:
+    """How well pulses of some tempi fit an onset strength, (t,)."""
+    from scipy.ndimage import uniform_filter1d
+
+    centred = strength - uniform_filter1d(strength, FRAMES_PER_SECOND, mode="nearest")
+    size = round(WINDOW_SECONDS * FRAMES_PER_SECOND)
+    starts = range(0, max(len(centred) - size // 2, 1), size // 2)
+    fits = np.zeros(len(bpm))
+    for start in starts:
+        part = centred[start : start + size]
+        clock = np.arange(len(part)) / FRAMES_PER_SECOND
+        for harmonic, weight in HARMONICS:
+            fits += weight * np.abs(np.exp(-2j * np.pi * harmonic / 60.0 * bpm[:, None] * clock) @ part)
+    return fits
+
+
+def string_beats(strength: Array, bpm: float) -> Array:
+    """Moments of strong onsets that follow one another at about a tempo's distance, (b,) seconds."""
+    from scipy.ndimage import gaussian_filter1d
+
+    period = 60.0 / bpm * FRAMES_PER_SECOND
+    smooth = gaussian_filter1d(strength / strength.std(), BLUR)
+    lags = np.arange(round(0.75 * period), round(1.33 * period) + 1)
+    cost = TIGHTNESS * np.log(lags / period) ** 2
+    total, before = smooth.copy(), np.full(len(smooth), -1)
+    for frame in range(int(lags[0]), len(smooth)):
+        reached = lags[: frame - int(lags[0]) + 1]
+        worth = total[frame - reached] - cost[: len(reached)]
+        best = int(worth.argmax())
+        if worth[best] > 0.0:
+            total[frame] += worth[best]
+            before[frame] = frame - reached[best]
+    last = max(len(smooth) - round(1.2 * period), 0)
+    at = last + int(total[last:].argmax())
+    beats = []
+    while at >= 0:
+        beats.append(at)
+        at = int(before[at])
+    return np.array(beats[::-1], dtype=np.float64) / FRAMES_PER_SECOND
