@@ -29,7 +29,7 @@ from d2m_cli.pose.track import Poses
 from d2m_cli.rhythm.beat_map import BeatMap, map_beats
 from d2m_cli.rhythm.beat_model import BeatModel
 from d2m_cli.rhythm.evidence import CURVES, RATE, Evidence, beat_evidence
-from d2m_cli.rhythm.extract import extract_rhythm
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.tempo import beat_grid
 
 OFFSETS = np.arange(-0.10, 0.201, 0.01)
@@ -77,7 +77,7 @@ def of_map(dance: recipe.Example, beats: BeatMap) -> Found:
 def of_version_010(dance: recipe.Example) -> Found:
     """Version 0.1.0's reading: mode stable, one grid."""
     assert dance.track is not None
-    rhythm = extract_rhythm(Poses((dance.track,), None, dance.seconds))
+    rhythm = extract_rhythm(Poses((dance.track,), None, dance.seconds), RhythmOptions("stable"))
     tempo = rhythm.tempo
     return Found(
         dance, beat_grid(rhythm), tempo.bpm if tempo else 0.0, tempo.confidence if tempo else 0.0, dance.seconds

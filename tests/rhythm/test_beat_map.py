@@ -77,6 +77,26 @@ def test_a_lost_stretch_keeps_one_map():
     assert np.diff(found.beats) == pytest.approx(60.0 / 116.0, rel=0.02)
 
 
+def test_a_camera_that_saw_nothing_has_no_say():
+    track = film(groove(), jitter=0.01).tracks[0]
+    lost = track_of(np.zeros_like(track.keypoints), track.times)
+    assert np.array_equal(find_beats([track, lost]).beats, find_beats(track).beats)
+
+
+def test_several_shots_keep_one_map():
+    # At each cut the dancer is suddenly elsewhere, nearer or farther, and mirrored; the dance goes on.
+    made = groove(seconds=18.0)
+    track = film(made, jitter=0.01).tracks[0]
+    keypoints = track.keypoints.copy()
+    middle = (track.times > 6.1) & (track.times <= 11.9)
+    keypoints[middle, :, 0] = 900.0 - 1.7 * keypoints[middle, :, 0]
+    keypoints[middle, :, 1] = 1.7 * keypoints[middle, :, 1] - 150.0
+    found = find_beats(track_of(keypoints, track.times))
+    assert found.bpm == pytest.approx(116.0, rel=0.02)
+    assert np.diff(found.beats) == pytest.approx(60.0 / 116.0, rel=0.02)
+    assert np.abs(lateness(found.beats, find_beats(track).beats)).max() < 0.03
+
+
 def test_weights_of_dancers_by_hand():
     # Two who say the same and one who says otherwise: overlaps of sqrt(1 * 1/2), and of 0.
     same, other = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
