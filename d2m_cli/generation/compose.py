@@ -6,19 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from d2m_cli.backbones.base import Condition, Draw, Sampling, unread_words
+from d2m_cli.backbones.base import Condition, Draw, Sampling, tempo_words, unread_words
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.candidates import choose_take
+from d2m_cli.generation.finish import finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
-from d2m_cli.ground.genres import GENRE_CODES
+from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
+from d2m_cli.inversion.prompt import (
+    RHYTHM_WORD,
+    Prompt,
+    compose_prompt,
+    describing_prompt,
+    in_caption_octave,
+    rhythm_words,
+)
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 
 if TYPE_CHECKING:
@@ -115,9 +123,11 @@ def compose(
             draws.append(made[best])
             takes.append(Take(window, prompt, seeds[best], unread))
     report("joining windows", 1.0)
-    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, backbone.sample_rate, duration)
+    rate = backbone.sample_rate
+    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, duration)
     bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
-    return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
+    samples, level = finish(samples, rate, track_beats(samples, rate, bpm), options.ending, options.loudness)
+    return Music(samples, rate, track_beats(samples, rate, bpm), level), tuple(takes)
 
 
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:
@@ -145,14 +155,33 @@ def _takes(
 
 def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
     """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
+    backbone = models.backbone
+    plain_tempo = tempo_words(backbone).say(rhythm.tempo)
+    genre = genre_in_words(options, captioned=backbone.speaks_tempo) if models.encoders is None else None
+    if options.rhythm == "words" and models.encoders is None and not backbone.speaks_tempo:
+        return describing_prompt(options.prompt, genre, plain_tempo)
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
-    if options.rhythm == "words":
-        tempo = window_tempo(rhythm.tempo, window.start, in_octave=models.backbone.speaks_tempo)
-        prompt = prompt.with_rhythm(rhythm_words(tempo, models.backbone.speaks_tempo))
-    if models.encoders is None and options.genre is not None:
-        prompt = Prompt(prompt.text.replace(GENRE_WORD, GENRE_CODES[options.genre]))
-    return prompt
+    if options.rhythm == "words" and backbone.speaks_tempo:
+        prompt = prompt.with_rhythm(rhythm_words(window_tempo(rhythm.tempo, window.start, in_octave=True)))
+    elif options.rhythm == "words":
+        prompt = prompt.with_rhythm(plain_tempo)
+    return prompt.with_genre(genre) if genre is not None else prompt
+
+
+def genre_in_words(options: GenerateOptions, *, captioned: bool) -> str | None:
+    """What stands for "@" without encoders: the user's words, or the name of captions, or what describes the genre.
+
+    Parameters
+    ----------
+    options
+        Genre and words.
+    captioned
+        Whether the backbone was trained with captions that named dance genres.
+    """
+    if options.genre is None or options.genre_words is not None:
+        return options.genre_words
+    return (GENRE_CODES if captioned else GENRE_WORDS)[options.genre]
 
 
 def pseudo_words(

@@ -14,11 +14,7 @@ Array = NDArray[np.float64]
 
 FADE_SECONDS = 0.25
 """Longest cross-fade. Two takes that differ sound like an echo of each other for as long as both are heard."""
-EDGE_SECONDS = 0.01
-PEAK = 10 ** (-1 / 20)
-"""-1 dBFS: what AAC adds at peaks stays below full scale."""
 MAX_GAIN_DB = 3.0
-_LIMITER_SECONDS = 0.005
 _SILENCE = 1e-5
 
 
@@ -42,7 +38,7 @@ def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, durat
 
     Returns
     -------
-    (channels, round(duration * rate)) float32: no constant offset, 10 ms fades at both ends, peaks at most at -1 dBFS.
+    (channels, round(duration * rate)) float32, as loud as the takes are: `d2m_cli.generation.finish` comes next.
     """
     _check(audio, windows, rate)
     starts = [round(window.start * rate) for window in windows]
@@ -55,7 +51,7 @@ def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, durat
     length = round(duration * rate)
     if music.shape[1] < length:
         raise ValueError(f"windows end at {music.shape[1] / rate:.3f} s, before the video's {duration:.3f} s")
-    return _master(music[:, :length], rate)
+    return music[:, :length].astype(np.float32)
 
 
 def _check(audio: Sequence[Samples], windows: Sequence[Window], rate: int) -> None:
@@ -146,31 +142,3 @@ def fade_curves(length: int, correlated: float) -> tuple[Array, Array]:
     falling, rising = np.cos(angle), np.sin(angle)
     power = np.sqrt(1 + 2 * correlated * falling * rising)
     return falling / power, rising / power
-
-
-def _master(music: Array, rate: int) -> Samples:
-    music = music - music.mean(axis=1, keepdims=True)
-    edge = min(round(EDGE_SECONDS * rate), music.shape[1] // 2)
-    ramp = np.sin((np.arange(edge) + 0.5) / max(edge, 1) * np.pi / 2) ** 2
-    music[:, :edge] *= ramp
-    music[:, music.shape[1] - edge :] *= ramp[::-1]
-    return limit(music, rate).astype(np.float32)
-
-
-def limit(music: Array, rate: int, peak: float = PEAK) -> Array:
-    """Hold peaks at a level by turning the gain down around them; what lies below is left as it is.
-
-    The gain that each sample needs is spread to its surroundings and smoothed over the same width, so it never exceeds
-    what a sample needs.
-    """
-    from scipy.ndimage import minimum_filter1d, uniform_filter1d
-
-    loudest = np.abs(music).max(axis=0, initial=0.0)
-    if loudest.max(initial=0.0) <= peak:
-        return music
-    needed = peak / np.maximum(loudest, peak)
-    half = max(1, round(_LIMITER_SECONDS * rate))
-    gain = uniform_filter1d(minimum_filter1d(needed, 2 * half + 1, mode="nearest"), 2 * half + 1, mode="nearest")
-    # Running sums round; the last step makes the promise exact.
-    limited: Array = np.clip(music * np.minimum(gain, 1.0), -peak, peak)
-    return limited

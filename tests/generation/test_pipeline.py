@@ -81,8 +81,10 @@ def test_seeds_and_bytes_hang_on_content_and_seed_alone() -> None:
         (GenerateOptions("LO", "funky guitar"), True, "a @ music with * as the rhythm, funky guitar", {"@", "*"}),
         (GenerateOptions("LO", "a harp, *, in @ style"), True, "a harp, *, in @ style", {"@", "*"}),
         (GenerateOptions(None, "a harp, *, in @ style"), True, "a harp, *, in style", {"*"}),
-        (GenerateOptions("LO", rhythm="words"), True, "a @ music with 120 bpm as the rhythm", {"@"}),
-        (GenerateOptions("LO", rhythm="words"), False, "a lock music with 120 bpm as the rhythm", set()),
+        (GenerateOptions("LO", rhythm="words"), True, "a @ music with 120 BPM as the rhythm", {"@"}),
+        (GenerateOptions("LO", rhythm="words"), False, "funk, 120 BPM, tight drums, slap bass", set()),
+        (GenerateOptions("LO", rhythm="words", genre_words="p-funk, horns"), False, "p-funk, 120 BPM, horns", set()),
+        (GenerateOptions("LO", "a @ solo"), False, "a funk solo, tight drums, slap bass", set()),
     ],
 )
 def test_prompts(options: GenerateOptions, encoders: bool, text: str, words: set[str]) -> None:
