@@ -18,12 +18,14 @@ MAX_GAIN_DB = 3.0
 _SILENCE = 1e-5
 
 
-def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, duration: float) -> Samples:
+def stitch(
+    audio: Sequence[Samples], windows: Sequence[Window], rate: int, duration: float, beats: Array | None = None
+) -> Samples:
     """Join windows into music of the exact length of a video.
 
     Each sample stays at its time: window starts are rounded to the nearest sample and nothing is shifted or stretched,
     since beats are what the music is made for. Levels of neighbours are brought together by at most +-3 dB a window.
-    The cross-fade lies where, within an overlap, the two sides differ least.
+    The cross-fade lies where, within an overlap, the two sides differ least; with beats its middle is on one of them.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, durat
         Hz.
     duration
         Length of the video in seconds.
+    beats
+        (n,) seconds, rising: a steady map of the whole video, or None.
 
     Returns
     -------
@@ -46,8 +50,9 @@ def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, durat
     gains = _level_gains(takes, starts)
     takes = [take * gain for take, gain in zip(takes, gains, strict=True)]
     music = takes[0]
+    middles = None if beats is None else np.round(beats * rate).astype(int)
     for start, take in zip(starts[1:], takes[1:], strict=True):
-        music = _join(music, take, start, rate)
+        music = _join(music, take, start, rate, None if middles is None else middles - start)
     length = round(duration * rate)
     if music.shape[1] < length:
         raise ValueError(f"windows end at {music.shape[1] / rate:.3f} s, before the video's {duration:.3f} s")
@@ -102,14 +107,14 @@ def _step_db(left: Array, right: Array, offset: int) -> float:
     return 20 * float(np.log10(levels[1] / levels[0]))
 
 
-def _join(music: Array, take: Array, start: int, rate: int) -> Array:
-    """Go over from `music` to `take`, which begins at sample `start` of it."""
+def _join(music: Array, take: Array, start: int, rate: int, middles: NDArray[np.intp] | None = None) -> Array:
+    """Go over from `music` to `take`, which begins at sample `start` of it, best around one of some samples of it."""
     overlap = music.shape[1] - start
     if overlap <= 0:
         raise ValueError(f"windows leave a gap at {music.shape[1] / rate:.3f} s")
     left, right = music[:, start:], take[:, :overlap]
     length = min(overlap, round(FADE_SECONDS * rate))
-    at = _best_place(left, right, length)
+    at = _best_place(left, right, length, middles)
     there, here = left[:, at : at + length], right[:, at : at + length]
     fade_out, fade_in = fade_curves(length, correlation(there, here))
     faded = there * fade_out + here * fade_in
@@ -117,11 +122,20 @@ def _join(music: Array, take: Array, start: int, rate: int) -> Array:
     return joined
 
 
-def _best_place(left: Array, right: Array, length: int) -> int:
-    """Where a cross-fade of some length hides best: where the two sides differ least in energy."""
+def _best_place(left: Array, right: Array, length: int, middles: NDArray[np.intp] | None = None) -> int:
+    """Where a cross-fade of some length hides best: where the two sides differ least in energy.
+
+    Of places around `middles` where any of them leaves room for it, else of all.
+    """
     difference = ((left - right) ** 2).sum(axis=0)
     sums = np.concatenate([[0.0], np.cumsum(difference)])
-    return int(np.argmin(sums[length:] - sums[:-length]))
+    costs = sums[length:] - sums[:-length]
+    if middles is not None:
+        begins = middles - length // 2
+        begins = begins[(begins >= 0) & (begins < len(costs))]
+        if len(begins):
+            return int(begins[np.argmin(costs[begins])])
+    return int(np.argmin(costs))
 
 
 def correlation(left: Array, right: Array) -> float:

@@ -75,6 +75,32 @@ def test_steps_between_levels_are_taken_out_up_to_three_decibels_a_side() -> Non
     assert abs(20 * np.log10(before / after / original)) < 0.4
 
 
+def test_with_beats_the_middle_of_each_join_is_on_one() -> None:
+    # Tones of three pitches: the middle of a join is where both are as loud.
+    beats = np.arange(0.13, 12.0, 0.6)
+    windows = plan_windows(9.0, 5.12, 1.28, beats=beats)
+    assert len(windows) == 3
+    pitches = [400.0, 1000.0, 1700.0]
+    takes = []
+    for pitch in pitches:
+        time = np.arange(round(5.12 * RATE)) / RATE
+        takes.append((0.2 * np.sin(2 * np.pi * pitch * time))[None].astype(np.float32))
+    joined = stitch(takes, windows, RATE, 9.0, beats)[0].astype(np.float64)
+    for pitch, following, window in zip(pitches, pitches[1:], windows[1:], strict=False):
+        end = windows[window.index - 1].end
+        around = slice(round(window.start * RATE), round((end + 0.1) * RATE))
+        time = np.arange(around.start, around.stop) / RATE
+        # Strength of each pitch over 20 ms.
+        kernel = np.hanning(round(0.02 * RATE))
+        old, new = (
+            np.abs(np.convolve(joined[around] * np.exp(-2j * np.pi * p * time), kernel, "same"))
+            for p in (pitch, following)
+        )
+        inner = slice(len(kernel), -len(kernel))
+        crossing = time[inner][np.argmin(np.abs(old - new)[inner])]
+        assert np.abs(beats - crossing).min() < 0.01
+
+
 def test_clicks_stay_at_their_times() -> None:
     windows = plan_windows(9.6, 5.12, 0.64)
     music = np.zeros((1, round(9.6 * RATE)))
