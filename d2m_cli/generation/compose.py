@@ -20,14 +20,14 @@ from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.inversion.prompt import (
+    CAPTION_OCTAVE,
     RHYTHM_WORD,
     Prompt,
     compose_prompt,
     describing_prompt,
-    in_caption_octave,
     rhythm_words,
 )
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +102,8 @@ def compose(
     import torch
 
     backbone = models.backbone
-    windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds)
+    steady = rhythm.beats.beats if rhythm.beats.steady else None
+    windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds, steady)
     takes: list[Take] = []
     draws: list[Draw] = []
     with torch.inference_mode():
@@ -124,9 +125,11 @@ def compose(
             takes.append(Take(window, prompt, seeds[best], unread))
     report("joining windows", 1.0)
     rate = backbone.sample_rate
-    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, duration)
-    bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
-    samples, level = finish(samples, rate, track_beats(samples, rate, bpm), options.ending, options.loudness)
+    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, duration, steady)
+    bpm = rhythm.beats.bpm or None
+    # Where the dance has no steady beat to end on, the music has one of its own.
+    last_beats = steady if steady is not None else track_beats(samples, rate, bpm)
+    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness)
     return Music(samples, rate, track_beats(samples, rate, bpm), level), tuple(takes)
 
 
@@ -156,16 +159,16 @@ def _takes(
 def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
     """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
     backbone = models.backbone
-    plain_tempo = tempo_words(backbone).say(rhythm.tempo)
+    words = tempo_words(backbone)
+    octave = CAPTION_OCTAVE if backbone.speaks_tempo else words.octave
+    tempo = window_tempo(rhythm.beats, window, octave)
     genre = genre_in_words(options, captioned=backbone.speaks_tempo) if models.encoders is None else None
     if options.rhythm == "words" and models.encoders is None and not backbone.speaks_tempo:
-        return describing_prompt(options.prompt, genre, plain_tempo)
+        return describing_prompt(options.prompt, genre, words.say(tempo))
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
-    if options.rhythm == "words" and backbone.speaks_tempo:
-        prompt = prompt.with_rhythm(rhythm_words(window_tempo(rhythm.tempo, window.start, in_octave=True)))
-    elif options.rhythm == "words":
-        prompt = prompt.with_rhythm(plain_tempo)
+    if options.rhythm == "words":
+        prompt = prompt.with_rhythm(rhythm_words(tempo) if backbone.speaks_tempo else words.say(tempo))
     return prompt.with_genre(genre) if genre is not None else prompt
 
 
@@ -203,19 +206,17 @@ def pseudo_words(
     return {word: vectors for word, vectors in words.items() if word in prompt}
 
 
-def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo | None:
-    """A tempo as seen from the start of a window.
+def window_tempo(beats: BeatMap, window: Window, octave: tuple[float, float]) -> Tempo | None:
+    """The tempo of one window, its first beat counted from the window's start; None where the dance has no beats.
 
     Parameters
     ----------
-    tempo
+    beats
         Of the whole video.
-    start
-        Of the window, in seconds.
-    in_octave
-        Bring it between 71.5 and 143.5 bpm first. That has to come before the first beat is counted from the window's
-        start: of a halved tempo every second beat is one, and all windows must mean the same ones.
+    window
+        Where it lies.
+    octave
+        Beats a minute between which beats are brought first. That has to come before the first beat is counted: of a
+        halved tempo every second beat is one, and all windows must mean the same ones.
     """
-    if tempo is None:
-        return None
-    return (in_caption_octave(tempo) if in_octave else tempo).seen_from(start)
+    return beats.folded(*octave).seen_from(window.start, window.seconds)

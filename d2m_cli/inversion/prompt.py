@@ -33,18 +33,18 @@ class TempoWords:
     ----------
     wording
         What stands for "*": "{bpm}" in it becomes the whole number of beats a minute.
-    slowest
-        Least beats a minute that are told; tempi are halved or doubled into the octave from there on.
+    octave
+        Beats a minute between which tempi are halved or doubled before they are told.
     """
 
     wording: str = "{bpm} BPM"
-    slowest: float = 80.0
+    octave: tuple[float, float] = (80.0, 160.0)
 
     def say(self, tempo: Tempo | None) -> str:
         """A tempo, or that there is a steady one."""
         if tempo is None:
             return "a steady beat"
-        return self.wording.format(bpm=round(in_octave(tempo, self.slowest).bpm))
+        return self.wording.format(bpm=round(tempo.bpm))
 
 
 MOST_MODELS = TempoWords()
@@ -132,15 +132,10 @@ def in_caption_octave(tempo: Tempo) -> Tempo:
 
     The first beat stays where it is but for whole periods of the new tempo.
     """
-    return in_octave(tempo, *CAPTION_OCTAVE)
-
-
-def in_octave(tempo: Tempo, slowest: float, fastest: float | None = None) -> Tempo:
-    """A tempo halved or doubled to lie from `slowest` to below `fastest`, the double of it where not given."""
     bpm = tempo.bpm
-    while bpm >= (fastest or 2.0 * slowest):
+    while bpm >= CAPTION_OCTAVE[1]:
         bpm /= 2
-    while bpm < slowest:
+    while bpm < CAPTION_OCTAVE[0]:
         bpm *= 2
     return Tempo(bpm, tempo.first_beat % (60.0 / bpm), tempo.confidence)
 
