@@ -136,6 +136,9 @@ def generate(
     ending: Annotated[
         EndingBy, typer.Option(help="Fade on the last beats, end on a last hit, or stop where the video does.")
     ] = EndingBy.fade,
+    breaks: Annotated[
+        bool, typer.Option("--breaks", help="Silence the music where the dance holds for more than two beats.")
+    ] = False,
     loudness: Annotated[
         float, typer.Option(help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.")
     ] = -14.0,
@@ -182,6 +185,7 @@ def generate(
         decoder=decoder.value,
         genre_words=genre_words,
         ending=ending.value,
+        breaks=breaks,
         loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from d2m_cli.backbones.base import Condition, Draw, Sampling, tempo_words, unread_words
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.candidates import choose_take
-from d2m_cli.generation.finish import finish
+from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
@@ -76,6 +78,7 @@ def compose(
     content: str,
     report: Report,
     tell: Tell = silent,
+    holds: Sequence[tuple[float, float]] = (),
 ) -> tuple[Music, tuple[Take, ...]]:
     """Music in the rhythm of a dance.
 
@@ -98,6 +101,8 @@ def compose(
         Told where the work is.
     tell
         Told which words of the prompts the backbone does not read.
+    holds
+        (start, end) in seconds of where the dance holds and the music is to break off.
     """
     import torch
 
@@ -129,8 +134,9 @@ def compose(
     bpm = rhythm.beats.bpm or None
     # Where the dance has no steady beat to end on, the music has one of its own.
     last_beats = steady if steady is not None else track_beats(samples, rate, bpm)
-    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness)
-    return Music(samples, rate, track_beats(samples, rate, bpm), level), tuple(takes)
+    breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
+    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
+    return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks), tuple(takes)
 
 
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:

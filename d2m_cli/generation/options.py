@@ -53,6 +53,8 @@ class GenerateOptions:
     ending
         "fade": the music fades on its last beats; "hit": it ends on its last beat, which rings out; "none": it stops
         where the video does.
+    breaks
+        Whether the music is silent where the dance holds for more than two beats.
     loudness
         Integrated loudness in LUFS; where it would lift the true peak above -1 dBTP, the peak decides.
     genre_audio, clap
@@ -80,6 +82,7 @@ class GenerateOptions:
     decoder: str = "auto"
     genre_words: str | None = None
     ending: Literal["fade", "hit", "none"] = "fade"
+    breaks: bool = False
     loudness: float = -14.0
     genre_audio: Path | None = None
     clap: Path | None = None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from d2m_cli.generation.finish import envelope, fade_start, finish, last_hit
+from d2m_cli.generation.finish import breaks_in, envelope, fade_start, finish, last_hit, pauses
 from d2m_cli.media.loudness import integrated_loudness, true_peak
 
 RATE = 8000
@@ -67,6 +67,30 @@ def test_any_length_has_every_ending(ending: str, length: int) -> None:
     gain = envelope(length, RATE, np.array([0.0, 0.4]), ending)  # type: ignore[arg-type]
     assert gain.shape == (length,)
     assert np.isfinite(gain).all()
+
+
+def test_music_breaks_off_with_the_dancer_and_comes_back_on_a_beat() -> None:
+    beats = np.arange(0.0, 10.0, 0.5)
+    # The dancer moves on at 4.68 towards the beat at 5.0; at 7.05, 50 ms after the beat at 7.0, towards that one.
+    breaks = breaks_in([(3.1, 4.68), (6.0, 7.05)], beats, 10.0)
+    assert breaks == ((3.1, 5.0), (6.0, 7.0))
+    assert breaks_in([(3.1, 4.58)], NONE, 10.0) == ((3.1, 4.58),)
+    gain = pauses(10 * RATE, RATE, breaks)
+    np.testing.assert_array_equal(gain[: round(3.1 * RATE)], 1.0)
+    # Half of 150 ms after the stop the power is halved; then nothing, until 10 ms before the beat.
+    assert gain[round(3.175 * RATE)] == pytest.approx(np.sqrt(0.5), abs=0.01)
+    assert not gain[round(3.25 * RATE) : round(4.99 * RATE)].any()
+    np.testing.assert_array_equal(gain[5 * RATE : 6 * RATE], 1.0)
+    np.testing.assert_array_equal(gain[7 * RATE :], 1.0)
+    np.testing.assert_array_equal(pauses(100, RATE, ()), 1.0)
+
+
+def test_a_break_is_silent_in_the_piece() -> None:
+    music, _ = finish(noise(5.0), RATE, NONE, "none", -20.0, [(2.0, 3.0)])
+    quiet = slice(round(2.15 * RATE), round(2.99 * RATE))
+    assert np.abs(music[:, quiet]).max() < 1e-3
+    # Gates of BS.1770 leave silence out: what is heard is as loud as without the break.
+    assert integrated_loudness(music, RATE) == pytest.approx(-20.0, abs=0.01)
 
 
 def test_silence_stays_silence() -> None:

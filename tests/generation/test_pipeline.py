@@ -253,7 +253,7 @@ def test_tempo_of_a_window_by_hand() -> None:
 @pytest.mark.parametrize(("bpm", "told"), [(75.0, 150), (80.0, 80), (118.6, 119), (165.0, 82), (330.0, 82)])
 def test_a_tempo_is_told_in_the_familys_octave(bpm: float, told: int) -> None:
     used = models()
-    used.backbone.tempo_words = TempoWords("bpm: {bpm}")  # type: ignore[attr-defined]
+    used.backbone.tempo_words = TempoWords("bpm: {bpm}")
     dance = rhythm(12.0, [1.0], Tempo(bpm, 0.2, 0.9))
     text = window_prompt(dance, Window(1, 3.84, 5.12), used, GenerateOptions("house", rhythm="words")).text
     assert text == f"house, bpm: {told}, four-on-the-floor kick, deep bass, piano chords"
