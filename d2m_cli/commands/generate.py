@@ -34,7 +34,23 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
+class EndingBy(StrEnum):
+    """How the music ends."""
+
+    fade = "fade"
+    hit = "hit"
+    none = "none"
+
+
 _SAMPLING = "How music is drawn"
+
+
+def _print_words(wanted: bool) -> None:
+    if wanted:
+        from d2m_cli.inversion.word_bank import bank_lines
+
+        print("\n".join(bank_lines()))
+        raise typer.Exit
 
 
 def generate(
@@ -45,6 +61,13 @@ def generate(
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
             "middle-hip-hop, pop, waack, or their two-letter codes.",
+            show_default=False,
+        ),
+    ] = None,
+    genre_words: Annotated[
+        str | None,
+        typer.Option(
+            help="What --genre is called for models that read it in plain words, as in 'funk, slap bass'.",
             show_default=False,
         ),
     ] = None,
@@ -110,6 +133,15 @@ def generate(
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    ending: Annotated[
+        EndingBy, typer.Option(help="Fade on the last beats, end on a last hit, or stop where the video does.")
+    ] = EndingBy.fade,
+    breaks: Annotated[
+        bool, typer.Option("--breaks", help="Silence the music where the dance holds for more than two beats.")
+    ] = False,
+    loudness: Annotated[
+        float, typer.Option(help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.")
+    ] = -14.0,
     dancers: Dancers = "largest",
     device: DeviceOption = Device.auto,
     decoder: DecoderOption = Decoder.auto,
@@ -127,6 +159,10 @@ def generate(
     verify: Verify = False,
     dry_run: DryRun = False,
     json_out: JsonOut = False,
+    list_words: Annotated[
+        bool,
+        typer.Option("--list-words", callback=_print_words, is_eager=True, help="Print words for prompts and exit."),
+    ] = False,
 ) -> None:
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from d2m_cli.api.music import Generator
@@ -147,6 +183,10 @@ def generate(
         seed=seed,
         dancers=parse_dancers(dancers),
         decoder=decoder.value,
+        genre_words=genre_words,
+        ending=ending.value,
+        breaks=breaks,
+        loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,
     )

@@ -45,6 +45,7 @@ def generate_music(
     """
     from d2m_cli.media.video import probe
     from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+    from d2m_cli.rhythm.holds import find_holds
 
     def estimating(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 * fraction)
@@ -59,5 +60,6 @@ def generate_music(
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
         rhythm = replace(rhythm, mapped=extract_rhythm(poses, RhythmOptions(mode="beats")).beats)
-    music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell)
+    holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
+    music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell, holds)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)

@@ -64,6 +64,8 @@ def describe(made: Generated) -> dict[str, Any]:
             "sample_rate": music.sample_rate,
             "channels": len(music.samples),
             "peak": round(float(np.abs(music.samples).max(initial=0.0)), 6),
+            "level": asdict(music.level) if music.level is not None else None,
+            "breaks": [[round(time, 6) for time in silent] for silent in music.breaks],
             "beats": [round(float(beat), 6) for beat in music.beats],
             "beat_tracker": BEAT_TRACKER,
         },

@@ -22,7 +22,9 @@ from d2m_cli.generation.pipeline import generate_music
 from d2m_cli.generation.windows import Window, window_seed
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.inversion.clap import ClapAudio
+from d2m_cli.inversion.prompt import CAPTION_OCTAVE, TempoWords
 from d2m_cli.media.audio import load_audio, save_wav
+from d2m_cli.media.loudness import integrated_loudness, true_peak
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
 from tests.tiny_clap import save_tiny_clap
@@ -81,8 +83,10 @@ def test_seeds_and_bytes_hang_on_content_and_seed_alone() -> None:
         (GenerateOptions("LO", "funky guitar"), True, "a @ music with * as the rhythm, funky guitar", {"@", "*"}),
         (GenerateOptions("LO", "a harp, *, in @ style"), True, "a harp, *, in @ style", {"@", "*"}),
         (GenerateOptions(None, "a harp, *, in @ style"), True, "a harp, *, in style", {"*"}),
-        (GenerateOptions("LO", rhythm="words"), True, "a @ music with 120 bpm as the rhythm", {"@"}),
-        (GenerateOptions("LO", rhythm="words"), False, "a lock music with 120 bpm as the rhythm", set()),
+        (GenerateOptions("LO", rhythm="words"), True, "a @ music with 120 BPM as the rhythm", {"@"}),
+        (GenerateOptions("LO", rhythm="words"), False, "funk, 120 BPM, tight drums, slap bass", set()),
+        (GenerateOptions("LO", rhythm="words", genre_words="p-funk, horns"), False, "p-funk, 120 BPM, horns", set()),
+        (GenerateOptions("LO", "a @ solo"), False, "a funk solo, tight drums, slap bass", set()),
     ],
 )
 def test_prompts(options: GenerateOptions, encoders: bool, text: str, words: set[str]) -> None:
@@ -234,16 +238,69 @@ def test_star_without_encoders_is_an_error_that_says_what_to_do() -> None:
 def test_tempo_of_a_window_by_hand() -> None:
     # 120 bpm, beats at 0.2, 0.7, ...; from 3.84 s on the first is at 4.2.
     window = Window(1, 3.84, 5.12)
-    seen = window_tempo(BeatMap.even(Tempo(120.0, 0.2, 0.9), 12.0), window, in_octave=False)
+    seen = window_tempo(BeatMap.even(Tempo(120.0, 0.2, 0.9), 12.0), window, (100.0, 200.0))
     assert seen is not None
     assert (seen.bpm, seen.confidence) == (120.0, 0.9)
     assert seen.first_beat == pytest.approx(0.36)
     # 180 bpm is said as 90: beats at 0.1, 0.7667, 1.4333, 2.1, 2.7667, 3.4333, 4.1, ...
-    seen = window_tempo(BeatMap.even(Tempo(180.0, 0.1, 0.9), 12.0), window, in_octave=True)
+    seen = window_tempo(BeatMap.even(Tempo(180.0, 0.1, 0.9), 12.0), window, CAPTION_OCTAVE)
     assert seen is not None
     assert seen.bpm == 90.0
     assert seen.first_beat == pytest.approx(0.26)
-    assert window_tempo(BeatMap.none(), window, in_octave=True) is None
+    assert window_tempo(BeatMap.none(), window, CAPTION_OCTAVE) is None
+
+
+@pytest.mark.parametrize(("bpm", "told"), [(75.0, 150), (80.0, 80), (118.6, 119), (165.0, 82), (330.0, 82)])
+def test_a_tempo_is_told_in_the_familys_octave(bpm: float, told: int) -> None:
+    used = models()
+    used.backbone.tempo_words = TempoWords("bpm: {bpm}")
+    dance = rhythm(12.0, [1.0], Tempo(bpm, 0.2, 0.9))
+    text = window_prompt(dance, Window(1, 3.84, 5.12), used, GenerateOptions("house", rhythm="words")).text
+    assert text == f"house, bpm: {told}, four-on-the-floor kick, deep bass, piano chords"
+
+
+def test_captions_that_named_dances_keep_their_names() -> None:
+    used = models()
+    used.backbone.speaks_tempo = True
+    dance = rhythm(12.0, [1.0], Tempo(120.0, 0.2, 0.9))
+    window, by_words = Window(0, 0.0, 5.12), GenerateOptions("LO", rhythm="words")
+    text = window_prompt(dance, window, used, by_words).text
+    assert text == "a lock music with 120 bpm and first beat at 0.20 seconds as the rhythm"
+    own = window_prompt(dance, window, used, replace(by_words, genre_words="funk, horns")).text
+    assert own == "a funk music with 120 bpm and first beat at 0.20 seconds as the rhythm, horns"
+
+
+def test_words_for_a_genre_need_a_genre_and_no_encoders() -> None:
+    with pytest.raises(UsageError, match="genre_words puts a genre in words: give one with genre"):
+        GenerateOptions(genre_words="funk")
+    with pytest.raises(EncoderMismatchError, match="leave genre_words out"):
+        check_genre(FakeEncoders(), GenerateOptions("LO", genre_words="funk"))
+    check_genre(None, GenerateOptions("LO", genre_words="funk"))
+
+
+def test_windows_start_on_the_beats_that_were_seen() -> None:
+    # 125 bpm: every eighth beat from 0.16 s; where the beat is doubtful, 3.84 s apart.
+    for confidence, starts in ((0.9, [0.0, 2.08, 5.92, 9.76, 13.6]), (0.1, [0.0, 3.84, 7.68, 11.52])):
+        dance = rhythm(16.5, [1.0], Tempo(125.0, 0.16, confidence))
+        _, takes = compose(dance, 16.5, models(encoders=FakeEncoders()), GenerateOptions(candidates=1), "aa", quiet)
+        assert [take.window.start for take in takes] == starts
+
+
+def test_the_record_says_how_loud_the_music_is_and_why(make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=6)
+    generated = made(video, 6.0, GenerateOptions(loudness=-40.0))
+    level = generated.record["music"]["level"]  # type: ignore[index]
+    assert (level["wanted"], level["decided_by"]) == (-40.0, "loudness")
+    assert integrated_loudness(generated.music.samples, RATE) == pytest.approx(level["loudness"], abs=0.01)
+    # Clicks over noise have peaks far above their loudness.
+    loud = made(video, 6.0, GenerateOptions())
+    assert loud.music.level.decided_by == "peak"
+    assert true_peak(loud.music.samples) == pytest.approx(10 ** (-1.01 / 20), rel=1e-3)
+    for wrong in (0.1, -70.1, float("nan")):
+        with pytest.raises(UsageError, match="loudness must lie between -70 and 0 LUFS"):
+            GenerateOptions(loudness=wrong)
+    with pytest.raises(UsageError, match="ending must be one of fade, hit, none"):
+        GenerateOptions(ending="bang")  # type: ignore[arg-type]
 
 
 def test_words_tell_the_first_beat_where_the_backbone_knows_it() -> None:
@@ -280,7 +337,11 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert document["licences"] == {"music": "CC0"}
     assert document["run"]["threads"] == torch.get_num_threads()
     assert document["rhythm"]["tempo"]["bpm"] == pytest.approx(120, rel=0.02)
-    assert [window["start"] for window in document["windows"]] == [0.0, 3.84]
+    start, beats = document["windows"][1]["start"], generated.rhythm.beats
+    assert beats.steady
+    assert 0.0 < start <= 3.84
+    # The fake's columns last 0.08 s.
+    assert np.abs(beats.beats - start).min() <= 0.04 + 1e-9
     assert document["music"]["beat_tracker"] == "librosa.beat.beat_track"
     assert torch.__version__.startswith(document["versions"]["torch"])
 
