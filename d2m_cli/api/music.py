@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.generation.generated import Generated
-    from d2m_cli.generation.models import Models
+    from d2m_cli.generation.models import Models, TrackModels
     from d2m_cli.ground.progress import Report
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
@@ -139,7 +139,8 @@ class Generator:
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
-        return generate_music(video, content_digest(video), self.models(options), options, report or _silent)
+        models = self.track_models(options) if options.music is not None else self.models(options)
+        return generate_music(video, content_digest(video), models, options, report or _silent)
 
     def encoders_for(self, options: GenerateOptions) -> Path | None:
         """File of the encoders that these options need, or None where they need none.
@@ -178,13 +179,29 @@ class Generator:
         if encoders is not None:
             encoders.check(backbone)
         check_genre(encoders, options)
-        sound = None
+        sound = listener = None
         if encoders is not None and options.genre_audio is not None and options.clap is not None:
             listener = self._listener(options.clap)
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound)
+        return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound, listener)
+
+    def track_models(self, options: GenerateOptions) -> TrackModels:
+        """What a track in place of a backbone needs, loaded: no backbone and no encoders.
+
+        Raises
+        ------
+        UsageError
+            The options name no track, a network is missing, or CUDA was asked for and is not to be had.
+        """
+        from d2m_cli.generation.models import TrackModels
+        from d2m_cli.ground.digests import content_digest
+
+        if options.music is None:
+            raise UsageError(f"there is no track: give one with {option('music')}")
+        poses = self._estimator(options.dancers, self.device, options.decoder)
+        return TrackModels(poses, options.music.name, content_digest(options.music))
 
 
 def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) -> Backbone:

@@ -11,7 +11,7 @@ from typing import Any
 from d2m_cli.api.music import Generator
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.generation.generated import Generated
-from d2m_cli.generation.models import Models
+from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
 from d2m_cli.ground.options import option
@@ -60,8 +60,14 @@ def generate_files(
     """
 
     @cache
-    def models() -> Models:
+    def models() -> Models | TrackModels:
         # Only once there is something to do: a batch that is done already answers at once.
+        if options.music is not None:
+            track = generator.track_models(options)
+            for name in sampling_given:
+                _say(f"{option(name)} has no effect with {option('music')}")
+            _say(track.description)
+            return track
         loaded = generator.models(options)
         for name in sampling_given:
             if name not in loaded.backbone.heeds:
@@ -108,15 +114,19 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     UsageError
         The options need encoders, and there are none.
     """
-    encoders = generator.encoders_for(options)
     settings = {
         **options.settings,
+        "gpu": takes_gpu(generator.device),
+        "poses": network_hashes(PoseOptions(dancers=options.dancers), verify=verify),
+    }
+    if options.music is not None:
+        return settings
+    encoders = generator.encoders_for(options)
+    settings |= {
         "backbone": generator.choice.name,
         "backbone_files": files_stamp(generator.choice.folder, verify=verify),
         "encoders": known_sha256(encoders, verify=verify) if encoders is not None else None,
-        "gpu": takes_gpu(generator.device),
         "compiled": generator.compile,
-        "poses": network_hashes(PoseOptions(dancers=options.dancers), verify=verify),
     }
     if verify and options.clap is not None:
         settings["clap"] = files_stamp(options.clap, verify=True)
@@ -137,16 +147,20 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
     if made.timeline.notes:
         notes = {**notes, "video": "; ".join(made.timeline.notes)}
     speed = f"{tempo.bpm:.1f} bpm" if tempo is not None else "no steady tempo"
+    source = f"{len(takes)} {'window' if len(takes) == 1 else 'windows'}" if takes else made.models.backbone
+    snapped = made.music.snap
+    if snapped is not None:
+        notes = {**notes, "snap": snapped.done if not snapped.why else f"{snapped.done}: {snapped.why}"}
     return ItemResult(
-        summary=f"{made.music.seconds:.2f} s, {speed}, {len(takes)} {'window' if len(takes) == 1 else 'windows'}",
+        summary=f"{made.music.seconds:.2f} s, {speed}, {source}",
         details={
             "seconds": round(made.music.seconds, 6),
             "bpm": tempo.bpm if tempo is not None else None,
             "peaks": len(made.rhythm.peaks),
             "beats": len(made.music.beats),
             "windows": len(takes),
-            "prompt": takes[0].prompt,
-            **({"unread": takes[0].unread} if takes[0].unread else {}),
+            **({"prompt": takes[0].prompt} if takes else {}),
+            **({"unread": takes[0].unread} if takes and takes[0].unread else {}),
             **notes,
         },
     )

@@ -34,6 +34,14 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
+class SnapBy(StrEnum):
+    """When music is bent onto the dance."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
 class EndingBy(StrEnum):
     """How the music ends."""
 
@@ -133,6 +141,24 @@ def generate(
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    snap: Annotated[
+        SnapBy,
+        typer.Option(
+            help="Bend the music, by 8 % at most, so that its beats fall on the dance's: where the dance has a steady "
+            "beat, also where its beat is doubtful, or never."
+        ),
+    ] = SnapBy.auto,
+    music: Annotated[
+        Path | None,
+        typer.Option(
+            help="A track of your own in place of music from a model: the passage that need be bent least is laid "
+            "under each dance.",
+            show_default=False,
+        ),
+    ] = None,
+    music_start: Annotated[
+        float | None, typer.Option(help="Second of --music to begin at, to the nearest beat.", show_default=False)
+    ] = None,
     ending: Annotated[
         EndingBy, typer.Option(help="Fade on the last beats, end on a last hit, or stop where the video does.")
     ] = EndingBy.fade,
@@ -183,6 +209,9 @@ def generate(
         seed=seed,
         dancers=parse_dancers(dancers),
         decoder=decoder.value,
+        snap=snap.value,
+        music=music,
+        music_start=music_start,
         genre_words=genre_words,
         ending=ending.value,
         breaks=breaks,

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from d2m_cli.backbones.base import Condition, Draw, Sampling, tempo_words, unread_words
 from d2m_cli.errors import UsageError
-from d2m_cli.generation.candidates import choose_take
+from d2m_cli.generation.alignment import Bounds
+from d2m_cli.generation.candidates import Score, best_of, score_take
 from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.snap import Snap, land, slack
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.generation.models import Models
+
+Samples = NDArray[np.float32]
 
 TOGETHER = 4
 """Takes of a window that a backbone makes at once."""
@@ -62,12 +67,15 @@ class Take:
         Of its noise.
     unread
         The end of the prompt that the text encoder did not read, "" where it read all.
+    scores
+        Of all takes of the window, in the order they were drawn; none where one was drawn alone.
     """
 
     window: Window
     prompt: str
     seed: int
     unread: str = ""
+    scores: tuple[Score, ...] = ()
 
 
 def compose(
@@ -83,7 +91,7 @@ def compose(
     """Music in the rhythm of a dance.
 
     Windows are made one after the other: each begins with the end of the one before, so that one piece goes on and its
-    beats stay on one grid.
+    beats stay on one grid. Where it is to be snapped there is a little more of it, and it is cut and bent in the end.
 
     Parameters
     ----------
@@ -108,7 +116,10 @@ def compose(
 
     backbone = models.backbone
     steady = rhythm.beats.beats if rhythm.beats.steady else None
-    windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds, steady)
+    bounds = snap_bounds(rhythm.beats, options)
+    made_seconds = duration + (slack(rhythm.beats, duration, bounds) if bounds is not None else 0.0)
+    window_seconds, quantum = backbone.window_seconds, backbone.quantum_seconds
+    windows = plan_windows(made_seconds, window_seconds, options.overlap_seconds, quantum, steady)
     takes: list[Take] = []
     draws: list[Draw] = []
     with torch.inference_mode():
@@ -125,18 +136,69 @@ def compose(
             context = draws[-1].end(before) if draws else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
             made = _takes(backbone, condition, negative, seeds, context, options.sampling)
-            best = choose_take([take.audio[0].numpy() for take in made], backbone.sample_rate, rhythm, window)
+            scores = scored(made, rhythm, window, context, models, bounds)
+            best = best_of(scores) if scores else 0
             draws.append(made[best])
-            takes.append(Take(window, prompt, seeds[best], unread))
+            takes.append(Take(window, prompt, seeds[best], unread, scores))
     report("joining windows", 1.0)
     rate = backbone.sample_rate
-    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, duration, steady)
+    # What was told of no first beat has its beats elsewhere until it is snapped.
+    on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
+    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, made_seconds, on_beats)
+    done: Snap | None = None
+    if bounds is not None:
+        samples, done = land(samples, rate, rhythm.beats, duration, bounds)
+    return finished(samples, rate, rhythm, duration, options, holds, done), tuple(takes)
+
+
+def snap_bounds(beats: BeatMap, options: GenerateOptions) -> Bounds | None:
+    """How far music may be bent onto a dance; None where it stays as it is."""
+    wanted = {"auto": beats.steady, "on": len(beats.beats) > 0, "off": False}[options.snap]
+    return Bounds(steady_only=options.snap == "auto") if wanted else None
+
+
+def scored(
+    made: Sequence[Draw],
+    rhythm: Rhythm,
+    window: Window,
+    context: Draw | None,
+    models: Models,
+    bounds: Bounds | None,
+) -> tuple[Score, ...]:
+    """Scores of all takes of a window; none where there is nothing to choose."""
+    if len(made) < 2:
+        return ()
+    before = context.audio[0].numpy() if context is not None else None
+    return tuple(
+        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, _likeness(models))
+        for take in made
+    )
+
+
+def _likeness(models: Models) -> Callable[[Samples, int], float] | None:
+    listener, sound = models.listener, models.sound
+    if listener is None or sound is None:
+        return None
+    return lambda samples, rate: float(listener.embed(samples.mean(0), rate) @ sound.embedding[0])
+
+
+def finished(
+    samples: Samples,
+    rate: int,
+    rhythm: Rhythm,
+    duration: float,
+    options: GenerateOptions,
+    holds: Sequence[tuple[float, float]],
+    done: Snap | None,
+) -> Music:
+    """A whole piece, as long as its video: with its breaks, its ending, its loudness and its beats."""
+    steady = rhythm.beats.beats if rhythm.beats.steady else None
     bpm = rhythm.beats.bpm or None
     # Where the dance has no steady beat to end on, the music has one of its own.
     last_beats = steady if steady is not None else track_beats(samples, rate, bpm)
     breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
     samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
-    return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks), tuple(takes)
+    return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)
 
 
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from d2m_cli.backbones.base import Backbone
@@ -46,6 +48,12 @@ class DancerEstimator(Protocol):
     def estimate(self, video: Path, report: Report | None = None, timeline: Timeline | None = None) -> Poses: ...
 
 
+class Listener(Protocol):
+    """What generation needs of `d2m_cli.inversion.clap.ClapAudio`."""
+
+    def embed(self, samples: NDArray[np.float32], rate: int) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class ModelsUsed:
     """Which networks made a piece of music.
@@ -53,7 +61,7 @@ class ModelsUsed:
     Attributes
     ----------
     backbone, backbone_sha256, licence
-        Name, fingerprint and licence of the backbone.
+        Name, fingerprint and licence of the backbone; of a track in its place, file name and digest of its content.
     encoders_sha256
         Hash of the encoders' file; None where there were no encoders.
     clap_sha256
@@ -89,6 +97,8 @@ class Models:
         Hash of the encoders' file, "" without one.
     sound
         The sound example that "@" stands for, or None.
+    listener
+        The CLAP model that heard it, which takes are held beside the example by; or None.
     """
 
     poses: DancerEstimator
@@ -96,6 +106,7 @@ class Models:
     encoders: RhythmEncoders | None
     encoders_sha256: str = ""
     sound: SoundExample | None = None
+    listener: Listener | None = None
 
     @property
     def description(self) -> str:
@@ -115,3 +126,33 @@ class Models:
             dict(self.poses.model_hashes),
             self.description,
         )
+
+
+@dataclass(frozen=True)
+class TrackModels:
+    """What a track in place of a backbone needs: no backbone and no encoders.
+
+    Attributes
+    ----------
+    poses
+        Finds the dancers.
+    track
+        Name of the track's file.
+    track_digest
+        Of its content.
+    """
+
+    poses: DancerEstimator
+    track: str
+    track_digest: str
+
+    @property
+    def description(self) -> str:
+        """One line that says what runs where."""
+        return f"music: {self.track}; poses: {self.poses.description}"
+
+    @property
+    def used(self) -> ModelsUsed:
+        """The same by names and hashes."""
+        name, licence, poses = f"track:{self.track}", "that of the track", dict(self.poses.model_hashes)
+        return ModelsUsed(name, self.track_digest, licence, None, None, poses, self.description)

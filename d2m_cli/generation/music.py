@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.generation.snap import Snap
 from d2m_cli.media.loudness import Level
 
 
@@ -26,6 +27,8 @@ class Music:
         How loud it is, and what decided that; None where it was left as it came.
     breaks
         (start, end) in seconds of where it is silent since the dance holds.
+    snap
+        What was done to bring its beats onto the dance's; None where that was not asked for.
     """
 
     samples: NDArray[np.float32]
@@ -33,6 +36,7 @@ class Music:
     beats: NDArray[np.float64]
     level: Level | None = None
     breaks: tuple[tuple[float, float], ...] = ()
+    snap: Snap | None = None
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from d2m_cli.hub.known import files_stamp
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
 
+SNAPS = ("auto", "on", "off")
 ENDINGS = ("fade", "hit", "none")
 QUIETEST = -70.0
 """LUFS of the gate of BS.1770, below which nothing counts."""
@@ -47,6 +49,12 @@ class GenerateOptions:
         How much of the last window each window continues.
     dancers, decoder
         As in `PoseOptions`.
+    snap
+        Whether music is bent so that its beats fall on the dance's: "auto" where the dance has a steady beat, "on" also
+        where its beat is doubtful, "off" never. See `d2m_cli.generation.snap`.
+    music, music_start
+        A track to lay under the dance in place of music from a backbone, and the moment of it in seconds to begin at;
+        None begins where the track need be bent least.
     genre_words
         What a genre is called for a backbone that reads it in plain words, as in `d2m_cli.ground.genres.GENRE_WORDS`;
         None takes those.
@@ -80,6 +88,9 @@ class GenerateOptions:
     overlap_seconds: float = 1.28
     dancers: str | int = "largest"
     decoder: str = "auto"
+    snap: Literal["auto", "on", "off"] = "auto"
+    music: Path | None = None
+    music_start: float | None = None
     genre_words: str | None = None
     ending: Literal["fade", "hit", "none"] = "fade"
     breaks: bool = False
@@ -104,7 +115,21 @@ class GenerateOptions:
             raise UsageError(f"{option('ending')} must be one of {', '.join(ENDINGS)}, not {self.ending!r}")
         if not QUIETEST <= self.loudness <= 0.0:
             raise UsageError(f"{option('loudness')} must lie between {QUIETEST:g} and 0 LUFS, not at {self.loudness}")
+        if self.snap not in SNAPS:
+            raise UsageError(f"{option('snap')} must be one of {', '.join(SNAPS)}, not {self.snap!r}")
+        self._check_track()
         self._check_sound_example()
+
+    def _check_track(self) -> None:
+        if self.music_start is not None and self.music is None:
+            raise UsageError(f"{option('music_start')} is a moment of a track: give one with {option('music')}")
+        if self.music_start is not None and not 0.0 <= self.music_start < math.inf:
+            raise UsageError(f"{option('music_start')} must be 0 s or later, not {self.music_start}")
+        if self.music is None:
+            return
+        object.__setattr__(self, "music", Path(self.music))
+        if not self.music.is_file():
+            raise UsageError(f"{option('music')} {self.music}: no such file")
 
     def _check_sound_example(self) -> None:
         genre, audio, clap = option("genre"), option("genre_audio"), option("clap")
@@ -127,7 +152,9 @@ class GenerateOptions:
     def settings(self) -> dict[str, Any]:
         """All of it as values that JSON can hold; a sound example by its name and content, CLAP by its files."""
         values = asdict(self)
-        audio, clap = values.pop("genre_audio"), values.pop("clap")
+        audio, clap, track = values.pop("genre_audio"), values.pop("clap"), values.pop("music")
+        if track is not None:
+            values["music"] = {"file": track.name, "content": content_digest(track)}
         if audio is not None:
             values["genre_audio"] = {"file": audio.name, "content": content_digest(audio)}
             values["clap"] = files_stamp(clap)
@@ -136,6 +163,9 @@ class GenerateOptions:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What of it will have no effect, in words."""
+        if self.music is not None:
+            idle = [name for name in ("genre", "prompt", "genre_audio") if getattr(self, name) is not None]
+            return tuple(f"{option(name)} has no effect with {option('music')}" for name in idle)
         text = self.prompt or ""
         named = option("genre") if self.genre else option("genre_audio") if self.genre_audio else None
         if GENRE_WORD in text and RHYTHM_WORD not in text:

@@ -25,6 +25,7 @@ _VERSIONED = (
     "onnxruntime-gpu",
     "onnxruntime",
     "librosa",
+    "python-stretch",
     "numpy",
     "av",
     "decord",
@@ -65,6 +66,7 @@ def describe(made: Generated) -> dict[str, Any]:
             "channels": len(music.samples),
             "peak": round(float(np.abs(music.samples).max(initial=0.0)), 6),
             "level": asdict(music.level) if music.level is not None else None,
+            "snap": music.snap.settings if music.snap is not None else None,
             "breaks": [[round(time, 6) for time in silent] for silent in music.breaks],
             "beats": [round(float(beat), 6) for beat in music.beats],
             "beat_tracker": BEAT_TRACKER,
@@ -76,6 +78,7 @@ def describe(made: Generated) -> dict[str, Any]:
                 "prompt": take.prompt,
                 "unread": take.unread,
                 "seed": take.seed,
+                "takes": [score.settings for score in take.scores],
             }
             for take in made.takes
         ],

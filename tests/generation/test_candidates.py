@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from d2m_cli.generation.candidates import choose_take, timeliness, wanted_times
+from d2m_cli.generation.alignment import Bounds
+from d2m_cli.generation.candidates import best_of, mismatch, score_take, silent_share, timeliness, wanted_times
 from d2m_cli.generation.windows import Window, candidate_seed, window_seed
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 
@@ -37,14 +38,61 @@ def test_clicks_on_the_beat_beat_those_off_it_and_those_that_drift() -> None:
     times = np.arange(0.2, 5.0, 0.5)
     on, off, drifting = clicks(0.2, 0.5), clicks(0.45, 0.5), clicks(0.2, 0.52)
     assert timeliness(on, RATE, times) > timeliness(drifting, RATE, times) > timeliness(off, RATE, times)
-    assert choose_take([off, drifting, on], RATE, dance(Tempo(120.0, 0.2, 0.9)), Window(0, 0.0, 5.12)) == 2
+    rhythm, window = dance(Tempo(120.0, 0.2, 0.9)), Window(0, 0.0, 5.12)
+    scores = [score_take(take, RATE, rhythm, window) for take in (off, drifting, on)]
+    assert best_of(scores) == 2
+    assert scores[2].bend is None
+    assert scores[2].total == pytest.approx(np.log(scores[2].strength))
+
+
+def test_where_takes_are_bent_phase_costs_nothing_and_tempo_does() -> None:
+    rhythm, window = dance(Tempo(120.0, 0.2, 0.9)), Window(0, 0.0, 5.12)
+    steady, off, drifting, wrong = clicks(0.2, 0.5), clicks(0.45, 0.5), clicks(0.2, 0.52), clicks(0.2, 0.62)
+    scores = [score_take(take, RATE, rhythm, window, bounds=Bounds()) for take in (wrong, drifting, off, steady)]
+    assert scores[0].bend is None
+    # 0.52 s played as 0.5.
+    assert scores[1].bend == pytest.approx(0.04, abs=0.005)
+    assert scores[2].bend == scores[3].bend == 0.0
+    assert [scores[k].missed for k in (2, 3)] == pytest.approx([0.0, 0.0], abs=0.01)
+    assert scores[0].total < scores[1].total < scores[2].total
+    assert scores[2].total == pytest.approx(scores[3].total, abs=0.2)
+
+
+def test_silence_clipping_and_another_beginning_count_against_a_take() -> None:
+    rhythm, window = dance(Tempo(120.0, 0.2, 0.9)), Window(0, 0.0, 5.12)
+    take = clicks(0.2, 0.5)
+    context = take[:, :RATE]
+    kept = score_take(take, RATE, rhythm, window, context)
+    changed = score_take(take, RATE, rhythm, window, -context)
+    # Twice the context is missing: four times its energy, of which one time at most counts.
+    assert (kept.seam, changed.seam) == (0.0, 1.0)
+    assert kept.total - changed.total == pytest.approx(0.5)
+    assert mismatch(take, 0.5 * context) == pytest.approx(1.0)
+    assert mismatch(take, 2.0 * context) == pytest.approx(0.25)
+    half = take.copy()
+    half[:, : half.shape[1] // 2] = 0.0
+    assert silent_share(half, RATE) == pytest.approx(0.5, abs=0.01)
+    loud = take.copy()
+    loud[:, :1000] = 1.0
+    assert score_take(loud, RATE, rhythm, window).clipping == pytest.approx(1000 / take.shape[1])
+
+
+def test_likeness_to_the_example_counts_where_it_is_scored() -> None:
+    rhythm, window = dance(Tempo(120.0, 0.2, 0.9)), Window(0, 0.0, 5.12)
+    take = clicks(0.2, 0.5)
+    plain = score_take(take, RATE, rhythm, window)
+    alike = score_take(take, RATE, rhythm, window, likeness=lambda *_: 0.4)
+    assert (plain.example, alike.example) == (None, 0.4)
+    assert alike.total - plain.total == pytest.approx(0.8)
+    assert alike.settings["example"] == 0.4
 
 
 def test_silence_and_a_dance_without_rhythm_take_the_first() -> None:
     silence = np.zeros((1, 5 * RATE), np.float32)
     assert timeliness(silence, RATE, np.array([1.0])) == 0.0
     still = dance(None, peaks=())
-    assert choose_take([silence, clicks(0.2, 0.5)], RATE, still, Window(0, 0.0, 5.12)) == 0
+    scores = [score_take(clicks(0.2, period), RATE, still, Window(0, 0.0, 5.12)) for period in (0.5, 0.6)]
+    assert best_of(scores) == 0
 
 
 def test_seeds_of_candidates_differ_and_the_first_is_the_windows() -> None:

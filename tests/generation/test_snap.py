@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -148,7 +150,7 @@ def test_what_was_done_can_be_written_down() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"bend": 0.0}, {"bend": 0.6}, {"notice": -0.1}])
-def test_bounds_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+def test_bounds_out_of_range_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="not"):
         Bounds(**wrong)
 
