@@ -28,9 +28,6 @@ import mir_eval
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "weights" / "recipes"), str(ROOT / "examples")]
-
 from d2m_cli import Generator
 from d2m_cli.backbones.base import Condition, Draw, Sampling
 from d2m_cli.evaluation.rhythm.beat_tracker import pulse_beats
@@ -48,6 +45,7 @@ from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm
 
+ROOT = Path(__file__).resolve().parents[1]
 WINDOW = 0.07
 REAL_OFFSET = 0.055
 REAL_SECONDS = 15.36
@@ -145,6 +143,7 @@ def examples(models: Models, kept: Path) -> Iterator[Dance]:
 
 def held_out(models: Models, count: int) -> Iterator[Dance]:
     """Dances of the test split: their move families, bodies and cameras are in no other."""
+    sys.path[:0] = [str(ROOT / "weights" / "recipes"), str(ROOT / "examples")]
     import make_pairs
     from dance import pairs
 

@@ -67,8 +67,8 @@ def test_silence_clipping_and_another_beginning_count_against_a_take() -> None:
     # Twice the context is missing: four times its energy, of which one time at most counts.
     assert (kept.seam, changed.seam) == (0.0, 1.0)
     assert kept.total - changed.total == pytest.approx(0.5)
-    assert mismatch(take, 0.5 * context) == pytest.approx(1.0)
-    assert mismatch(take, 2.0 * context) == pytest.approx(0.25)
+    assert mismatch(take, np.float32(0.5) * context) == pytest.approx(1.0)
+    assert mismatch(take, np.float32(2.0) * context) == pytest.approx(0.25)
     half = take.copy()
     half[:, : half.shape[1] // 2] = 0.0
     assert silent_share(half, RATE) == pytest.approx(0.5, abs=0.01)

@@ -1,0 +1,113 @@
+"""What is composed lands on the dance, whatever the backbone makes of tempo and phase."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from d2m_cli.backbones.base import Draw
+from d2m_cli.generation.compose import compose
+from d2m_cli.generation.genre import SoundExample
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from tests.fakes import RATE, FakeBackbone, FakePoses
+
+SECONDS = 12.0
+PERIOD = 60 / 117
+OPTIONS = GenerateOptions(rhythm="words", ending="none")
+
+
+class Drummer(FakeBackbone):
+    """Hits at 117 bpm from a moment on that hangs on the seed, and in step with its context."""
+
+    def generate(self, condition, negative, seeds, context=None, sampling=None):
+        self.contexts.append(context)
+        rows = np.stack([self.row(seed, context) for seed in seeds])[:, None]
+        return Draw(torch.from_numpy(rows), RATE)
+
+    def row(self, seed: int, context: Draw | None) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        audio = rng.normal(0, 1e-3, round(5.12 * RATE)).astype(np.float32)
+        first = float(rng.uniform(0, PERIOD))
+        if context is not None:
+            known = context.audio[0, 0].numpy()
+            audio[: len(known)] = known
+            first = onsets(known)[-1] + PERIOD
+        for beat in np.arange(first, 5.1, PERIOD):
+            part = audio[round(beat * RATE) : round(beat * RATE) + 200]
+            part += 0.4 * np.exp(-np.arange(len(part)) / 30).astype(np.float32)
+        return audio
+
+
+class Ear:
+    """Hears how loud a take is at its very start."""
+
+    def embed(self, samples: np.ndarray, rate: int) -> torch.Tensor:
+        return torch.tensor([1.0, float(np.abs(samples[:100]).max())])
+
+
+def onsets(samples: np.ndarray) -> np.ndarray:
+    loud = np.flatnonzero(np.abs(samples) > 0.5 * np.abs(samples).max())
+    times: np.ndarray = loud[np.diff(loud, prepend=-RATE) > 0.1 * RATE] / RATE
+    return times
+
+
+def dance(confidence: float = 0.9) -> Rhythm:
+    return Rhythm(np.ones(600, np.float32), 50.0, np.zeros(0), SECONDS, Tempo(120.0, 0.2, confidence), "stable")
+
+
+def composed(options: GenerateOptions, rhythm: Rhythm | None = None, models: Models | None = None):
+    models = models or Models(FakePoses(SECONDS), Drummer(), None)  # type: ignore[arg-type]
+    return compose(rhythm or dance(), SECONDS, models, options, "aa", lambda *_: None)
+
+
+def off(samples: np.ndarray) -> np.ndarray:
+    distances: np.ndarray = np.abs(onsets(samples)[:, None] - np.arange(0.2, SECONDS, 0.5)[None]).min(axis=1)
+    return distances
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hits_land_where_the_dance_has_its_beats(seed: int) -> None:
+    music, takes = composed(replace(OPTIONS, seed=seed, candidates=1))
+    assert music.samples.shape == (1, round(SECONDS * RATE))
+    assert len(onsets(music.samples[0])) >= 22
+    assert off(music.samples[0]).max() < 0.03
+    assert music.snap is not None
+    assert music.snap.done == "bent"
+    # A beat and 8 % more than the dance is made.
+    assert takes[-1].window.end >= 12.0 + 0.96 + 0.5
+    assert takes[0].scores == ()
+
+
+def test_without_snapping_they_lie_anywhere() -> None:
+    music, takes = composed(replace(OPTIONS, snap="off", candidates=1))
+    assert music.snap is None
+    assert off(music.samples[0]).max() > 0.15
+    assert takes[-1].window.start < 12.0
+
+
+def test_a_dance_without_a_steady_beat_is_snapped_only_if_asked() -> None:
+    assert composed(replace(OPTIONS, candidates=1), dance(0.3))[0].snap is None
+    music, _ = composed(replace(OPTIONS, candidates=1, snap="on"), dance(0.3))
+    assert off(music.samples[0]).max() < 0.03
+
+
+def test_every_take_is_scored_and_the_best_is_kept() -> None:
+    _, takes = composed(replace(OPTIONS, candidates=3))
+    for take in takes:
+        assert len(take.scores) == 3
+        assert [score.example for score in take.scores] == [None] * 3
+        assert all(score.bend is not None for score in take.scores)
+    # The first window has nothing to continue, the others continue it to the sample.
+    assert [take.scores[0].seam for take in takes] == [None] + [0.0] * (len(takes) - 1)
+
+
+def test_likeness_to_a_sound_example_is_scored_where_clap_is_at_hand() -> None:
+    sound = SoundExample(torch.tensor([[0.5, 1.0]]), "c" * 64)
+    models = Models(FakePoses(SECONDS), Drummer(), None, "", sound, Ear())  # type: ignore[arg-type]
+    _, takes = composed(replace(OPTIONS, candidates=2), models=models)
+    assert all(score.example is not None and score.example >= 0.5 for take in takes for score in take.scores)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import d2m_cli.app
+from d2m_cli.errors import AudioError, UsageError
+from d2m_cli.generation.compose import snap_bounds
+from d2m_cli.generation.models import TrackModels
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.pipeline import generate_music
+from d2m_cli.generation.track import lay_track
+from d2m_cli.ground.digests import content_digest
+from d2m_cli.media.audio import load_audio, save_wav
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
+from tests.fakes import FakePoses
+from tests.generation.test_bend import RATE, heard, hits
+
+SECONDS = 10.0
+
+
+def dance(confidence: float = 0.9) -> Rhythm:
+    return Rhythm(np.ones(500, np.float32), 50.0, np.zeros(0), SECONDS, Tempo(120.0, 0.2, confidence), "stable")
+
+
+@pytest.fixture
+def track(tmp_path: Path) -> Path:
+    """30 s at 116 bpm."""
+    path = tmp_path / "song.wav"
+    save_wav(path, hits(np.arange(0.37, 29.5, 60 / 116), 30.0, channels=2), RATE)
+    return path
+
+
+def quiet(step: str, fraction: float = 0.0) -> None:
+    assert 0.0 <= fraction <= 1.0
+
+
+def off(samples: np.ndarray) -> np.ndarray:
+    """Distance of each hit from the dance's beats."""
+    distances: np.ndarray = np.abs(heard(samples)[:, None] - np.arange(0.2, SECONDS, 0.5)[None]).min(axis=1)
+    return distances
+
+
+def test_a_track_lands_on_the_beat(track: Path) -> None:
+    music = lay_track(track, dance(), SECONDS, GenerateOptions(music=track, ending="none"), quiet)
+    assert music.samples.shape == (2, round(SECONDS * RATE))
+    assert off(music.samples).max() < 0.025
+    assert music.snap is not None
+    assert music.snap.done == "bent"
+    # 120 bpm out of 116 run 3.4 % faster, and between the hits a little more than that.
+    assert 1.036 < music.snap.fastest < 1.06
+
+
+def test_a_track_begins_where_it_is_asked_to(track: Path) -> None:
+    options = GenerateOptions(music=track, music_start=12.0, ending="none")
+    assert lay_track(track, dance(), SECONDS, options, quiet).snap.offset == pytest.approx(12.0, abs=0.4)
+    plain = lay_track(track, dance(), SECONDS, replace(options, snap="off"), quiet)
+    assert plain.snap is None
+    # Hits at 0.37 + k * 60 / 116; the first behind 12 s is the 23rd.
+    assert heard(plain.samples)[0] == pytest.approx(0.37 + 23 * 60 / 116 - 12.0, abs=0.002)
+
+
+def test_where_the_beat_is_doubtful_auto_leaves_it_and_on_does_not(track: Path) -> None:
+    options = GenerateOptions(music=track, ending="none")
+    assert lay_track(track, dance(0.2), SECONDS, options, quiet).snap is None
+    on = lay_track(track, dance(0.2), SECONDS, replace(options, snap="on"), quiet)
+    assert off(on.samples).max() < 0.025
+    assert snap_bounds(BeatMap.none(), replace(options, snap="on")) is None
+
+
+def test_a_track_too_short_or_without_sound_is_named(track: Path, tmp_path: Path) -> None:
+    options = GenerateOptions(music=track, music_start=25.0)
+    with pytest.raises(AudioError, match=r"song.wav: 5.00 s of music behind 25 s, and the video lasts 10.00 s"):
+        lay_track(track, dance(), SECONDS, options, quiet)
+    (tmp_path / "no.wav").write_bytes(b"no sound")
+    with pytest.raises(AudioError, match=r"no\.wav"):
+        lay_track(tmp_path / "no.wav", dance(), SECONDS, GenerateOptions(music=tmp_path / "no.wav"), quiet)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"music_start": 1.0}, "music_start is a moment of a track: give one with music"),
+        ({"music": Path("absent.mp3")}, "music absent.mp3: no such file"),
+        ({"snap": "maybe"}, "snap must be one of auto, on, off, not 'maybe'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        GenerateOptions(**values)
+
+
+def test_a_start_before_the_track_is_refused_and_idle_options_are_named(track: Path) -> None:
+    with pytest.raises(UsageError, match="music_start must be 0 s or later, not -1"):
+        GenerateOptions(music=track, music_start=-1.0)
+    assert GenerateOptions("LO", "harp", music=track).doubts == (
+        "genre has no effect with music",
+        "prompt has no effect with music",
+    )
+    assert GenerateOptions(music=track).settings["music"] == {"file": "song.wav", "content": content_digest(track)}
+
+
+def test_the_record_names_the_track_and_what_was_done(make_video, track: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "dance.mp4", seconds=6.0)
+    models = TrackModels(FakePoses(6.0), track.name, content_digest(track))
+    made = generate_music(video, content_digest(video), models, GenerateOptions(music=track, snap="on"), quiet)
+    made.save(tmp_path / "dance.json")
+    record = json.loads((tmp_path / "dance.json").read_text())
+    assert record["models"]["backbone"]["name"] == "track:song.wav"
+    assert record["models"]["encoders"] is None
+    assert record["windows"] == []
+    assert record["music"]["snap"]["done"] in ("cut", "bent", "nothing")
+    assert record["settings"]["snap"] == "on"
+
+
+def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Path, monkeypatch) -> None:
+    import d2m_cli.api.music as music
+    import d2m_cli.pose.estimator as estimator
+
+    def never(*_: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(music, "_open_backbone", never)
+    monkeypatch.setattr(music, "_load_encoders", never)
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    videos = [make_video(tmp_path / name, seconds=2.0) for name in ("a.mp4", "b.mp4")]
+    words = ["generate", *videos, "--music", track, "--music-start", "3", "--out", tmp_path / "out", "--no-mp4"]
+    result = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
+    assert result.exit_code == 0, result.output
+    for name in ("a", "b"):
+        samples, rate = load_audio(tmp_path / "out" / f"{name}.wav")
+        assert samples.shape == (2, 2 * rate)
+    assert "2.00 s" in result.output
+    again = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
+    assert again.exit_code == 0
