@@ -261,7 +261,6 @@ def strengths(samples: np.ndarray, rate: int) -> tuple[float, float]:
 
 ABLATIONS: dict[str, Bounds] = {
     "as shipped": Bounds(),
-    "cut alone (bend 0.1 %)": Bounds(bend=0.001, notice=0.2),
     "bend up to 2 %": Bounds(bend=0.02),
     "bend up to 4 %": Bounds(bend=0.04),
     "bend up to 16 %": Bounds(bend=0.16),

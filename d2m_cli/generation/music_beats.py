@@ -21,7 +21,7 @@ STEP = 0.005
 HARMONICS = ((1, 1.0), (2, 0.6), (4, 0.3))
 """Pulses that a beat has beside its own, each with its weight: halves and quarters of it."""
 LOWEST_BPM, HIGHEST_BPM = 50.0, 200.0
-TIGHTNESS = 50.0
+TIGHTNESS = 20.0
 """How much even beats count beside strong ones. Low, since music that a network made has no steady clock."""
 BLUR = 1.5
 """Frames by which an onset is spread."""
