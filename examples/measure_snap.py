@@ -27,11 +27,14 @@ import librosa
 import mir_eval
 import numpy as np
 import torch
+from make_systems import clicks
 
 from d2m_cli import Generator
 from d2m_cli.backbones.base import Condition, Draw, Sampling
 from d2m_cli.evaluation.rhythm.beat_tracker import pulse_beats
 from d2m_cli.evaluation.rhythm.onsets import LORIS, onset_strength, pick_onsets, to_mono
+from d2m_cli.evaluation.sound.frechet import median_distance, squared_discrepancy
+from d2m_cli.evaluation.sound.listener import Listener
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.compose import compose
 from d2m_cli.generation.models import Models
@@ -332,6 +335,39 @@ def near_seams(samples: np.ndarray, rate: int, dance: Dance, done: Snap) -> list
     return out
 
 
+def sound(dances: Sequence[Dance], system: str, seeds: Sequence[int], out: Path) -> None:
+    """KAD to the true music with and without snapping, and of a metronome; the interval leaves songs out in turn."""
+    listener = Listener.load()
+    rng = np.random.default_rng(2)
+
+    def frames(paths: Sequence[Path]) -> list[np.ndarray]:
+        return [np.concatenate([listener.embed(*load_audio(path, mono=True)) for path in paths])]
+
+    table: dict[str, list[np.ndarray]] = {"true": [], "plain": [], "snapped": [], "metronome": []}
+    for dance in dances:
+        table["true"] += frames([dance.music] if dance.music is not None else [])
+        for kind in ("plain", "snapped"):
+            table[kind] += frames([out / kind / system / f"{dance.name}-{seed}.wav" for seed in seeds])
+        ticks = [clicks(dance.bpm, float(rng.random()), dance.seconds)[0] for _ in seeds]
+        table["metronome"].append(np.concatenate([listener.embed(tick, 24000) for tick in ticks]))
+
+    def distances(left_out: int | None) -> dict[str, float]:
+        kept = {k: np.concatenate([f for i, f in enumerate(v) if i != left_out]) for k, v in table.items()}
+        true = kept.pop("true").astype(np.float64)
+        width = median_distance(true)
+        return {k: 100 * squared_discrepancy(true, f.astype(np.float64), width) for k, f in kept.items()}
+
+    whole = distances(None)
+    parts = [distances(number) for number in range(len(dances))]
+    gain = np.array([part["snapped"] - part["plain"] for part in parts])
+    n = len(gain)
+    error = float(np.sqrt((n - 1) / n * np.square(gain - gain.mean()).sum()))
+    change = whole["snapped"] - whole["plain"]
+    print(f"  {system}: KAD " + ", ".join(f"{kind} {value:.1f}" for kind, value in whole.items()))
+    low, high = change - 1.96 * error, change + 1.96 * error
+    print(f"  {system}: KAD, snapped less plain {change:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+
 def takes(dances: Sequence[Dance], systems: Sequence[str], seeds: Sequence[int], models: Models, out: Path) -> None:
     """Three takes a window, each system as the command makes it with snap off and auto."""
     print(f"examples: three takes a window, {len(seeds)} seeds", flush=True)
@@ -382,6 +418,8 @@ def main() -> None:
             # A real dance's "*" would be of its own beats, not of those given.
             chosen = [s for s in systems if name != "real" or s != "star"]
             of_set(name, dances, chosen, some, models, arguments.out / name)
+            if name == "examples" and "words" in chosen:
+                sound(dances, "words", some, arguments.out / name)
 
 
 if __name__ == "__main__":
