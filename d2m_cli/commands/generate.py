@@ -143,6 +143,10 @@ def generate(
         float, typer.Option(help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.")
     ] = -14.0,
     dancers: Dancers = "largest",
+    allow_no_dancer: Annotated[
+        bool,
+        typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
+    ] = False,
     device: DeviceOption = Device.auto,
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
@@ -186,6 +190,7 @@ def generate(
         genre_words=genre_words,
         ending=ending.value,
         breaks=breaks,
+        allow_no_dancer=allow_no_dancer,
         loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,

@@ -45,6 +45,8 @@ class GenerateOptions:
         How many takes of each window are drawn; the one that keeps time best with the dance is kept.
     overlap_seconds
         How much of the last window each window continues.
+    allow_no_dancer
+        Whether a video without a dancer gets music by the prompt alone; else it can't be used.
     dancers, decoder
         As in `PoseOptions`.
     genre_words
@@ -83,6 +85,7 @@ class GenerateOptions:
     genre_words: str | None = None
     ending: Literal["fade", "hit", "none"] = "fade"
     breaks: bool = False
+    allow_no_dancer: bool = False
     loudness: float = -14.0
     genre_audio: Path | None = None
     clap: Path | None = None
