@@ -87,7 +87,7 @@ def breaks_in(holds: Sequence[tuple[float, float]], beats: Array, seconds: float
 
     It stops with the dancer, and comes in on the first beat from when the dancer moves on; without beats, right then.
     """
-    breaks = []
+    breaks: list[Break] = []
     for start, end in holds:
         following = beats[beats >= end - BACK_SECONDS]
         back = min(float(following[0]) if len(following) else end, seconds)
