@@ -44,7 +44,15 @@ def generate(
         str | None,
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
-            "middle-hip-hop, pop, waack, or their two-letter codes.",
+            "middle-hip-hop, pop, waack, or their two-letter codes; or auto: that of each video, from --genre-table or "
+            "from a name such as gLO_sBM_c01_d13_mLO2_ch02.",
+            show_default=False,
+        ),
+    ] = None,
+    genre_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video.",
             show_default=False,
         ),
     ] = None,
@@ -138,6 +146,7 @@ def generate(
 
     options = GenerateOptions(
         genre=genre,
+        genre_table=genre_table,
         prompt=prompt,
         negative_prompt=negative_prompt,
         rhythm=rhythm.value,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m_cli.errors import InputError, UsageError
-from d2m_cli.ground.aist import parse_name
+from d2m_cli.ground.aist import parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
 from d2m_cli.ground.search import VIDEO_SUFFIXES
@@ -199,8 +199,11 @@ def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
 
 
 def facts_of(clip: str) -> ClipFacts:
-    """What a name says: song and genre in AIST's (``gLO_..._mLO2_...``), else the genre that a folder is named by."""
-    name = parse_name(Path(clip).name)
+    """What a name says: song and genre in AIST's (``gLO_..._mLO2_...``), else the genre that a folder is named by.
+
+    A suffix behind AIST's name, such as "_slice0", changes nothing.
+    """
+    name = parse_clip_name(Path(clip).name)
     if name is not None:
         return ClipFacts(clip, name.song, name.genre, None)
     for folder in reversed(Path(clip).parts[:-1]):

@@ -100,6 +100,9 @@ def test_nothing_in_common_and_nothing_at_all(tmp_path: Path) -> None:
 
 def test_song_and_genre_are_read_off_names() -> None:
     assert facts_of("x/gLO_sBM_cAll_d13_mLO2_ch01") == ClipFacts("x/gLO_sBM_cAll_d13_mLO2_ch01", "mLO2", "LO", None)
+    assert facts_of("gKR_sFM_c01_d28_mKR1_ch02_slice0") == ClipFacts(
+        "gKR_sFM_c01_d28_mKR1_ch02_slice0", "mKR1", "KR", None
+    )
     assert facts_of("house/take 3") == ClipFacts("house/take 3", "house/take 3", "HO", None)
     assert facts_of("take 3") == ClipFacts("take 3", "take 3", None, None)
 
