@@ -27,6 +27,8 @@ MEASURES = {
 }
 """Measures whose differences between systems are printed, and how; all stand in the JSON."""
 CHANCE = "chance: "
+CEILING = "true music"
+GIVEN = "given"
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,22 @@ class Cell:
         Its interval, or None.
     verdict
         Of a difference, in words.
+    given
+        Whether it is the true music's and perfect by construction, which shows nothing.
     """
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     verdict: str = ""
+    given: bool = False
 
     def text(self, digits: int = 3, between: str = " ") -> str:
         """As a table prints it: figure, interval of so many digits, verdict."""
         if self.value is None:
             return "-"
+        if self.given:
+            return f"{self.value:z.3f} ({GIVEN})"
         sign = "+" if self.verdict else ""
         parts = [f"{self.value:{sign}z.3f}"]
         if self.low is not None and self.high is not None:
@@ -71,11 +78,17 @@ class Row:
         One a column.
     chance
         Whether this is a floor and no system.
+    ceiling
+        Whether this is the true music and no system.
+    seeds
+        Of a system: how many its figures are means of; None in other lines.
     """
 
     name: str
     cells: tuple[Cell, ...]
     chance: bool = False
+    ceiling: bool = False
+    seeds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ COLUMNS: tuple[str, ...] = (
     "tempo.octave_error",
 )
 """What `PairScores.values` holds, in its order; all but the last are better when higher."""
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(column.partition(".")[0] for column in COLUMNS))
+"""Protocols and other families of measures: what stands before the dot in `COLUMNS`."""
+ONSET_GROUPS: tuple[str, ...] = tuple(protocol.name for protocol in PROTOCOLS if protocol.detector != "beats")
+"""Those of `GROUPS` that compare onsets; the others compare beats."""
 SPREADS: tuple[str, ...] = tuple(f"{protocol.name}.{name}" for protocol in PROTOCOLS for name in ("csd", "hsd"))
 MEDIAN = "tempo.median_octave_error"
 FIGURES: tuple[str, ...] = (*COLUMNS, *SPREADS, MEDIAN)

@@ -28,6 +28,8 @@ from d2m_cli.ground.statistics import RESAMPLES, bootstrap, paired_bootstrap
 
 NO_DIFFERENCE = "no difference shown"
 ONE_SONG = "one song: no interval"
+NO_VERDICT = "no verdict: onsets against beats"
+"""Of measures that `d2m_cli.evaluation.results.Evaluation.no_verdict` names."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class Difference:
     p
         Two-sided, by paired bootstrap; None for a single song.
     verdict
-        "first is higher", "second is higher", "no difference shown" where the interval includes 0, or that there is no
-        interval.
+        "first is higher", "second is higher", "no difference shown" where the interval includes 0, that there is no
+        interval (`ONE_SONG`), or that nothing follows from the measure (`NO_VERDICT`).
     """
 
     measure: str
