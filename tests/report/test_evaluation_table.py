@@ -20,10 +20,10 @@ from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, t
 
 
 def system(name: str, late: float) -> SystemResult:
-    pairs = [
-        Pair(str(bpm), str(bpm), *(Detections.at(np.arange(at, 5.9, 60 / bpm), 6.0, bpm) for at in (0.2, 0.2 + late)))
-        for bpm in (90.0, 120.0)
-    ]
+    pairs = []
+    for bpm in (90.0, 120.0):
+        true, made = (Detections.at(np.arange(at, 5.9, 60 / bpm), 6.0, bpm) for at in (0.2, 0.2 + late))
+        pairs.append(Pair(str(bpm), str(bpm), true, made))
     distances = (
         Distance("FAD", "listener", 1.5, 40, 40, ("few frames",)),
         Distance("FAD", "vggish", None, 40, 40, ("no frames",)),
