@@ -90,23 +90,26 @@ def _table(grid: Grid, columns: Sequence[Sequence[str]], width: int) -> Group:
     for number, column in enumerate(columns):
         table.add_column(Text(column[0]), justify="right" if number else "left", no_wrap=number > 0)
     for at, row in enumerate(grid.rows, start=1):
-        last = not row.chance and at < len(grid.rows) and grid.rows[at].chance
-        table.add_row(*(Text(column[at]) for column in columns), style="dim" if row.chance else None, end_section=last)
+        last = at < len(grid.rows) and row.is_system and not grid.rows[at].is_system
+        style = None if row.is_system else "dim"
+        table.add_row(*(Text(column[at]) for column in columns), style=style, end_section=last)
     caption = textwrap.fill(grid.caption, min(width, LONGEST_LINE))
     return Group(Text(grid.title, "bold"), table, *([Text(caption, "dim")] if caption else []))
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """One line a row and figure of the tables: name, table, figure, value, low, high, verdict."""
+    """One line a row and figure of the tables: name, seeds, table, figure, value, low, high, verdict."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("system", "table", "figure", "value", "low", "high", "verdict"))
+    writer.writerow(("system", "seeds", "table", "figure", "value", "low", "high", "verdict"))
     for grid in grids(evaluation):
         for row in grid.rows:
             for head, cell in zip(grid.columns, row.cells, strict=True):
                 if cell.value is not None:
                     figure = head.removesuffix(" ↑").removesuffix(" ↓")
-                    writer.writerow((row.name, grid.title, figure, cell.value, cell.low, cell.high, cell.verdict))
+                    told = "given by construction" if cell.given else cell.verdict
+                    figures = (cell.value, cell.low, cell.high)
+                    writer.writerow((row.name, row.seeds, grid.title, figure, *figures, told))
     return text.getvalue()
 
 
@@ -126,7 +129,7 @@ def _latex(grid: Grid) -> str:
     ]
     ruled = False
     for row in grid.rows:
-        if row.chance and not ruled:
+        if not row.is_system and not ruled:
             lines.append(r"\midrule")
             ruled = True
         lines.append(" & ".join(map(_escape, [row.name, *(cell.text() for cell in row.cells)])) + r" \\")

@@ -66,7 +66,8 @@ def chance_floors(
     Parameters
     ----------
     pairs
-        The clips; nothing but the references, and the other songs' music, is used.
+        The clips; nothing but the references, and the other songs' music, is used. Of a system with several seeds one
+        is guessed in each draw, and the music of all may be taken for another song's.
     draws
         How many times all clips are guessed.
     seed
@@ -80,6 +81,7 @@ def chance_floors(
     Means over the draws, with the middle 95 % of the draws as interval. Where the reference of a clip has no tempo, a
     random one stands in. The two kinds that play other songs are absent from a data set of one song.
     """
+    clips = [pair for pair in pairs if pair.seed == pairs[0].seed]
     songs = len({pair.song for pair in pairs})
     kinds = [
         Kind(
@@ -90,12 +92,12 @@ def chance_floors(
     ]
     if songs > 1:
         kinds += [
-            Kind("true music of another song", other_song(pairs, [pair.reference for pair in pairs])),
+            Kind("true music of another song", other_song(clips, [clip.reference for clip in clips])),
             Kind(OWN_MUSIC, other_song(pairs, [pair.estimated for pair in pairs])),
         ]
     drawn = {scores.name: scores for scores in known if scores.name != OWN_MUSIC}
     return tuple(
-        drawn.get(kind.name) or floor(kind, pairs, songs, draws, (seed, number)) for number, kind in enumerate(kinds)
+        drawn.get(kind.name) or floor(kind, clips, songs, draws, (seed, number)) for number, kind in enumerate(kinds)
     )
 
 

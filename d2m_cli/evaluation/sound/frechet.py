@@ -42,6 +42,9 @@ class Distance:
         Embeddings of the real and of the generated music.
     notes
         What to know before trusting it, in words.
+    by_seed
+        Where a system has several seeds, the distance of each of them, whose mean `value` is: a distance goes with the
+        number of clips, so seeds are not put together.
     """
 
     kind: str
@@ -50,6 +53,7 @@ class Distance:
     reference_frames: int
     estimated_frames: int
     notes: tuple[str, ...] = ()
+    by_seed: tuple[float | None, ...] = ()
 
     @property
     def column(self) -> str:
