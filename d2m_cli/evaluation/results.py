@@ -46,10 +46,13 @@ class GenreResult:
         Means over clips.
     estimates
         By `d2m_cli.evaluation.genre.divergence.GENRE_COLUMNS` those that there are, with their intervals by song.
+    no_verdict
+        Why nothing follows from them, in words; "" where something may. See `d2m_cli.evaluation.genre.judge`.
     """
 
     scores: GenreScores
     estimates: Mapping[str, Estimate]
+    no_verdict: str = ""
 
 
 @dataclass(frozen=True)

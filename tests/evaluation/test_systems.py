@@ -32,6 +32,7 @@ class Loudness:
     """Embeds by how loud each half second is, and takes loud music for house; what is shorter it can't hear."""
 
     name, sample_rate, width, classes = "loudness", 8000, 1, GENRES
+    same_music = ()
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
         mono = mono_at(samples, rate, 8000)
