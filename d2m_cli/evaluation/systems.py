@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from d2m_cli.errors import InputError
+from d2m_cli.evaluation.genre.judge import judge_genres
 from d2m_cli.evaluation.measurements import Embeddings, Measurements, ReferenceClip, reference_genres
 from d2m_cli.evaluation.models import Models
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
@@ -74,7 +75,9 @@ def score_systems(
         notes.append(f"intervals over {number} songs are too narrow: read them as the least uncertainty there is")
     notes += [remark for embeddings in real.values() for remark in embeddings.remarks("the true music")]
     remarks = (*notes, *_remarks(systems, measured))
-    return Evaluation(len(clips), number, models.about_reference, systems, comparisons, missing, remarks)
+    found = Evaluation(len(clips), number, models.about_reference, systems, comparisons, missing, remarks)
+    files = {name: [music[clip.name] for clip in clips] for name, music in pairing.systems.items()}
+    return judge_genres(found, models.classifiers, files)
 
 
 def _comparisons(

@@ -13,7 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from d2m_cli.report.evaluation_grids import Grid, grids
+from d2m_cli.report.evaluation_grids import grids
+from d2m_cli.report.grid import Grid
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.results import Evaluation
@@ -115,25 +116,42 @@ def to_csv(evaluation: Evaluation) -> str:
 
 def to_latex(evaluation: Evaluation) -> str:
     """The tables as ``tabular`` environments with booktabs' rules."""
-    return "\n".join(_latex(grid) for grid in grids(evaluation))
+    return "\n".join(
+        latex_table(
+            (grid.title, grid.caption),
+            grid.columns,
+            [(row.is_system, [row.name, *(cell.text() for cell in row.cells)]) for row in grid.rows],
+        )
+        for grid in grids(evaluation)
+    )
 
 
-def _latex(grid: Grid) -> str:
-    heads = " & ".join(map(_escape, grid.columns))
-    lines = [
-        *(f"% {part}" for part in (grid.title, grid.caption)),
-        rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
+def latex_table(comments: Sequence[str], heads: Sequence[str], lines: Sequence[tuple[bool, Sequence[str]]]) -> str:
+    """One table for LaTeX.
+
+    Parameters
+    ----------
+    comments
+        Stand above it.
+    heads
+        Of all columns but that of the names.
+    lines
+        Whether it is a system's, and its texts, name first; a rule parts systems from what follows.
+    """
+    out = [
+        *(f"% {part}" for part in comments),
+        rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
         r"\toprule",
-        rf" & {heads} \\",
+        rf" & {' & '.join(map(_escape, heads))} \\",
         r"\midrule",
     ]
     ruled = False
-    for row in grid.rows:
-        if not row.is_system and not ruled:
-            lines.append(r"\midrule")
+    for is_system, texts in lines:
+        if not is_system and not ruled:
+            out.append(r"\midrule")
             ruled = True
-        lines.append(" & ".join(map(_escape, [row.name, *(cell.text() for cell in row.cells)])) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        out.append(" & ".join(map(_escape, texts)) + r" \\")
+    return "\n".join([*out, r"\bottomrule", r"\end{tabular}", ""])
 
 
 _LATEX = {

@@ -15,8 +15,9 @@ from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import ONSET_GROUPS, Estimate, Pair
 from d2m_cli.evaluation.rhythm.summary import Difference, summarise
 from d2m_cli.evaluation.sound.frechet import Distance
-from d2m_cli.report.evaluation_grids import Cell, grids
+from d2m_cli.report.evaluation_grids import grids
 from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
+from d2m_cli.report.grid import Cell
 
 
 def system(name: str, late: float) -> SystemResult:

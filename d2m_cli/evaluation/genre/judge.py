@@ -85,7 +85,7 @@ def _judged(
     genre: GenreResult, same_music: Sequence[str], made_by: Sequence[str | None], true: GenreResult | None
 ) -> GenreResult:
     name, notes = genre.scores.classifier, []
-    own = [backbone for backbone in made_by if backbone in same_music]
+    own = [backbone for backbone in made_by if backbone is not None and backbone in same_music]
     reason = ""
     if own:
         whose = "all of it" if len(own) == len(made_by) else f"{len(own)} of {count(len(made_by), 'clip')}"
