@@ -195,10 +195,10 @@ def evaluate(
         for one in rich_tables(found, out.width) if full else ():
             out.print()
             out.print(one)
-    for line in remark_lines(found):
+    for line in remark_lines(found, full or json_out or table is not None):
         for folded in fold(line, out.width):
             print(folded, file=sys.stderr)
-    if not (full or table or json_out):
+    if not full and not json_out and table is None:
         print("all figures: --full; one table for a paper: --table paper", file=sys.stderr)
     for path, text in ((csv_file, to_csv), (latex, to_latex)):
         if path is not None:

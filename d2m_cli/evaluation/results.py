@@ -48,11 +48,14 @@ class GenreResult:
         By `d2m_cli.evaluation.genre.divergence.GENRE_COLUMNS` those that there are, with their intervals by song.
     no_verdict
         Why nothing follows from them, in words; "" where something may. See `d2m_cli.evaluation.genre.judge`.
+    doubt
+        What is not known of that, in words, or "".
     """
 
     scores: GenreScores
     estimates: Mapping[str, Estimate]
     no_verdict: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True)

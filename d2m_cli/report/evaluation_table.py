@@ -13,7 +13,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from d2m_cli.ground.words import count
 from d2m_cli.report.evaluation_grids import grids
+from d2m_cli.report.evaluation_verdict import VERDICT_DISTANCES
 from d2m_cli.report.grid import Grid
 
 if TYPE_CHECKING:
@@ -169,17 +171,28 @@ def _escape(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def remark_lines(evaluation: Evaluation) -> list[str]:
-    """What qualifies the tables: clips that are left out, and what the figures rest on."""
+def remark_lines(evaluation: Evaluation, full: bool = True) -> list[str]:
+    """What qualifies the figures: clips that are left out, and what they rest on.
+
+    Parameters
+    ----------
+    evaluation
+        All that was found.
+    full
+        Of all figures, or only of those that `d2m_cli.report.evaluation_verdict` names.
+    """
     lines = [f"left out: {one.clip}: {', '.join(one.lacks)}" for one in evaluation.missing]
     if evaluation.missing:
-        lines.insert(0, f"{evaluation.clips} clips scored, {len(evaluation.missing)} left out")
+        lines.insert(0, f"{count(evaluation.clips, 'clip')} scored, {len(evaluation.missing)} left out")
     notes: list[tuple[str, str]] = []
     for system in evaluation.systems:
-        notes += [(system.name, f"{found.column}: {note}") for found in system.distances for note in found.notes]
+        for found in system.distances:
+            if full or found.kind in VERDICT_DISTANCES:
+                notes += [(system.name, f"{found.column}: {note}") for note in found.notes]
         for genre in system.genres:
             name = genre.scores.classifier
-            notes += [(system.name, f"{name}: {note}") for note in genre.scores.notes]
+            told = (genre.doubt, *genre.scores.notes) if full else (genre.doubt,)
+            notes += [(system.name, f"{name}: {note}") for note in told if note]
             notes += [(system.name, f"{name} left out {clip}: {why}") for clip, why in genre.scores.left_out]
     for note in dict.fromkeys(note for _, note in notes):
         whose = list(dict.fromkeys(name for name, other in notes if other == note))

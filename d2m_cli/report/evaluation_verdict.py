@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PROTOCOL = "beats70"
 """What a verdict on rhythm is by: tracked beats within 0.07 s, where chance scores least."""
+VERDICT_DISTANCES = ("FAD", "KAD")
+"""Of the distances of sound those that are named."""
 NARROWEST = 40
 """Columns of a terminal under which lines are longer than it."""
 
@@ -82,7 +84,7 @@ def _findings(evaluation: Evaluation, system: SystemResult) -> Iterator[str]:
     yield f"follows the dance: {_rhythm(evaluation, system)}"
     by_embedding: dict[str, list[str]] = {}
     for distance in system.distances:
-        if distance.value is not None and distance.kind in ("FAD", "KAD"):
+        if distance.value is not None and distance.kind in VERDICT_DISTANCES:
             by_embedding.setdefault(distance.embedding, []).append(f"{distance.kind} {distance.value:z.1f}")
     for embedding, values in by_embedding.items():
         yield f"distance to the true music: {', '.join(values)} ({embedding})"
@@ -148,7 +150,8 @@ def _differences(comparison: Comparison) -> Iterator[str]:
     seed = " (one seed)" if comparison.one_seed else ""
     for found in comparison.differences:
         measure, _, who = found.measure.partition(" ")
-        if measure in _COMPARED:
+        # What no verdict follows from is said of each system.
+        if measure in _COMPARED and not found.verdict.startswith("no verdict"):
             what, figure = _COMPARED[measure]
             winner = better.get(found.verdict)
             verdict = f"{winner} is better{seed}" if winner is not None else found.verdict

@@ -60,7 +60,7 @@ def judge_genres(
 
     Returns
     -------
-    The same with `GenreResult.no_verdict` and notes, and with differences of genre that say so.
+    The same with `GenreResult.no_verdict` and `GenreResult.doubt`, and with differences of genre that say so.
     """
     by_name = {classifier.name: classifier for classifier in classifiers}
     true = {genre.scores.classifier: genre for genre in found.ceiling.genres} if found.ceiling is not None else {}
@@ -84,9 +84,9 @@ def judge_genres(
 def _judged(
     genre: GenreResult, same_music: Sequence[str], made_by: Sequence[str | None], true: GenreResult | None
 ) -> GenreResult:
-    name, notes = genre.scores.classifier, []
+    name = genre.scores.classifier
     own = [backbone for backbone in made_by if backbone is not None and backbone in same_music]
-    reason = ""
+    reason, doubt = "", ""
     if own:
         whose = "all of it" if len(own) == len(made_by) else f"{len(own)} of {count(len(made_by), 'clip')}"
         reason = f"{name} learned from the same music as the {listed(sorted(set(own)))} backbone, which made {whose}"
@@ -97,13 +97,11 @@ def _judged(
     unknown = made_by.count(None)
     if same_music and unknown and not own:
         what = "its music" if unknown == len(made_by) else f"{unknown} of {count(len(made_by), 'clip')}"
-        notes.append(
+        doubt = (
             f"what made {what} is not known (no .json of d2m beside it): if it was the {listed(same_music)} backbone, "
             "which learned from the same music, no verdict on genre follows"
         )
-    if reason:
-        notes.append(f"no verdict on genre: {reason}")
-    return replace(genre, no_verdict=reason, scores=replace(genre.scores, notes=(*genre.scores.notes, *notes)))
+    return replace(genre, no_verdict=reason, doubt=doubt)
 
 
 def _compared(comparison: Comparison, withheld: set[tuple[str, str]]) -> Comparison:

@@ -74,8 +74,8 @@ def test_a_model_that_learned_from_the_same_music_is_not_judged(tmp_path: Path) 
     own, mixed, other = (system.genres[0] for system in found.systems)
     assert own.no_verdict == "listener learned from the same music as the embedded backbone, which made all of it"
     assert mixed.no_verdict.endswith("which made 1 of 2 clips")
-    assert own.scores.notes == (f"no verdict on genre: {own.no_verdict}",)
-    assert (other.no_verdict, other.scores.notes) == ("", ())
+    assert (own.doubt, mixed.doubt) == ("", "")
+    assert (other.no_verdict, other.doubt) == ("", "")
     # The figures stay.
     assert own.estimates["genre.accuracy"].value == 1.0
     assert [one.verdict for one in found.comparisons[0].differences] == [
@@ -89,13 +89,13 @@ def test_where_it_cannot_be_known_that_is_said(tmp_path: Path) -> None:
     files = {"a": [music(tmp_path / "a.wav")], "b": [music(tmp_path / "b.wav"), music(tmp_path / "c.wav", "musicgen")]}
     found = judge_genres(evaluation("a", "b"), [Judge()], files)
     assert [system.genres[0].no_verdict for system in found.systems] == ["", ""]
-    told = [system.genres[0].scores.notes for system in found.systems]
-    assert told[0][0].startswith("what made its music is not known (no .json of d2m beside it): if it was the embedded")
-    assert told[1][0].startswith("what made 1 of 2 clips is not known")
+    told = [system.genres[0].doubt for system in found.systems]
+    assert told[0].startswith("what made its music is not known (no .json of d2m beside it): if it was the embedded")
+    assert told[1].startswith("what made 1 of 2 clips is not known")
     # It does not matter to a classifier that shares its music with no backbone.
     stranger = Judge()
     stranger.same_music = ()  # type: ignore[assignment]
-    assert judge_genres(evaluation("a", "b"), [stranger], files).systems[0].genres[0].scores.notes == ()
+    assert judge_genres(evaluation("a", "b"), [stranger], files).systems[0].genres[0].doubt == ""
 
 
 @pytest.mark.parametrize(
