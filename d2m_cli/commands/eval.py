@@ -22,7 +22,9 @@ _COMPARED, _MODELS, _OUTPUT = "What is compared", "Models", "Output"
 _DEFAULT = EvaluateOptions()
 
 SYSTEM: Any = typer.Option(
-    help="NAME=FOLDER of a further system; can be repeated.", rich_help_panel=_COMPARED, show_default=False
+    help='NAME=FOLDER of a further system; can be repeated. NAME="OUT/seed*" for a folder of each of its seeds.',
+    rich_help_panel=_COMPARED,
+    show_default=False,
 )
 NAME: Any = typer.Option(help="Name of the first system.", rich_help_panel=_COMPARED)
 
@@ -58,12 +60,17 @@ def _moved(command: str) -> Any:
 def evaluate(
     context: typer.Context,
     generated: Annotated[
-        Path, typer.Argument(help="Folder of generated music or of videos with it.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Folder of generated music or of videos with it; a quoted pattern for several seeds of a system.",
+            show_default=False,
+        ),
     ],
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the true music, or of videos with it; files go together by name.",
+            help="Folder of the true music, or of videos with it; files go together by name. Scored itself as the "
+            "ceiling.",
             rich_help_panel=_COMPARED,
             show_default=False,
         ),
@@ -71,8 +78,17 @@ def evaluate(
     dances: Annotated[
         Path | None,
         typer.Option(
-            help="Where there is no true music: folder of the dance videos or of their .pose.npz files; the beats are "
-            "then those of the dance (moments of least motion).",
+            help="Folder of the dance videos or of their .pose.npz files: beats are compared with those of the dance "
+            "(moments of least motion), where true ones are not known.",
+            rich_help_panel=_COMPARED,
+            show_default=False,
+        ),
+    ] = None,
+    beats: Annotated[
+        Path | None,
+        typer.Option(
+            help="True beats in place of tracked ones: folder of .txt, .csv, .beats or .json files, or a table (.csv) "
+            "with the column clip and either time or bpm and first_beat.",
             rich_help_panel=_COMPARED,
             show_default=False,
         ),
@@ -161,7 +177,7 @@ def evaluate(
     dances_in_test: Annotated[str | None, typer.Option("--dances-in-test", **_moved("make"))] = None,
     embed: Annotated[bool, typer.Option("--embed/--no-embed", **_moved("make"))] = True,
 ) -> None:
-    """Score music against the true music or the dance, beside what chance would score, with intervals by song."""
+    """Score music against the true music, true beats or the dance, between what chance and the true music score."""
     from d2m_cli.api.evaluation import evaluate as score
     from d2m_cli.ground.files import atomic_path
     from d2m_cli.ground.progress import Progress
@@ -183,7 +199,7 @@ def evaluate(
         seed=seed,
     )
     systems = named_systems(name, generated, system or [])
-    found = score(systems, reference=reference, dances=dances, options=options, progress=Progress())
+    found = score(systems, reference=reference, dances=dances, beats=beats, options=options, progress=Progress())
     # Printed first: what took long to find is not lost where a file can't be written.
     out = stdout_console(OFF_TERMINAL)
     if json_out:

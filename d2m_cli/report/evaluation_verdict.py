@@ -54,7 +54,7 @@ def verdict_lines(evaluation: Evaluation, width: int = 80) -> list[str]:
 
 _LEGEND = (
     "F1: of tracked beats within 0.07 s, 0 to 1. Shown: the 95 % interval, in brackets, lies above the best that "
-    "chance scores. A verdict from one seed leaves out what another seed would change."
+    "chance scores."
 )
 
 

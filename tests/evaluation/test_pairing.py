@@ -9,7 +9,6 @@ from d2m_cli.errors import InputError, UsageError
 from d2m_cli.evaluation.pairing import (
     SOUND_SUFFIXES,
     ClipFacts,
-    by_stem,
     dances_by_stem,
     facts_of,
     music_by_stem,
@@ -17,6 +16,7 @@ from d2m_cli.evaluation.pairing import (
     pair_up,
     read_facts,
 )
+from d2m_cli.evaluation.stems import by_stem
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -52,7 +52,7 @@ def test_a_name_is_the_same_however_its_umlaut_is_written(tmp_path: Path) -> Non
     name = "Süße Tänze"
     made = touch(tmp_path / "made", unicodedata.normalize("NFD", name) + ".wav")
     true = touch(tmp_path / "true", unicodedata.normalize("NFC", name) + ".mp4")
-    assert [clip.name for clip in pair_up({"x": made}, music_by_stem(true)).clips] == [name]
+    assert [clip.name for clip in pair_up({"x": [made]}, music_by_stem(true)).clips] == [name]
 
 
 def test_symbolic_links_are_followed_once(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
 def test_what_is_missing_is_listed_and_what_was_not_asked_for_is_noted(tmp_path: Path) -> None:
     first, second = touch(tmp_path / "1", "a.wav", "b.wav", "c.wav"), touch(tmp_path / "2", "a.mp3", "b.wav", "d.wav")
     true = music_by_stem(touch(tmp_path / "0", "a.wav", "c.wav", "d.wav", "e.wav", "f.wav"))
-    pairing = pair_up({"x": first, "y": second}, true)
+    pairing = pair_up({"x": [first], "y": [second]}, true)
     assert [clip.name for clip in pairing.clips] == ["a"]
     assert {one.clip: one.lacks for one in pairing.missing} == {
         "b": ("no reference",),
@@ -83,19 +83,19 @@ def test_what_is_missing_is_listed_and_what_was_not_asked_for_is_noted(tmp_path:
     }
     assert pairing.notes[0] == "the reference has 2 more clips, for which no system has music: e, f"
     assert "the song of 1 clips is not known" in pairing.notes[1]
-    assert pairing.systems["y"]["a"].name == "a.mp3"
+    assert pairing.systems["y"][0].files["a"].name == "a.mp3"
 
 
 def test_nothing_in_common_and_nothing_at_all(tmp_path: Path) -> None:
     made, true = touch(tmp_path / "made", "a.wav"), touch(tmp_path / "true", "b.wav")
     with pytest.raises(InputError, match="a: no reference"):
-        pair_up({"x": made}, music_by_stem(true))
+        pair_up({"x": [made]}, music_by_stem(true))
     with pytest.raises(UsageError, match="empty: no sound file"):
-        pair_up({"x": touch(tmp_path / "empty", "a.txt")}, music_by_stem(true))
+        pair_up({"x": [touch(tmp_path / "empty", "a.txt")]}, music_by_stem(true))
     with pytest.raises(UsageError, match="empty: no sound file"):
-        pair_folders({"x": made}, reference=tmp_path / "empty", dances=None, table=None, prompt=None)
+        pair_folders({"x": [made]}, reference=tmp_path / "empty")
     with pytest.raises(UsageError, match=r"empty: no video and no \.pose\.npz"):
-        pair_folders({"x": made}, reference=None, dances=tmp_path / "empty", table=None, prompt=None)
+        pair_folders({"x": [made]}, dances=tmp_path / "empty")
 
 
 def test_song_and_genre_are_read_off_names() -> None:
@@ -148,12 +148,12 @@ def test_a_table_that_is_not_there_or_no_text(tmp_path: Path) -> None:
 def test_a_table_of_more_clips_is_fine_and_one_of_others_is_not(tmp_path: Path) -> None:
     made, true = touch(tmp_path / "made", "a.wav", "b.wav"), touch(tmp_path / "true", "a.wav", "b.wav")
     table = write(tmp_path / "t.csv", "clip,song,prompt\na,s,rock\nz,s,rock\n")
-    pairing = pair_folders({"x": made}, reference=true, dances=None, table=table, prompt="jazz")
+    pairing = pair_folders({"x": [made]}, reference=true, table=table, prompt="jazz")
     assert [(clip.song, clip.prompt) for clip in pairing.clips] == [("s", "rock"), ("b", "jazz")]
     assert pairing.notes[0] == "the table of clips has 1 more clips, for which no system has music: z"
     write(table, "clip\na.wav\n")
     with pytest.raises(UsageError, match=r"no system has any of its clips, such as 'a\.wav'"):
-        pair_folders({"x": made}, reference=true, dances=None, table=table, prompt=None)
+        pair_folders({"x": [made]}, reference=true, table=table)
 
 
 def test_pose_files_go_before_videos(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from d2m_cli.errors import AudioError, InputError, UsageError
 from d2m_cli.evaluation.genre.divergence import GENRES
-from d2m_cli.evaluation.models import Models, dance_beats, true_music
+from d2m_cli.evaluation.models import Models, dance_beats
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
 from d2m_cli.evaluation.results import Evaluation
 from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE
+from d2m_cli.evaluation.seeds import Seed
 from d2m_cli.evaluation.sound.embedding import mono_at
 from d2m_cli.evaluation.systems import score_systems
 from d2m_cli.ground.progress import Progress
@@ -70,18 +71,19 @@ def pairing(folder: Path, *systems: str, **changed: Any) -> Pairing:
     def files(name: str) -> dict[str, Path]:
         return {clip.name: folder / name / f"{clip.name}.wav" for clip in clips}
 
-    values = {"clips": clips, "systems": {name: files(name) for name in systems}, "reference": files("true")}
+    seeds = {name: (Seed(name, files(name)),) for name in systems}
+    values = {"clips": clips, "systems": seeds, "reference": files("true")}
     return Pairing(**{**values, "missing": (), **changed})
 
 
 def scored(pairs: Pairing, models: Models | None = None, draws: int = 20) -> Evaluation:
-    return score_systems(pairs, models or Models(true_music, "the true music"), QUIET, resamples=200, draws=draws)
+    return score_systems(pairs, models or Models(), QUIET, resamples=200, draws=draws)
 
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> Evaluation:
     ear = Loudness()
-    return scored(pairing(folder, "same", "late"), Models(true_music, "the true music", (ear,), (ear,)), 200)
+    return scored(pairing(folder, "same", "late"), Models((ear,), (ear,)), 200)
 
 
 def protocol(found: Evaluation, system: int, name: str) -> Any:
@@ -158,11 +160,11 @@ def test_silence_scores_nothing_and_is_named(folder: Path, tmp_path: Path) -> No
     pairs = pairing(folder, "same")
     save_wav(tmp_path / "96.wav", np.zeros((1, RATE * 6), np.float32), RATE)
     play(tmp_path / "108.wav", np.array([0.1]), seconds=0.3)
-    files = {**pairs.systems["same"], "96": tmp_path / "96.wav", "108": tmp_path / "108.wav"}
+    files = {**pairs.systems["same"][0].files, "96": tmp_path / "96.wav", "108": tmp_path / "108.wav"}
     ear = Loudness()
     found = scored(
-        pairing(folder, "same", "mixed", systems={"same": pairs.systems["same"], "mixed": files}),
-        Models(true_music, "the true music", (ear,), (ear,)),
+        pairing(folder, "same", "mixed", systems={"same": pairs.systems["same"], "mixed": (Seed("mixed", files),)}),
+        Models((ear,), (ear,)),
     )
     assert protocol(found, 1, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
     told = "\n".join(found.remarks)
@@ -195,12 +197,13 @@ def test_a_reference_without_beats_is_said_once(folder: Path, tmp_path: Path) ->
 def test_files_that_cannot_be_read_are_left_out_of_all_systems(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "96.wav").write_bytes(b"no sound at all")
     pairs = pairing(folder, "same", "late")
-    systems = {**pairs.systems, "late": {**pairs.systems["late"], "96": tmp_path / "96.wav"}}
+    late = Seed("late", {**pairs.systems["late"][0].files, "96": tmp_path / "96.wav"})
+    systems = {**pairs.systems, "late": (late,)}
     found = scored(pairing(folder, "same", systems=systems, missing=(Missing("x", ("no reference",)),)))
     assert (found.clips, found.songs) == (3, 3)
     assert [one.clip for one in found.missing] == ["x", "96"]
     assert "96.wav" in found.missing[1].lacks[0]
-    broken = {name: tmp_path / "96.wav" for name in pairs.systems["same"]}
+    broken = (Seed("same", {clip.name: tmp_path / "96.wav" for clip in pairs.clips}),)
     with pytest.raises(InputError, match="no clip can be read in every folder"):
         scored(pairing(folder, "same", systems={"same": broken}))
 
@@ -235,11 +238,12 @@ def test_a_dance_in_place_of_true_music(tmp_path: Path) -> None:
     ear = Loudness()
     pairs = Pairing(
         (*clips, ClipFacts("bad", "bad", None, None)),
-        {"x": {**music, "bad": music["96"]}},
-        {**paths, "bad": tmp_path / "bad.pose.npz"},
+        {"x": (Seed("x", {**music, "bad": music["96"]}),)},
+        None,
         (),
+        dances={**paths, "bad": tmp_path / "bad.pose.npz"},
     )
-    found = scored(pairs, Models(dance_beats(load_poses), "the dance", (), (ear,)))
+    found = scored(pairs, Models((), (ear,), dance=dance_beats(load_poses)))
     assert found.clips == 2
     assert [one.clip for one in found.missing] == ["bad"]
     assert found.systems[0].distances == ()
@@ -254,7 +258,7 @@ def test_prompts_are_read_before_the_work(folder: Path) -> None:
 
     clips = (ClipFacts("120", "120", None, "@ music"),)
     with pytest.raises(UsageError, match="no plain words: @ music"):
-        scored(pairing(folder, "same", clips=clips), Models(true_music, "the true music", clap=Deaf()))  # type: ignore[arg-type]
+        scored(pairing(folder, "same", clips=clips), Models(clap=Deaf()))  # type: ignore[arg-type]
 
 
 def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
@@ -271,7 +275,7 @@ def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
         ClipFacts(f"{bpm:.0f}", str(bpm), None, words)
         for bpm, words in zip(BPM, ("a", "b", "short", None), strict=True)
     )
-    found = scored(pairing(folder, "same", "late", clips=clips), Models(true_music, "the true music", clap=Half()))  # type: ignore[arg-type]
+    found = scored(pairing(folder, "same", "late", clips=clips), Models(clap=Half()))  # type: ignore[arg-type]
     text = found.systems[0].text
     assert (text.score.value, text.clips) == (pytest.approx(0.3), 2)
     assert "120: no CLAP score: too short for clap" in found.remarks
