@@ -16,6 +16,7 @@ from d2m_cli.ground.aist import parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
 from d2m_cli.ground.search import VIDEO_SUFFIXES
+from d2m_cli.ground.words import count
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 
 SOUND_SUFFIXES = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
@@ -190,13 +191,15 @@ def _not_asked(who: str, clips: Sequence[str]) -> str:
     if not clips:
         return ""
     more = ", ..." if len(clips) > 3 else ""
-    return f"{who} has {len(clips)} more clips, for which no system has music: {', '.join(clips[:3])}{more}"
+    return f"{who} has {count(len(clips), 'more clip')}, for which no system has music: {', '.join(clips[:3])}{more}"
 
 
 def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
     lone = sum(clip.song == clip.name for clip in clips)
     if not lone:
         return ""
+    if lone == 1:
+        return "the song of 1 clip is not known, so it counts as a song of its own"
     return (
         f"the song of {lone} clips is not known, so each counts as a song of its own; where several are cut from one, "
         f"name songs in a table ({option('clips')}), or the intervals are too narrow"

@@ -26,6 +26,7 @@ from d2m_cli.evaluation.rhythm.scores import GROUPS, ONSET_GROUPS, Scores, score
 from d2m_cli.evaluation.rhythm.summary import Summary, compare, score_clips, summarise
 from d2m_cli.ground.progress import Progress
 from d2m_cli.ground.statistics import RESAMPLES
+from d2m_cli.ground.words import count
 from d2m_cli.media.audio import load_audio
 
 DANCE = "the dance: moments at which it comes to rest or turns"
@@ -263,7 +264,7 @@ def _lengths(system: MeasuredSystem) -> list[str]:
         if unequal:
             worst = max(unequal, key=lambda name: abs(gaps[name]))
             found.append(
-                f"{len(unequal)} clips are {word} than their reference by more than {UNEQUAL_SECONDS} s ({what}), most "
-                f"of all {worst}: {abs(gaps[worst]):.2f} s"
+                f"{count(len(unequal), 'clip is', 'clips are')} {word} than the reference by more than "
+                f"{UNEQUAL_SECONDS} s ({what}), most of all {worst}: {abs(gaps[worst]):.2f} s"
             )
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from d2m_cli.evaluation.genre.judge import CHANCE as GENRE_CHANCE
@@ -48,10 +48,15 @@ def verdict_lines(evaluation: Evaluation, width: int = 80) -> list[str]:
         for one in evaluation.comparisons
         if one.first == first and (lines := list(_differences(one)))
     ]
-    blocks.append([_LEGEND])
+    legend = _LEGEND
+    if evaluation.ceiling is not None and not evaluation.ceiling.shows(PROTOCOL):
+        legend += f" ({GIVEN}): the reference was found in the true music itself."
+    blocks.append([legend])
     return list(folded(blocks, width))
 
 
+_KEPT = "\u00a0"
+"""Space at which no line is folded."""
 _LEGEND = (
     "F1: of tracked beats within 0.07 s, 0 to 1. Shown: the 95 % interval, in brackets, lies above the best that "
     "chance scores."
@@ -70,7 +75,7 @@ def folded(blocks: Sequence[Sequence[str]], width: int) -> Iterator[str]:
 
 def fold(text: str, width: int, margin: str = "") -> list[str]:
     """One sentence in lines of a width, all but the first set in by four spaces more than the margin."""
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         printable(text),
         max(width, NARROWEST),
         initial_indent=margin,
@@ -78,6 +83,12 @@ def fold(text: str, width: int, margin: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(_KEPT, " ") for line in lines]
+
+
+def _together(parts: Iterable[str]) -> str:
+    """Parts with commas between them, each of which stays on one line."""
+    return ", ".join(part.replace(" ", _KEPT) for part in parts)
 
 
 def _findings(evaluation: Evaluation, system: SystemResult) -> Iterator[str]:
@@ -87,7 +98,7 @@ def _findings(evaluation: Evaluation, system: SystemResult) -> Iterator[str]:
         if distance.value is not None and distance.kind in VERDICT_DISTANCES:
             by_embedding.setdefault(distance.embedding, []).append(f"{distance.kind} {distance.value:z.1f}")
     for embedding, values in by_embedding.items():
-        yield f"distance to the true music: {', '.join(values)} ({embedding})"
+        yield f"distance to the true music ({embedding}): {_together(values)}"
     for genre in system.genres:
         yield from _genre(evaluation, genre, _seed(system))
     if system.text is not None:
@@ -108,7 +119,7 @@ def _rhythm(evaluation: Evaluation, system: SystemResult) -> str:
     verdict = _shown(own, max(floors), min(floors), _seed(system))
     if measured and true is not None and (true.value if true.low is None else true.low) <= max(floors):
         verdict = "no verdict (not even the true music is shown to)"
-    return ", ".join([verdict, *told])
+    return f"{verdict}, {_together(told)}"
 
 
 def _f1(scores: Scores) -> Estimate | None:
@@ -137,9 +148,9 @@ def _genre(evaluation: Evaluation, genre: GenreResult, seed: str) -> Iterator[st
         for true in evaluation.ceiling.genres if evaluation.ceiling is not None else ():
             if true.scores.classifier == name and (best := true.estimates.get("genre.accuracy")) is not None:
                 told.append(f"{CEILING} {best.value:.2f}")
-        yield f"genre: {', '.join([_shown(right, GENRE_CHANCE, GENRE_CHANCE, seed), *told])} ({name})"
+        yield f"genre ({name}): {_shown(right, GENRE_CHANCE, GENRE_CHANCE, seed)}, {_together(told)}"
     elif (apart := genre.estimates.get("genre.kld_reference")) is not None:
-        yield f"genre: KLD to the true music {_figure(apart)} ({name})"
+        yield f"genre ({name}): KLD to the true music {_figure(apart)}"
 
 
 _COMPARED = {f"{PROTOCOL}.f1": ("follows the dance", "F1"), "genre.accuracy": ("genre", "right")}
@@ -156,7 +167,8 @@ def _differences(comparison: Comparison) -> Iterator[str]:
             winner = better.get(found.verdict)
             verdict = f"{winner} is better{seed}" if winner is not None else found.verdict
             interval = "" if found.low is None or found.high is None else f" [{found.low:+z.2f}, {found.high:+z.2f}]"
-            yield f"{what}: {verdict}, {figure} {found.difference:+z.2f}{interval}{f' {who}' if who else ''}"
+            gain = f"{figure} {found.difference:+z.2f}{interval}"
+            yield f"{what}{f' {who}' if who else ''}: {verdict}, {_together([gain])}"
 
 
 def _figure(estimate: Estimate) -> str:

@@ -4,56 +4,20 @@ import csv
 import io
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from d2m_cli.evaluation.genre.divergence import GenreScores
-from d2m_cli.evaluation.pairing import Missing
-from d2m_cli.evaluation.results import Ceiling, Comparison, Evaluation, GenreResult, SystemResult, TextScore
-from d2m_cli.evaluation.rhythm.detections import Detections
-from d2m_cli.evaluation.rhythm.scores import ONSET_GROUPS, Estimate, Pair
-from d2m_cli.evaluation.rhythm.summary import Difference, summarise
-from d2m_cli.evaluation.sound.frechet import Distance
+from d2m_cli.evaluation.results import Evaluation
+from d2m_cli.evaluation.rhythm.scores import ONSET_GROUPS
 from d2m_cli.report.evaluation_grids import grids
 from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
 from d2m_cli.report.grid import Cell
-
-
-def system(name: str, late: float) -> SystemResult:
-    pairs = []
-    for bpm in (90.0, 120.0):
-        true, made = (Detections.at(np.arange(at, 5.9, 60 / bpm), 6.0, bpm) for at in (0.2, 0.2 + late))
-        pairs.append(Pair(str(bpm), str(bpm), true, made))
-    distances = (
-        Distance("FAD", "listener", 1.5, 40, 40, ("few frames",)),
-        Distance("FAD", "vggish", None, 40, 40, ("no frames",)),
-    )
-    genre = GenreResult(
-        GenreScores("listener", 2, 0.5, None, None, 0, 1.0, ("a note",), (("c", "too short"),)),
-        {"genre.kld_label": Estimate(0.5, 0.25, 0.75), "genre.accuracy": Estimate(1.0, 1.0, 1.0)},
-    )
-    text = TextScore(Estimate(-0.125, -0.25, 0.0), 2)
-    return SystemResult(name, summarise(pairs, name, 100, 20), distances, (genre,), text)
+from tests.report.evaluations import evaluation, known_beats
 
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    comparison = Comparison(
-        "second best",
-        "R&D_50% [x]",
-        (
-            Difference("beats70.f1", 0.5, 0.25, 0.75, 0.01, "first is higher"),
-            Difference("paper.f1", -0.5, -0.75, -0.25, 0.01, "second is higher"),
-            Difference("genre.accuracy (listener)", 0.1, -0.1, 0.3, 0.4, "no difference shown"),
-            Difference("genre.kld_label (listener)", 0.5, 0.25, 0.75, 0.01, "first is higher"),
-            Difference("loris.bhs", 0.1, -0.1, 0.3, 0.4, "no difference shown"),
-        ),
-    )
-    systems = (system("second best", 0.0), system("R&D_50% [x]", 0.03))
-    return Evaluation(
-        2, 2, "the true music", systems, (comparison,), (Missing("lost", ("no reference",)),), ("a remark",)
-    )
+    return evaluation()
 
 
 def test_a_cell_says_figure_interval_and_verdict() -> None:
@@ -110,15 +74,6 @@ def test_a_difference_is_named_after_its_systems_whatever_they_are_called(found:
         "KLD to label (listener) ↓": "+0.500 [+0.250, +0.750] R&D_50% [x] is better (one seed)",
         "genre right (listener) ↑": "+0.100 [-0.100, +0.300] no difference shown",
     }
-
-
-def known_beats(found: Evaluation) -> Evaluation:
-    """The same with true beats: a ceiling for them alone, and two seeds of the first system."""
-    first, second = found.systems
-    distance = Distance("FAD", "listener", 1.5, 40, 40, (), (1.25, 1.75))
-    seeds = replace(first, seeds=("seed0", "seed1"), distances=(distance, *first.distances[1:]))
-    ceiling = Ceiling(second.rhythm.system, ONSET_GROUPS, second.genres, second.text)
-    return replace(found, systems=(seeds, second), ceiling=ceiling)
 
 
 def test_the_true_music_stands_between_systems_and_chance(found: Evaluation) -> None:

@@ -25,6 +25,7 @@ from d2m_cli.evaluation.rhythm.chance import DRAWS, chance_floors
 from d2m_cli.evaluation.rhythm.protocols import PROTOCOLS
 from d2m_cli.evaluation.rhythm.scores import COLUMNS, Pair, PairScores, Scores, figures, overall, score_pair, scores_of
 from d2m_cli.ground.statistics import RESAMPLES, bootstrap, paired_bootstrap
+from d2m_cli.ground.words import count
 
 NO_DIFFERENCE = "no difference shown"
 ONE_SONG = "one song: no interval"
@@ -150,7 +151,9 @@ def summarise(
         remarks.append("all clips are of one song: there are no intervals, and no floor from other songs")
     without = sum(pair.reference.bpm is None for pair in runs[0])
     if without:
-        remarks.append(f"{without} references have no tempo: chance takes a random one there")
+        remarks.append(
+            f"{count(without, 'reference has', 'references have')} no tempo: chance takes a random one there"
+        )
     return Summary(
         score_clips(name, clips, songs, resamples, seed),
         chance_floors(pairs, draws, seed, known_floors),
