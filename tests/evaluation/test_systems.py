@@ -353,6 +353,8 @@ def test_the_true_music_beside_a_dance(folder: Path, tmp_path: Path) -> None:
     assert found.no_verdict == ONSET_GROUPS
     assert found.ceiling is not None
     assert found.ceiling.by_construction == ()
+    # What another song's reference scores, which is a dance.
+    assert found.systems[0].rhythm.floors[2].name == "reference of another song"
     ceiling = next(line for line in found.ceiling.rhythm.protocols if line.protocol == "beats200")
     assert protocol(found, 0, "beats200").f1.value < ceiling.f1.value
     # Sound is compared with the true music all the same.
@@ -378,6 +380,7 @@ def test_seeds_of_a_system_are_scored_together(folder: Path) -> None:
     assert line.difference == pytest.approx(0.5, abs=0.02)
     assert line.verdict == NO_DIFFERENCE
     assert "one seed of y: intervals and verdicts leave out what another seed would change" in found.remarks
+    assert "intervals over few seeds (2 of x) are too narrow: take 5 or more" in found.remarks
     # A distance goes with the number of clips: that of each seed, and their mean.
     fads = [one.distances[0] for one in found.systems]
     assert fads[0].by_seed == pytest.approx((0.0, fads[1].value), abs=1e-4)
