@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from d2m_cli.evaluation.sound.frechet import Distance
 
 Array = NDArray[np.float64]
-TRUE_MUSIC = "true music"
-"""Name of the true music where it is scored as a system is."""
 
 
 @dataclass(frozen=True)

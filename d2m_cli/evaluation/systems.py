@@ -10,7 +10,6 @@ from pathlib import Path
 from d2m_cli.errors import InputError
 from d2m_cli.evaluation.genre.judge import judge_genres
 from d2m_cli.evaluation.measurements import (
-    TRUE_MUSIC,
     Measured,
     MeasuredSystem,
     TrueClip,
@@ -20,7 +19,7 @@ from d2m_cli.evaluation.measurements import (
 from d2m_cli.evaluation.models import Models
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
 from d2m_cli.evaluation.results import Ceiling, Comparison, Evaluation, SystemResult
-from d2m_cli.evaluation.rhythm.chance import DRAWS
+from d2m_cli.evaluation.rhythm.chance import DRAWS, TRUE_MUSIC
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.scores import GROUPS, ONSET_GROUPS, Scores, score_pair
 from d2m_cli.evaluation.rhythm.summary import Summary, compare, score_clips, summarise
@@ -35,6 +34,9 @@ UNEQUAL_SECONDS = 0.5
 """Difference in length of music and reference from which it is said."""
 FEW_SONGS = 10
 """Songs under which intervals are a lower bound of the uncertainty; see `d2m_cli.ground.statistics`."""
+FEW_SEEDS = 5
+"""Seeds under which intervals are a lower bound of the uncertainty: the range of two seeds holds the mean of all that
+there could be half of the time."""
 
 
 def score_systems(
@@ -83,7 +85,8 @@ def score_systems(
         for name, seeds in pairing.systems.items()
     ]
     progress.say(f"chance floors: {draws} draws of each kind")
-    rhythm = _rhythm(measured, resamples, draws, seed)
+    played = TRUE_MUSIC if pairing.dances is None and pairing.reference is not None else "reference"
+    rhythm = _rhythm(measured, played, resamples, draws, seed)
     systems = tuple(one.result(rhythm[one.name], resamples, seed) for one in measured)
     no_verdict = ONSET_GROUPS if pairing.dances is not None or pairing.reference is None else ()
     comparisons = _comparisons(measured, rhythm, no_verdict, resamples, seed)
@@ -121,6 +124,9 @@ def _few(songs: int, measured: Sequence[MeasuredSystem]) -> list[str]:
     notes = []
     if 1 < songs < FEW_SONGS:
         notes.append(f"intervals over {songs} songs are too narrow: read them as the least uncertainty there is")
+    few = [f"{len(one.seeds)} of {one.name}" for one in measured if 1 < len(one.seeds) < FEW_SEEDS]
+    if few:
+        notes.append(f"intervals over few seeds ({', '.join(few)}) are too narrow: take {FEW_SEEDS} or more")
     single = [one.name for one in measured if len(one.seeds) == 1]
     if single:
         notes.append(
@@ -226,12 +232,14 @@ def _reference(pairing: Pairing, models: Models, clip: ClipFacts, true: Measured
     return true.detections
 
 
-def _rhythm(measured: Sequence[MeasuredSystem], resamples: int, draws: int, seed: int) -> dict[str, Summary]:
+def _rhythm(
+    measured: Sequence[MeasuredSystem], reference: str, resamples: int, draws: int, seed: int
+) -> dict[str, Summary]:
     """Rhythm of each system; chance that no system has a part in is drawn once for all of them."""
     found: dict[str, Summary] = {}
     known: tuple[Scores, ...] = ()
     for system in measured:
-        found[system.name] = summarise(system.pairs, system.name, resamples, draws, seed, known)
+        found[system.name] = summarise(system.pairs, system.name, resamples, draws, seed, known, reference)
         known = found[system.name].floors
     return found
 

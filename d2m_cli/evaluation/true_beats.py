@@ -203,15 +203,17 @@ def _from_json(path: Path, text: str) -> TrueBeats:
     beats, tempo = document.get("beats"), document
     if isinstance(document.get("tempo"), dict):
         tempo = document["tempo"]
+    by_tempo = tempo.get("bpm") is not None and tempo.get("first_beat") is not None
+    # As of a dance without music.
+    if beats == [] or ("beats" in document and beats is None and not by_tempo):
+        raise InputError(f"{path}: holds no beats")
     if isinstance(beats, list):
-        if not beats:
-            raise InputError(f"{path}: holds no beats")
         times: list[float] = []
         for number, value in enumerate(beats, start=1):
             times.append(_next(f'{path}, number {number} of "beats"', value, times))
         bpm = document.get("bpm")
         return TrueBeats(tuple(times), None if bpm is None else _bpm(f'{path}, "bpm"', bpm), None, str(path))
-    if beats is not None or not {"bpm", "first_beat"} <= set(tempo):
+    if beats is not None or not by_tempo:
         raise UsageError(f'{path}: give "beats", a list of seconds, or "bpm" and "first_beat"')
     first_beat = _number(f'{path}, "first_beat"', tempo["first_beat"])
     return TrueBeats(None, _bpm(f'{path}, "bpm"', tempo["bpm"]), first_beat, str(path))

@@ -109,6 +109,30 @@ def test_poses_and_a_table_of_clips(folder: Path, tmp_path: Path) -> None:
     assert "is not known" not in result.stderr
 
 
+def test_true_beats_and_seeds(folder: Path, tmp_path: Path) -> None:
+    lines = ["clip,bpm,first_beat", *(f"{name},{96 + 12 * number},0.2" for number, name in enumerate(NAMES))]
+    table = tmp_path / "beats.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    for seed, system in (("seed0", "own"), ("seed1", "late")):
+        shutil.copytree(folder / system, tmp_path / "out" / seed)
+    arguments = (folder / "late", "--name", "late", "--reference", folder / "true", "--beats", table,
+                 "--system", f"mine={tmp_path / 'out' / 'seed*'}")  # fmt: skip
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "compared with true beats, and the onsets of the true music" in result.stdout
+    assert "mine, 2 seeds" in result.stdout
+    assert "true music" in result.stdout
+    assert "one seed of late: intervals" in result.stderr
+    document = json.loads(run(*arguments, "--json").stdout)
+    assert [system["seeds"] for system in document["systems"]] == [["late"], ["seed0", "seed1"]]
+    f1 = [
+        next(one for one in scores["protocols"] if one["protocol"] == "beats70")["f1"]["value"]
+        for scores in (document["ceiling"]["rhythm"], *(system["rhythm"]["system"] for system in document["systems"]))
+    ]
+    assert f1 == pytest.approx([1.0, 0.0, 0.5], abs=0.03)
+
+
 def test_with_the_listener_that_ships(folder: Path) -> None:
     result = run(folder / "own", "--reference", folder / "true", "--json", "--draws", "20", "--resamples", "100",
                  deaf=False)  # fmt: skip
@@ -126,8 +150,11 @@ def test_with_the_listener_that_ships(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["own"], 2, "compare the music with either --reference FOLDER"),
-        (["own", "--reference", "true", "--dances", "true"], 2, "or, where there is none, --dances FOLDER"),
+        (["own"], 2, "compare the music with --reference FOLDER"),
+        (["own", "--beats", "true", "--dances", "true"], 2, "--beats gives the beats that --dances would be looked"),
+        (["own", "--beats", "gone.csv"], 2, "gone.csv: can't be read as text"),
+        (["own", "--beats", "wrong.csv"], 2, "wrong.csv, line 2: 'soon' is no number"),
+        (["own", "--reference", "true", "--system", "x=seed*"], 2, "seed*: no folder matches"),
         (["gone", "--reference", "true"], 2, "no such folder"),
         (["empty", "--reference", "true"], 2, "no sound file and no video in it"),
         (["own", "--reference", "empty"], 2, "no sound file and no video in it"),
@@ -152,6 +179,7 @@ def test_what_cannot_be_scored_is_said(
         (folder / name).mkdir(exist_ok=True)
     (folder / "other" / "x.wav").touch()
     (folder / "broken" / "e.wav").touch()
+    (folder / "wrong.csv").write_text("clip,time\ne,soon\n")
     result = run(*arguments)
     assert result.exit_code == code, result.output
     assert told in result.stderr

@@ -159,3 +159,47 @@ def test_a_table_of_more_clips_is_fine_and_one_of_others_is_not(tmp_path: Path) 
 def test_pose_files_go_before_videos(tmp_path: Path) -> None:
     found = dances_by_stem(touch(tmp_path, "a.pose.npz", "a.mp4", "b.mov", "other.npz"))
     assert {stem: path.name for stem, path in found.items()} == {"a": "a.pose.npz", "b": "b.mov"}
+
+
+def test_every_seed_of_a_system_has_a_clip_or_it_is_left_out(tmp_path: Path) -> None:
+    first = touch(tmp_path / "seed1", "a.wav", "b.wav")
+    second = touch(tmp_path / "seed2", "a.flac")
+    other = touch(tmp_path / "other", "a.wav", "b.wav")
+    true = music_by_stem(touch(tmp_path / "true", "a.wav", "b.wav"))
+    pairing = pair_up({"x": [first, second], "y": [other]}, true)
+    assert {one.clip: one.lacks for one in pairing.missing} == {"b": ("no music by x, seed2",)}
+    assert [(seed.name, seed.files["a"].name) for seed in pairing.systems["x"]] == [
+        ("seed1", "a.wav"),
+        ("seed2", "a.flac"),
+    ]
+    assert [seed.name for seed in pairing.systems["y"]] == ["other"]
+    with pytest.raises(UsageError, match="seed3: no sound file"):
+        pair_up({"x": [first, touch(tmp_path / "seed3", "a.txt")]}, true)
+
+
+def test_true_beats_of_a_clip_or_it_is_left_out(tmp_path: Path) -> None:
+    made = touch(tmp_path / "made", "a.wav", "b.wav", "c.wav")
+    for name, text in (("a", "1\n2\n"), ("b", "# none\n"), ("d", "no number\n")):
+        write(touch(tmp_path / "beats", f"{name}.txt") / f"{name}.txt", text)
+    pairing = pair_folders({"x": [made]}, beats=tmp_path / "beats")
+    assert [clip.name for clip in pairing.clips] == ["a"]
+    assert pairing.beats is not None
+    assert pairing.beats["a"].times == (1.0, 2.0)
+    assert pairing.reference is None
+    lacks = {one.clip: one.lacks[0] for one in pairing.missing}
+    assert lacks["b"].endswith("b.txt: holds no beats")
+    assert lacks["c"] == "no true beats"
+    # Nobody asked for d, which can't be read.
+    assert pairing.notes[0] == "the source of true beats has 1 more clips, for which no system has music: d"
+    touch(made, "d.wav")
+    with pytest.raises(UsageError, match=r"d\.txt, line 1: 'no' is no number"):
+        pair_folders({"x": [made]}, beats=tmp_path / "beats")
+
+
+def test_dances_beside_the_true_music(tmp_path: Path) -> None:
+    made, true = touch(tmp_path / "made", "a.wav", "b.wav"), touch(tmp_path / "true", "a.wav", "b.wav")
+    pairing = pair_folders({"x": [made]}, reference=true, dances=touch(tmp_path / "dances", "a.mp4"))
+    assert pairing.dances is not None
+    assert pairing.reference is not None
+    assert (pairing.dances["a"].name, pairing.reference["a"].name) == ("a.mp4", "a.wav")
+    assert pairing.missing[0].lacks == ("no dance",)

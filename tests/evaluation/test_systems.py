@@ -14,10 +14,12 @@ from d2m_cli.evaluation.genre.divergence import GENRES
 from d2m_cli.evaluation.models import Models, dance_beats
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
 from d2m_cli.evaluation.results import Evaluation
-from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE
+from d2m_cli.evaluation.rhythm.scores import GROUPS, ONSET_GROUPS
+from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE, NO_VERDICT
 from d2m_cli.evaluation.seeds import Seed
 from d2m_cli.evaluation.sound.embedding import mono_at
 from d2m_cli.evaluation.systems import score_systems
+from d2m_cli.evaluation.true_beats import TrueBeats
 from d2m_cli.ground.progress import Progress
 from d2m_cli.media.audio import save_wav
 from d2m_cli.pose.io import load_poses, save_poses
@@ -280,3 +282,128 @@ def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
     assert (text.score.value, text.clips) == (pytest.approx(0.3), 2)
     assert "120: no CLAP score: too short for clap" in found.remarks
     assert next(one for one in found.comparisons[0].differences if one.measure == "clap").verdict == NO_DIFFERENCE
+
+
+def known(bpm: float, first: float = 0.2) -> TrueBeats:
+    return TrueBeats(None, bpm, first, "by hand")
+
+
+def test_the_reference_itself_is_no_measured_ceiling(both: Evaluation) -> None:
+    assert both.ceiling is not None
+    assert both.ceiling.by_construction == GROUPS
+    assert {line.f1.value for line in both.ceiling.rhythm.protocols if line.f1 is not None} == {1.0}
+    assert both.no_verdict == ()
+    (genre,) = both.ceiling.genres
+    # Judged as a system is, but for the distance from itself.
+    assert genre.estimates["genre.kld_label"].value == pytest.approx(0.5978, abs=1e-4)
+    assert "genre.kld_reference" not in genre.estimates
+
+
+def test_true_beats_take_the_place_of_tracked_ones(folder: Path) -> None:
+    # Those of two clips are half a beat from what the true music plays: half of the true music's clips miss them all.
+    beats = {f"{bpm:.0f}": known(bpm, 0.2 + (30.0 / bpm if bpm > 110 else 0.0)) for bpm in BPM}
+    found = scored(pairing(folder, "same", "late", beats=beats))
+    assert found.reference == "true beats, and the onsets of the true music"
+    assert found.ceiling is not None
+    ceiling = {line.protocol: line for line in found.ceiling.rhythm.protocols}
+    assert ceiling["beats70"].f1.value == pytest.approx(0.5, abs=0.02)
+    assert protocol(found, 0, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
+    assert protocol(found, 1, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
+    # Onsets are still compared with those of the true music, whose own are the reference.
+    assert protocol(found, 0, "paper").f1.value == pytest.approx(1.0, abs=0.03)
+    assert protocol(found, 1, "paper").f1.value < 0.1
+    assert found.ceiling.by_construction == ("paper", "bins5", "loris", "cdcd")
+    assert (found.ceiling.shows("paper"), found.ceiling.shows("beats70")) == (False, True)
+    assert found.no_verdict == ()
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_true_beats_without_true_music(folder: Path) -> None:
+    beats = {f"{bpm:.0f}": known(bpm) for bpm in BPM}
+    beats["132"] = TrueBeats((900.0,), None, None, "ms.txt")
+    found = scored(pairing(folder, "same", "late", beats=beats, reference=None))
+    assert (found.reference, found.ceiling, found.clips) == ("true beats", None, 3)
+    assert found.missing[0].lacks == (
+        "ms.txt: no beat within the 6.00 s of the clip; times are seconds from its start",
+    )
+    assert protocol(found, 0, "beats70").f1.value == pytest.approx(1.0, abs=0.03)
+    assert protocol(found, 1, "beats70").f1.value == 0.0
+    assert found.no_verdict == ONSET_GROUPS
+    verdicts = {one.measure: one.verdict for one in found.comparisons[0].differences}
+    assert verdicts["paper.f1"] == verdicts["cdcd.bhs"] == NO_VERDICT
+    assert verdicts["beats70.f1"] == "first is higher"
+
+
+def test_a_tempo_that_the_tracker_mishears(folder: Path) -> None:
+    # Clicks at 96 bpm are of 48 bpm by those who know: every other beat is one.
+    beats = {f"{bpm:.0f}": known(bpm / 2) for bpm in BPM}
+    found = scored(pairing(folder, "same", beats=beats))
+    assert found.ceiling is not None
+    assert found.ceiling.rhythm.tempo.accuracy1_4.value == 0.0
+    assert found.ceiling.rhythm.tempo.accuracy2_4.value == 1.0
+
+
+def test_the_true_music_beside_a_dance(folder: Path, tmp_path: Path) -> None:
+    dances = {}
+    for bpm in BPM:
+        dances[f"{bpm:.0f}"] = tmp_path / f"{bpm:.0f}.pose.npz"
+        save_poses(dances[f"{bpm:.0f}"], bobbing(bpm, 0.2, SECONDS))
+    ear = Loudness()
+    found = scored(pairing(folder, "late", dances=dances), Models((ear,), (ear,), dance=dance_beats(load_poses)))
+    assert found.reference.startswith("the dance")
+    assert found.no_verdict == ONSET_GROUPS
+    assert found.ceiling is not None
+    assert found.ceiling.by_construction == ()
+    # What another song's reference scores, which is a dance.
+    assert found.systems[0].rhythm.floors[2].name == "reference of another song"
+    ceiling = next(line for line in found.ceiling.rhythm.protocols if line.protocol == "beats200")
+    assert protocol(found, 0, "beats200").f1.value < ceiling.f1.value
+    # Sound is compared with the true music all the same.
+    assert [one.kind for one in found.systems[0].distances] == ["FAD", "FAD-infinity", "KAD"]
+
+
+def seeds(folder: Path, *names: str) -> tuple[Seed, ...]:
+    return tuple(Seed(name, {f"{bpm:.0f}": folder / name / f"{bpm:.0f}.wav" for bpm in BPM}) for name in names)
+
+
+def test_seeds_of_a_system_are_scored_together(folder: Path) -> None:
+    systems = {"x": seeds(folder, "same", "late"), "y": seeds(folder, "late")}
+    ear = Loudness()
+    found = scored(pairing(folder, systems=systems), Models((ear,), (ear,)))
+    first, second = found.systems
+    assert (first.seeds, second.seeds) == (("same", "late"), ("late",))
+    f1 = protocol(found, 0, "beats70").f1
+    # All of one seed and none of the other.
+    assert (f1.value, f1.low, f1.high) == pytest.approx((0.5, 0.0, 1.0), abs=0.03)
+    (comparison,) = found.comparisons
+    assert (comparison.seeds, comparison.one_seed) == ((2, 1), True)
+    line = next(one for one in comparison.differences if one.measure == "beats70.f1")
+    assert line.difference == pytest.approx(0.5, abs=0.02)
+    assert line.verdict == NO_DIFFERENCE
+    assert "one seed of y: intervals and verdicts leave out what another seed would change" in found.remarks
+    assert "intervals over few seeds (2 of x) are too narrow: take 5 or more" in found.remarks
+    # A distance goes with the number of clips: that of each seed, and their mean.
+    fads = [one.distances[0] for one in found.systems]
+    assert fads[0].by_seed == pytest.approx((0.0, fads[1].value), abs=1e-4)
+    assert fads[0].value == pytest.approx(fads[1].value / 2, abs=1e-4)
+    assert fads[1].by_seed == ()
+    # Four clips of two seeds.
+    assert (first.genres[0].scores.clips, second.genres[0].scores.clips) == (8, 4)
+    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert document["systems"][0]["seeds"] == ["same", "late"]
+    assert [len(scores) for _, scores in document["systems"][0]["rhythm"]["clips"]] == [2] * 4
+    assert document["ceiling"]["rhythm"]["name"] == "true music"
+
+
+def test_remarks_name_the_seed_they_are_about(folder: Path, tmp_path: Path) -> None:
+    save_wav(tmp_path / "96.wav", np.zeros((1, 100), np.float32), RATE)
+    (same,) = seeds(folder, "same")
+    worse = Seed("worse", {**same.files, "96": tmp_path / "96.wav"})
+    ear = Loudness()
+    found = scored(pairing(folder, systems={"x": (same, worse)}), Models((ear,), (ear,)))
+    told = "\n".join(found.remarks)
+    assert "worse: 96: generated: no onsets found" in told
+    assert "worse: 96: not in FAD and KAD (loudness): too short" in told
+    assert "most of all worse: 96: 5.99 s" in told
+    assert "one seed" not in told
+    assert found.systems[0].genres[0].scores.left_out == (("worse: 96", "96: too short"),)

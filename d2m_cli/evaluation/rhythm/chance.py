@@ -5,7 +5,7 @@ table prints what each of these would score, drawn many times over the same clip
 
 - a metronome at the reference's tempo, started at random: what knowing the tempo alone is worth;
 - a metronome at a random tempo, started at random: what knowing nothing is worth;
-- the true music of another song: what being music is worth;
+- the true music of another song: what being music is worth (where the reference is a dance, its dance);
 - the generated music of another song: what the system scores without looking at this dance.
 """
 
@@ -25,6 +25,7 @@ DRAWS = 200
 CONTINUITY_DRAWS = 20
 """Draws that CMLt and AMLt are computed for: they take longer than all else together."""
 
+TRUE_MUSIC = "true music"
 OWN_MUSIC = "generated music of another song"
 """The kind of chance that is another for every system."""
 
@@ -59,7 +60,11 @@ def random_bpm(rng: np.random.Generator) -> float:
 
 
 def chance_floors(
-    pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0, known: Sequence[Scores] = ()
+    pairs: Sequence[Pair],
+    draws: int = DRAWS,
+    seed: int = 0,
+    known: Sequence[Scores] = (),
+    reference: str = TRUE_MUSIC,
 ) -> tuple[Scores, ...]:
     """What chance scores on a data set, by kind.
 
@@ -75,6 +80,8 @@ def chance_floors(
     known
         Floors of another system on the same references with the same draws and seed: those in which a system's music
         has no part are taken over.
+    reference
+        What the references are, in a word or two: goes into the name of the floor that plays another song's.
 
     Returns
     -------
@@ -92,7 +99,7 @@ def chance_floors(
     ]
     if songs > 1:
         kinds += [
-            Kind("true music of another song", other_song(clips, [clip.reference for clip in clips])),
+            Kind(f"{reference} of another song", other_song(clips, [clip.reference for clip in clips])),
             Kind(OWN_MUSIC, other_song(pairs, [pair.estimated for pair in pairs])),
         ]
     drawn = {scores.name: scores for scores in known if scores.name != OWN_MUSIC}

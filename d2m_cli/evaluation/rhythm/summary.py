@@ -21,7 +21,7 @@ import numpy as np
 
 from d2m_cli.errors import InputError
 from d2m_cli.evaluation.rhythm.beat_tracker import TRACKER
-from d2m_cli.evaluation.rhythm.chance import DRAWS, chance_floors
+from d2m_cli.evaluation.rhythm.chance import DRAWS, TRUE_MUSIC, chance_floors
 from d2m_cli.evaluation.rhythm.protocols import PROTOCOLS
 from d2m_cli.evaluation.rhythm.scores import COLUMNS, Pair, PairScores, Scores, figures, overall, score_pair, scores_of
 from d2m_cli.ground.statistics import RESAMPLES, bootstrap, paired_bootstrap
@@ -114,6 +114,7 @@ def summarise(
     draws: int = DRAWS,
     seed: int = 0,
     known_floors: Sequence[Scores] = (),
+    reference: str = TRUE_MUSIC,
 ) -> Summary:
     """Score a data set.
 
@@ -131,6 +132,8 @@ def summarise(
         Of both.
     known_floors
         Those of another system on the same references; see `d2m_cli.evaluation.rhythm.chance.chance_floors`.
+    reference
+        What the references are, in a word or two.
 
     Raises
     ------
@@ -156,7 +159,7 @@ def summarise(
         )
     return Summary(
         score_clips(name, clips, songs, resamples, seed),
-        chance_floors(pairs, draws, seed, known_floors),
+        chance_floors(pairs, draws, seed, known_floors, reference),
         tuple(clips),
         tuple(dict.fromkeys(remarks)),
         TRACKER,
