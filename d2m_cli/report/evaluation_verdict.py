@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from d2m_cli.evaluation.genre.judge import CHANCE as GENRE_CHANCE
 from d2m_cli.ground.printable import printable
 from d2m_cli.ground.words import count
-from d2m_cli.report.grid import CEILING, GIVEN
+from d2m_cli.report.grid import CEILING, GIVEN, system_line
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.results import Comparison, Evaluation, GenreResult, SystemResult
@@ -37,11 +37,9 @@ def verdict_lines(evaluation: Evaluation, width: int = 80) -> list[str]:
     -------
     Lines: what was compared, a block for each system, one for the differences from the first, and what the words mean.
     """
-    seeds = {len(system.seeds) for system in evaluation.systems}
-    every = f", {count(seeds.pop(), 'seed')} of each system" if len(seeds) == 1 else ""
     compared = f"{count(evaluation.clips, 'clip')} of {count(evaluation.songs, 'song')}"
-    blocks = [[f"{compared}, compared with {evaluation.reference}{every}"]]
-    blocks += [[system.name, *_findings(evaluation, system)] for system in evaluation.systems]
+    blocks = [[f"{compared}, compared with {evaluation.reference}"]]
+    blocks += [[system_line(system).name, *_findings(evaluation, system)] for system in evaluation.systems]
     first = evaluation.systems[0].name
     blocks += [
         [f"{one.first} against {one.second}", *lines]
@@ -102,7 +100,7 @@ def _findings(evaluation: Evaluation, system: SystemResult) -> Iterator[str]:
     for genre in system.genres:
         yield from _genre(evaluation, genre, _seed(system))
     if system.text is not None:
-        yield f"follows the prompts: CLAP score {_figure(system.text.score)}"
+        yield f"follows the prompts: {_together([f'CLAP score {_figure(system.text.score)}'])}"
 
 
 def _rhythm(evaluation: Evaluation, system: SystemResult) -> str:
@@ -150,7 +148,7 @@ def _genre(evaluation: Evaluation, genre: GenreResult, seed: str) -> Iterator[st
                 told.append(f"{CEILING} {best.value:.2f}")
         yield f"genre ({name}): {_shown(right, GENRE_CHANCE, GENRE_CHANCE, seed)}, {_together(told)}"
     elif (apart := genre.estimates.get("genre.kld_reference")) is not None:
-        yield f"genre ({name}): KLD to the true music {_figure(apart)}"
+        yield f"genre ({name}): {_together([f'KLD to the true music {_figure(apart)}'])}"
 
 
 _COMPARED = {f"{PROTOCOL}.f1": ("follows the dance", "F1"), "genre.accuracy": ("genre", "right")}

@@ -82,7 +82,7 @@ def test_what_is_missing_is_listed_and_what_was_not_asked_for_is_noted(tmp_path:
         "d": ("no music by x",),
     }
     assert pairing.notes[0] == "the reference has 2 more clips, for which no system has music: e, f"
-    assert "the song of 1 clips is not known" in pairing.notes[1]
+    assert "the song of 1 clip is not known" in pairing.notes[1]
     assert pairing.systems["y"][0].files["a"].name == "a.mp3"
 
 
@@ -150,7 +150,7 @@ def test_a_table_of_more_clips_is_fine_and_one_of_others_is_not(tmp_path: Path) 
     table = write(tmp_path / "t.csv", "clip,song,prompt\na,s,rock\nz,s,rock\n")
     pairing = pair_folders({"x": [made]}, reference=true, table=table, prompt="jazz")
     assert [(clip.song, clip.prompt) for clip in pairing.clips] == [("s", "rock"), ("b", "jazz")]
-    assert pairing.notes[0] == "the table of clips has 1 more clips, for which no system has music: z"
+    assert pairing.notes[0] == "the table of clips has 1 more clip, for which no system has music: z"
     write(table, "clip\na.wav\n")
     with pytest.raises(UsageError, match=r"no system has any of its clips, such as 'a\.wav'"):
         pair_folders({"x": [made]}, reference=true, table=table)
@@ -190,7 +190,7 @@ def test_true_beats_of_a_clip_or_it_is_left_out(tmp_path: Path) -> None:
     assert lacks["b"].endswith("b.txt: holds no beats")
     assert lacks["c"] == "no true beats"
     # Nobody asked for d, which can't be read.
-    assert pairing.notes[0] == "the source of true beats has 1 more clips, for which no system has music: d"
+    assert pairing.notes[0] == "the source of true beats has 1 more clip, for which no system has music: d"
     touch(made, "d.wav")
     with pytest.raises(UsageError, match=r"d\.txt, line 1: 'no' is no number"):
         pair_folders({"x": [made]}, beats=tmp_path / "beats")

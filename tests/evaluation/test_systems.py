@@ -175,7 +175,7 @@ def test_silence_scores_nothing_and_is_named(folder: Path, tmp_path: Path) -> No
     assert "mixed: 108: generated: 0.30 s are too short for a beat" in told
     assert "mixed: 96: silence counts in FAD and KAD (loudness)" in told
     assert "mixed: 108: not in FAD and KAD (loudness): too short" in told
-    assert "mixed: 1 clips are shorter than their reference" in told
+    assert "mixed: 1 clip is shorter than the reference" in told
     assert "108: 5.70 s" in told
     # 3 of 4 are heard, of which the silent one is taken for another genre.
     genre = found.systems[1].genres[0]
