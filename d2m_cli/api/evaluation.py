@@ -93,8 +93,8 @@ def evaluate(
         Folder of the true music, or of videos with it; files go together by their paths without suffix. Its own scores
         are the ceiling; without `dances` and `beats` its beats and onsets are the reference.
     dances
-        Folder of the dance videos or of their .pose.npz files, whose beats are then the reference (moments of least
-        motion). No verdict follows from protocols that count onsets.
+        Folder of the dance videos or of their .pose.npz files, whose beats are then the reference, or whose accents
+        where no steady beat was seen. No verdict follows from protocols that count onsets.
     beats
         Folder of files of true beats, or a table of them, in place of tracked ones: see
         `d2m_cli.evaluation.true_beats`. Onsets are compared with those of the true music where there is any; else no

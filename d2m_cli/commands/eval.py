@@ -78,8 +78,8 @@ def evaluate(
     dances: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the dance videos or of their .pose.npz files: beats are compared with those of the dance "
-            "(moments of least motion), where true ones are not known.",
+            help="Folder of the dance videos or of their .pose.npz files: beats are compared with those of the dance, "
+            "where true ones are not known.",
             rich_help_panel=_COMPARED,
             show_default=False,
         ),

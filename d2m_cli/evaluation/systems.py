@@ -28,7 +28,7 @@ from d2m_cli.ground.statistics import RESAMPLES
 from d2m_cli.ground.words import count
 from d2m_cli.media.audio import load_audio
 
-DANCE = "the dance: moments at which it comes to rest or turns"
+DANCE = "the dance: its beats, or its accents where no steady beat was seen"
 """Where reference beats come from where there are no others, in words."""
 UNEQUAL_SECONDS = 0.5
 """Difference in length of music and reference from which it is said."""
