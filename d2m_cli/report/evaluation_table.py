@@ -97,7 +97,8 @@ def _table(grid: Grid, columns: Sequence[Sequence[str]], width: int) -> Group:
         style = None if row.is_system else "dim"
         table.add_row(*(Text(column[at]) for column in columns), style=style, end_section=last)
     caption = textwrap.fill(grid.caption, min(width, LONGEST_LINE))
-    return Group(Text(grid.title, "bold"), table, *([Text(caption, "dim")] if caption else []))
+    title = textwrap.fill(grid.title, min(width, LONGEST_LINE), break_long_words=False, break_on_hyphens=False)
+    return Group(Text(title, "bold"), table, *([Text(caption, "dim")] if caption else []))
 
 
 def to_csv(evaluation: Evaluation) -> str:
