@@ -14,10 +14,12 @@ from d2m_cli.ground.options import option
 
 AUTO = "auto"
 """In place of a genre: that of each video."""
+NAMES = ("name", "clip")
+"""What the column of names may be called, in order of preference."""
 
 
 def read_genre_table(path: Path) -> dict[str, str]:
-    """Read a table with the columns "name" and "genre", in UTF-8 and with commas.
+    """Read a table with the columns "name", or "clip" as evaluation has it, and "genre", in UTF-8 and with commas.
 
     Parameters
     ----------
@@ -38,14 +40,16 @@ def read_genre_table(path: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if not {"name", "genre"} <= set(reader.fieldnames or ()):
+            columns = reader.fieldnames or ()
+            names = next((column for column in NAMES if column in columns), None)
+            if names is None or "genre" not in columns:
                 raise UsageError(
                     f"{path}: its first line must name the columns name and genre, with commas between them, not "
-                    f"{', '.join(reader.fieldnames or ()) or 'nothing'}"
+                    f"{', '.join(columns) or 'nothing'}"
                 )
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
-                name, genre = (_plain(row[column]) for column in ("name", "genre"))
+                name, genre = (_plain(row[column]) for column in (names, "genre"))
                 if not genre:
                     continue
                 if not name:

@@ -37,6 +37,13 @@ def test_a_table_goes_before_a_name_and_its_longest_path_first(tmp_path: Path) -
         assert genre_of_video(tmp_path / video, table, path) == genre, video
 
 
+def test_a_table_of_clips_serves_too() -> None:
+    table = Path(__file__).parents[2] / "examples" / "clips.csv"
+    options = GenerateOptions("auto", genre_table=table)
+    genres = [options.of_video(Path("videos") / f"{name}.mp4").genre for name in ("lock_112", "house_120_60fps")]
+    assert genres == ["LO", "HO"]
+
+
 def test_a_video_whose_genre_nothing_tells_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "name,genre\nother,\n")
     with pytest.raises(InputError, match=r"other\.mp4: its genre can't be told: .* no line of .* add the line"):

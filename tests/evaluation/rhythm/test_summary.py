@@ -134,7 +134,7 @@ def test_chance_and_remarks_stand_beside_the_system() -> None:
     assert len(found.floors) == 4
     assert found.tracker.startswith("predominant local pulse")
     assert "3: generated: no beats found" in found.remarks
-    assert "1 references have no tempo: chance takes a random one there" in found.remarks
+    assert "1 reference has no tempo: chance takes a random one there" in found.remarks
     assert dict(found.clips)["3"][0].counts[0].hits == 0
 
 
@@ -272,7 +272,7 @@ def test_remarks_name_the_seed_and_those_of_the_reference_none() -> None:
     found = summarise(pairs, draws=5, resamples=50).remarks
     assert "y: b: generated: no beats found" in found
     assert found.count("a: reference: no beats found") == 1
-    assert "1 references have no tempo: chance takes a random one there" in found
+    assert "1 reference has no tempo: chance takes a random one there" in found
 
 
 def test_systems_with_other_numbers_of_seeds_are_compared() -> None:
