@@ -183,7 +183,7 @@ def _genre(evaluation: Evaluation) -> Grid | None:
         cells: list[Cell] = []
         for genre in found.genres:
             for measure in ("genre.kld_label", "genre.kld_reference", "genre.accuracy"):
-                cells.append(cell_of(genre.estimates.get(measure)))
+                cells.append(cell_of(genre.estimates.get(measure), unjudged=bool(genre.no_verdict)))
         if text:
             cells.append(cell_of(found.text.score if found.text is not None else None))
         rows.append(replace(line, cells=tuple(cells)))

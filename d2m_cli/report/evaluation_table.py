@@ -111,9 +111,8 @@ def to_csv(evaluation: Evaluation) -> str:
             for head, cell in zip(grid.columns, row.cells, strict=True):
                 if cell.value is not None:
                     figure = head.removesuffix(" ↑").removesuffix(" ↓")
-                    told = "given by construction" if cell.given else cell.verdict
                     figures = (cell.value, cell.low, cell.high)
-                    writer.writerow((row.name, row.seeds, grid.title, figure, *figures, told))
+                    writer.writerow((row.name, row.seeds, grid.title, figure, *figures, cell.qualified))
     return text.getvalue()
 
 

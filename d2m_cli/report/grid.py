@@ -30,6 +30,8 @@ class Cell:
         Of a difference, in words.
     given
         Whether it is the true music's and perfect by construction, which shows nothing.
+    unjudged
+        Whether no verdict follows from it, though one does from others of its column.
     """
 
     value: float | None = None
@@ -37,6 +39,7 @@ class Cell:
     high: float | None = None
     verdict: str = ""
     given: bool = False
+    unjudged: bool = False
 
     def text(self, digits: int = 3, between: str = " ") -> str:
         """As a table prints it: figure, interval of so many digits, verdict."""
@@ -48,7 +51,14 @@ class Cell:
         parts = [f"{self.value:{sign}z.3f}"]
         if self.low is not None and self.high is not None:
             parts.append(f"[{self.low:{sign}z.{digits}f}, {self.high:{sign}z.{digits}f}]")
-        return between.join([*parts, self.verdict] if self.verdict else parts)
+        if self.verdict or self.unjudged:
+            parts.append(self.verdict or "(no verdict)")
+        return between.join(parts)
+
+    @property
+    def qualified(self) -> str:
+        """The verdict, or why the figure is none to judge by, for files that hold figures alone."""
+        return "given by construction" if self.given else "no verdict" if self.unjudged else self.verdict
 
 
 @dataclass(frozen=True)
@@ -135,9 +145,11 @@ def group_heads(evaluation: Evaluation, *groups: tuple[str, str]) -> tuple[str, 
     )
 
 
-def cell_of(estimate: Estimate | None, given: bool = False) -> Cell:
+def cell_of(estimate: Estimate | None, given: bool = False, unjudged: bool = False) -> Cell:
     """A figure with its interval."""
-    return Cell() if estimate is None else Cell(estimate.value, estimate.low, estimate.high, given=given)
+    if estimate is None:
+        return Cell()
+    return Cell(estimate.value, estimate.low, estimate.high, given=given, unjudged=unjudged)
 
 
 def distance_cell(found: Distance) -> Cell:

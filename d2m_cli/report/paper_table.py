@@ -46,6 +46,7 @@ def paper_grid(evaluation: Evaluation) -> Grid:
     distances = [number for number, one in enumerate(first.distances) if one.kind == "FAD"]
     labelled = any("genre.kld_label" in genre.estimates for system in evaluation.systems for genre in system.genres)
     measure, to = ("genre.kld_label", "label") if labelled else ("genre.kld_reference", "the true music")
+    classifiers = [genre.scores.classifier for genre in first.genres]
     rows = []
     # Systems come first.
     for (line, scores), system in zip_longest(score_lines(evaluation), evaluation.systems):
@@ -54,14 +55,16 @@ def paper_grid(evaluation: Evaluation) -> Grid:
         cells = [cell_of(one, given) for one in (found.bcs, found.bhs, found.f1)]
         cells += [distance_cell(system.distances[number]) if system is not None else Cell() for number in distances]
         judged = system if system is not None else evaluation.ceiling if line.ceiling else None
-        estimates = {one.scores.classifier: one.estimates.get(measure) for one in (judged.genres if judged else ())}
-        cells += [cell_of(estimates.get(genre.scores.classifier)) for genre in first.genres]
+        genres = {one.scores.classifier: one for one in (judged.genres if judged is not None else ())}
+        for name in classifiers:
+            genre = genres.get(name)
+            cells.append(cell_of(genre.estimates.get(measure), unjudged=bool(genre.no_verdict)) if genre else Cell())
         # The number of seeds has a column of its own.
         rows.append(replace(line, name=system.name if system is not None else line.name, cells=tuple(cells)))
     heads = (
         *group_heads(evaluation, *(("paper", head) for head in ("BCS ↑", "BHS ↑", "F1-score ↑"))),
         *(f"{first.distances[number].column} ↓" for number in distances),
-        *(f"Genre KLD ({genre.scores.classifier}) ↓" for genre in first.genres),
+        *(f"Genre KLD ({name}) ↓" for name in classifiers),
     )
     return Grid("Table 1", heads, tuple(rows), _caption(evaluation, to if first.genres else "", bool(distances)))
 
@@ -78,8 +81,12 @@ def _caption(evaluation: Evaluation, label: str, sound: bool) -> str:
         parts.append("FAD: of all clips together, in brackets the least and the greatest of several seeds.")
     if label:
         parts.append(f"Genre KLD: divergence to {label}.")
-    own = [genre.no_verdict for system in evaluation.systems for genre in system.genres if genre.no_verdict]
-    parts += [f"No verdict on genre: {reason}." for reason in dict.fromkeys(own)]
+    parts += [
+        f"No verdict on the genre of {system.name}: {genre.no_verdict}."
+        for system in evaluation.systems
+        for genre in system.genres
+        if genre.no_verdict
+    ]
     return f"{' '.join(parts)}{about_ceiling(evaluation)}{about_verdicts(evaluation)}"
 
 
@@ -99,14 +106,20 @@ def _latex(grid: Grid) -> str:
 
 
 def _csv(grid: Grid) -> str:
-    """A line for each system, the true music and each kind of chance; each figure with both ends of its interval."""
+    """A line for each system, the true music and each kind of chance; each figure with both ends of its interval.
+
+    The last column says which figures are none to judge by.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [head.removesuffix(" ↑").removesuffix(" ↓") for head in grid.columns]
-    writer.writerow(("system", "seeds", *(f"{name}{end}" for name in names for end in ("", " low", " high"))))
+    writer.writerow(
+        ("system", "seeds", *(f"{name}{end}" for name in names for end in ("", " low", " high")), "remarks")
+    )
     for row in grid.rows:
         figures = (value for cell in row.cells for value in (cell.value, cell.low, cell.high))
-        writer.writerow((row.name, row.seeds, *figures))
+        remarks = (f"{name}: {cell.qualified}" for name, cell in zip(names, row.cells, strict=True) if cell.qualified)
+        writer.writerow((row.name, row.seeds, *figures, "; ".join(remarks)))
     return text.getvalue()
 
 

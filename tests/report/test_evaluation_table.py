@@ -29,6 +29,18 @@ def test_a_cell_says_figure_interval_and_verdict() -> None:
     assert Cell(0.5, verdict="one song: no interval").text() == "+0.500 one song: no interval"
 
 
+def test_figures_that_no_verdict_follows_from_say_so(found: Evaluation) -> None:
+    first, second = found.systems
+    own = replace(first, genres=(replace(first.genres[0], no_verdict="it learned from the same"),))
+    judged = replace(found, systems=(own, second))
+    genre = grids(judged)[4]
+    assert genre.rows[0].cells[0].text() == "0.500 [0.250, 0.750] (no verdict)"
+    assert genre.rows[1].cells[0].text() == "0.500 [0.250, 0.750]"
+    assert "No verdict on second best: it learned from the same." in genre.caption
+    lines = [line for line in csv.DictReader(io.StringIO(to_csv(judged))) if line["figure"].startswith("genre right")]
+    assert [line["verdict"] for line in lines if line["system"] == "second best"] == ["no verdict"]
+
+
 def test_every_row_has_every_column(found: Evaluation) -> None:
     tables = grids(found)
     assert len(tables) == 6

@@ -59,10 +59,10 @@ def test_without_labels_genre_is_compared_with_the_true_music(found: Evaluation)
         for system in found.systems
     )
     grid = paper_grid(replace(found, systems=systems, no_verdict=ONSET_GROUPS))
-    assert grid.rows[0].cells[5].text() == "0.250"
+    assert grid.rows[0].cells[5].text() == "0.250 (no verdict)"
     assert grid.rows[2].cells[5].text() == "-"
     assert "Genre KLD: divergence to the true music." in grid.caption
-    assert grid.caption.count("No verdict on genre: it knows it.") == 1
+    assert "No verdict on the genre of second best: it knows it." in grid.caption
     assert grid.columns[2] == "F1-score (no verdict) ↑"
 
 
@@ -91,8 +91,15 @@ def test_latex(found: Evaluation) -> None:
 
 def test_csv_has_both_ends_of_each_interval(found: Evaluation) -> None:
     lines = list(csv.DictReader(io.StringIO(paper_table(found, "csv"))))
-    assert list(lines[0]) == ["system", "seeds", *(f"{head}{end}" for head in HEADS for end in ("", " low", " high"))]
+    assert list(lines[0]) == [
+        "system",
+        "seeds",
+        *(f"{head}{end}" for head in HEADS for end in ("", " low", " high")),
+        "remarks",
+    ]
     assert [line["seeds"] for line in lines] == ["2", "1"] + [""] * 6
+    given = "; ".join(f"{head}: given by construction" for head in HEADS[:3])
+    assert [line["remarks"] for line in lines] == ["", "", given] + [""] * 5
     for line, row in zip(lines, paper_grid(found).rows, strict=True):
         for head, cell in zip(HEADS, row.cells, strict=True):
             values = [float(text) if (text := line[f"{head}{end}"]) else None for end in ("", " low", " high")]
