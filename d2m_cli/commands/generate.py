@@ -45,7 +45,7 @@ def generate(
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
             "middle-hip-hop, pop, waack, or their two-letter codes; or auto: that of each video, from --genre-table or "
-            "from a name such as gLO_sBM_c01_d13_mLO2_ch02.",
+            "a name as AIST gives its dances.",
             show_default=False,
         ),
     ] = None,
