@@ -273,8 +273,9 @@ def test_captions_that_named_dances_keep_their_names() -> None:
 
 
 def test_words_for_a_genre_need_a_genre_and_no_encoders() -> None:
-    with pytest.raises(UsageError, match="genre_words puts a genre in words: give one with genre"):
-        GenerateOptions(genre_words="funk")
+    for genre in (None, "auto"):
+        with pytest.raises(UsageError, match="genre_words puts one genre in words: name it with genre"):
+            GenerateOptions(genre, genre_words="funk")
     with pytest.raises(EncoderMismatchError, match="leave genre_words out"):
         check_genre(FakeEncoders(), GenerateOptions("LO", genre_words="funk"))
     check_genre(None, GenerateOptions("LO", genre_words="funk"))
