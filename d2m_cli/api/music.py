@@ -55,6 +55,8 @@ def generate(
     ------
     VideoError, NoPersonError
         The video can't be used.
+    InputError
+        The genre is "auto", and that of the video can't be told.
     UsageError
         An option is out of range, or does not fit the networks.
     MissingWeightsError
@@ -139,6 +141,7 @@ class Generator:
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
+        options = options.of_video(video)
         models = self.track_models(options) if options.music is not None else self.models(options)
         return generate_music(video, content_digest(video), models, options, report or _silent)
 

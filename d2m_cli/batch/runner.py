@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ def run_batch(
     work: Work,
     *,
     settings: Mapping[str, Any],
+    own_settings: Callable[[Found], Mapping[str, Any]] | None = None,
     artefacts: Sequence[str],
     out_dir: Path,
     overwrite: bool = False,
@@ -56,6 +57,9 @@ def run_batch(
         Makes all artefacts of one job, each with `atomic_path`.
     settings
         All options that change the result; values that JSON can hold. The version of d2m is added.
+    own_settings
+        What `settings` come to for one item, where that is not the same for all; an `InputError` of it costs that item
+        alone.
     artefacts
         Suffixes of the files that work makes, such as ".wav"; appended to an item's stem.
     out_dir
@@ -89,8 +93,21 @@ def run_batch(
     _refuse_to_replace_inputs(items, artefacts, out_dir)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
+
+    def settings_of(item: Found) -> str:
+        return settings_digest(label, {**own_settings(item), "d2m": __version__} if own_settings else settings)
+
     batch = Batch(
-        label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, overwrite, verify, dry_run
+        label,
+        items,
+        work,
+        settings_digest(label, settings),
+        settings_of,
+        tuple(artefacts),
+        ledger,
+        overwrite,
+        verify,
+        dry_run,
     )
     results = Results()
     begun = time.monotonic()

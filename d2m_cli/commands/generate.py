@@ -68,7 +68,15 @@ def generate(
         str | None,
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
-            "middle-hip-hop, pop, waack, or their two-letter codes.",
+            "middle-hip-hop, pop, waack, or their two-letter codes; or auto: that of each video, from --genre-table or "
+            "a name as AIST gives its dances.",
+            show_default=False,
+        ),
+    ] = None,
+    genre_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video.",
             show_default=False,
         ),
     ] = None,
@@ -169,6 +177,10 @@ def generate(
         float, typer.Option(help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.")
     ] = -14.0,
     dancers: Dancers = "largest",
+    allow_no_dancer: Annotated[
+        bool,
+        typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
+    ] = False,
     device: DeviceOption = Device.auto,
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
@@ -200,6 +212,7 @@ def generate(
 
     options = GenerateOptions(
         genre=genre,
+        genre_table=genre_table,
         prompt=prompt,
         negative_prompt=negative_prompt,
         rhythm=rhythm.value,
@@ -215,6 +228,7 @@ def generate(
         genre_words=genre_words,
         ending=ending.value,
         breaks=breaks,
+        allow_no_dancer=allow_no_dancer,
         loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,

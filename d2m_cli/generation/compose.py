@@ -235,8 +235,10 @@ def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: Gener
         return describing_prompt(options.prompt, genre, words.say(tempo))
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
-    if options.rhythm == "words":
-        prompt = prompt.with_rhythm(rhythm_words(tempo) if backbone.speaks_tempo else words.say(tempo))
+    if options.rhythm == "words" and not backbone.speaks_tempo:
+        prompt = prompt.with_rhythm(words.say(tempo))
+    elif options.rhythm == "words":
+        prompt = prompt.with_rhythm(rhythm_words(tempo)) if tempo is not None else prompt.without_rhythm()
     return prompt.with_genre(genre) if genre is not None else prompt
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.errors import UsageError
+from d2m_cli.generation.video_genre import AUTO, genre_of_video, read_genre_table
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
@@ -30,7 +32,8 @@ class GenerateOptions:
     Attributes
     ----------
     genre
-        Name or two-letter code of a dance genre (held as its code), or None: the prompt then goes without "@".
+        Name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from `genre_table`
+        or from a name as AIST gives its dances; or None: the prompt then goes without "@".
     prompt
         The user's words, or a whole prompt with "@" and "*" of its own.
     negative_prompt
@@ -47,6 +50,8 @@ class GenerateOptions:
         How many takes of each window are drawn; the one that keeps time best with the dance is kept.
     overlap_seconds
         How much of the last window each window continues.
+    allow_no_dancer
+        Whether a video without a dancer gets music by the prompt alone; else it can't be used.
     dancers, decoder
         As in `PoseOptions`.
     snap
@@ -68,6 +73,9 @@ class GenerateOptions:
     genre_audio, clap
         A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it, or
         "clap" for the one that ``d2m weights pull clap`` fetched.
+    genre_table
+        Table (.csv) with the columns name and genre, for the genre "auto"; see
+        `d2m_cli.generation.video_genre.read_genre_table`.
 
     Raises
     ------
@@ -94,13 +102,22 @@ class GenerateOptions:
     genre_words: str | None = None
     ending: Literal["fade", "hit", "none"] = "fade"
     breaks: bool = False
+    allow_no_dancer: bool = False
     loudness: float = -14.0
     genre_audio: Path | None = None
     clap: Path | None = None
+    genre_table: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.genre is not None:
+        if self.genre not in (None, AUTO):
             object.__setattr__(self, "genre", genre_code(self.genre))
+        if self.genre_table is not None:
+            object.__setattr__(self, "genre_table", Path(self.genre_table))
+            if self.genre != AUTO:
+                raise UsageError(
+                    f"{option('genre_table')} gives each video a genre of its own: say {option('genre', AUTO)} with it"
+                )
+            _ = self._genres  # read before the work, not in the middle of it
         if self.rhythm not in ("encoder", "words"):
             raise UsageError(f"{option('rhythm')} must be 'encoder' or 'words', not {self.rhythm!r}")
         if self.candidates < 1:
@@ -109,8 +126,8 @@ class GenerateOptions:
             raise UsageError(
                 f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}"
             )
-        if self.genre_words is not None and self.genre is None:
-            raise UsageError(f"{option('genre_words')} puts a genre in words: give one with {option('genre')}")
+        if self.genre_words is not None and self.genre in (None, AUTO):
+            raise UsageError(f"{option('genre_words')} puts one genre in words: name it with {option('genre')}")
         if self.ending not in ENDINGS:
             raise UsageError(f"{option('ending')} must be one of {', '.join(ENDINGS)}, not {self.ending!r}")
         if not QUIETEST <= self.loudness <= 0.0:
@@ -148,13 +165,32 @@ class GenerateOptions:
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
 
+    def of_video(self, video: Path) -> GenerateOptions:
+        """The same with the genre of a video in place of "auto".
+
+        Raises
+        ------
+        InputError
+            Its genre can't be told.
+        """
+        if self.genre != AUTO:
+            return self
+        return replace(self, genre=genre_of_video(video, self._genres, self.genre_table), genre_table=None)
+
+    @cached_property
+    def _genres(self) -> Mapping[str, str]:
+        return read_genre_table(self.genre_table) if self.genre_table is not None else {}
+
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All of it as values that JSON can hold; a sound example by its name and content, CLAP by its files."""
+        """All of it as values that JSON can hold; files by name and content, CLAP by its files."""
         values = asdict(self)
-        audio, clap, track = values.pop("genre_audio"), values.pop("clap"), values.pop("music")
+        table, track = values.pop("genre_table"), values.pop("music")
+        audio, clap = values.pop("genre_audio"), values.pop("clap")
         if track is not None:
             values["music"] = {"file": track.name, "content": content_digest(track)}
+        if table is not None:
+            values["genre_table"] = {"file": table.name, "content": content_digest(table)}
         if audio is not None:
             values["genre_audio"] = {"file": audio.name, "content": content_digest(audio)}
             values["clap"] = files_stamp(clap)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from d2m_cli.errors import NoPersonError
 from d2m_cli.generation.compose import Take, Tell, compose, silent
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.track import lay_track
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.rhythm.sequence import RhythmGrid
+from d2m_cli.pose.dancers import only_dancer
+from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
 if TYPE_CHECKING:
+    from d2m_cli.generation.music import Music
     from d2m_cli.generation.options import GenerateOptions
+    from d2m_cli.media.timeline import Timeline
+    from d2m_cli.pose.track import Poses
+
+NOBODY = "nobody was found in the picture: the music is by the prompt alone"
+"""Note on music that follows no dance."""
 
 
 def generate_music(
@@ -46,6 +58,8 @@ def generate_music(
     ------
     InputError
         The video can't be used.
+    NoPersonError
+        Nobody dances in it, and the options do not allow that.
     UsageError
         The prompt does not fit the networks.
     """
@@ -60,7 +74,13 @@ def generate_music(
         report(step, 0.3 + 0.65 * fraction)
 
     timeline = probe(video)
-    poses = models.poses.estimate(video, estimating, timeline)
+    poses = _seen(video, timeline, models, options, estimating)
+    if poses is None:
+        # Without a dance there is nothing for "*" to say.
+        by_prompt = replace(options, rhythm="words")
+        nobody = unseen(timeline.duration)
+        music, takes = _made(nobody, timeline.duration, models, by_prompt, content, composing, tell)
+        return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (NOBODY,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
     rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
@@ -68,11 +88,45 @@ def generate_music(
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
         rhythm = replace(rhythm, mapped=extract_rhythm(poses, RhythmOptions(mode="beats")).beats)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
-    takes: tuple[Take, ...] = ()
-    if isinstance(models, Models):
-        music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell, holds)
-    elif options.music is not None:
-        music = lay_track(options.music, rhythm, timeline.duration, options, composing, holds)
-    else:
-        raise ValueError("models of a track need a track")
+    music, takes = _made(rhythm, timeline.duration, models, options, content, composing, tell, holds)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)
+
+
+def _made(
+    rhythm: Rhythm,
+    duration: float,
+    models: Models | TrackModels,
+    options: GenerateOptions,
+    content: str,
+    report: Report,
+    tell: Tell,
+    holds: Sequence[tuple[float, float]] = (),
+) -> tuple[Music, tuple[Take, ...]]:
+    """Music from the backbone, or from the track in its place, which has no takes."""
+    if isinstance(models, Models):
+        return compose(rhythm, duration, models, options, content, report, tell, holds)
+    if options.music is None:
+        raise ValueError("models of a track need a track")
+    return lay_track(options.music, rhythm, duration, options, report, holds), ()
+
+
+def _seen(
+    video: Path, timeline: Timeline, models: Models | TrackModels, options: GenerateOptions, report: Report
+) -> Poses | None:
+    """Poses of a video; None where nobody is in it and that is allowed."""
+    try:
+        return models.poses.estimate(video, report, timeline)
+    except NoPersonError as error:
+        # A dancer asked for by number who is not there is a slip, not a video without dance.
+        if only_dancer(options.dancers) is not None:
+            raise
+        if options.allow_no_dancer:
+            return None
+        raise NoPersonError(f"{error} {option('allow_no_dancer', True)} makes music by the prompt alone.") from None
+
+
+def unseen(duration: float) -> Rhythm:
+    """The rhythm of a video in which nobody dances: no peaks, no tempo, no beats."""
+    grid = RhythmGrid()
+    steps = int(np.ceil(duration * grid.rate - 1e-6)) + 1
+    return Rhythm(np.zeros(steps, np.float32), grid.rate, np.zeros(0), duration, None, grid.mode)

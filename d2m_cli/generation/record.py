@@ -36,9 +36,11 @@ def describe(made: Generated) -> dict[str, Any]:
     """All that made one piece of music, as values that JSON can hold; times in seconds."""
     used, rhythm, music = made.models, made.rhythm, made.music
     notes = {"notes": list(made.timeline.notes)} if made.timeline.notes else {}
+    told = {"notes": list(made.notes)} if made.notes else {}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        **told,
         "video": {"file": made.video.name, "content": made.content, "seconds": music.seconds, **notes},
         "settings": made.options.settings,
         "models": {

@@ -77,6 +77,10 @@ class Prompt:
         """The prompt with "*" spoken in plain words instead."""
         return Prompt(self.text.replace(RHYTHM_WORD, words))
 
+    def without_rhythm(self) -> Prompt:
+        """The prompt as captions have it that tell nothing of the rhythm."""
+        return Prompt(self.text.replace(f" with {RHYTHM_WORD} as the rhythm", "")).with_rhythm("a steady beat")
+
     def with_genre(self, words: str) -> Prompt:
         """The prompt with "@" spoken in plain words instead: the first of a list where it stands, the rest behind."""
         genre, _, rest = words.partition(", ")
@@ -140,10 +144,8 @@ def in_caption_octave(tempo: Tempo) -> Tempo:
     return Tempo(bpm, tempo.first_beat % (60.0 / bpm), tempo.confidence)
 
 
-def rhythm_words(tempo: Tempo | None) -> str:
-    """Say tempo and first beat of a window as captions say it; None says "a steady beat"."""
-    if tempo is None:
-        return "a steady beat"
+def rhythm_words(tempo: Tempo) -> str:
+    """Say tempo and first beat of a window as captions say it."""
     return f"{tempo.bpm:.0f} bpm and first beat at {first_beat_words(tempo)} seconds"
 
 

@@ -12,7 +12,7 @@ import torch
 
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.batch.music_files import result_of
-from d2m_cli.errors import EncoderMismatchError, UsageError
+from d2m_cli.errors import EncoderMismatchError, NoPersonError, UsageError
 from d2m_cli.generation.compose import compose, window_prompt, window_tempo
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import SoundExample, check_genre, check_listener, hear
@@ -25,8 +25,10 @@ from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.inversion.prompt import CAPTION_OCTAVE, TempoWords
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.media.loudness import integrated_loudness, true_peak
+from d2m_cli.rhythm.extract import extract_rhythm
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
+from tests.rhythm.dances import film, groove
 from tests.tiny_clap import save_tiny_clap
 
 
@@ -271,8 +273,9 @@ def test_captions_that_named_dances_keep_their_names() -> None:
 
 
 def test_words_for_a_genre_need_a_genre_and_no_encoders() -> None:
-    with pytest.raises(UsageError, match="genre_words puts a genre in words: give one with genre"):
-        GenerateOptions(genre_words="funk")
+    for genre in (None, "auto"):
+        with pytest.raises(UsageError, match="genre_words puts one genre in words: name it with genre"):
+            GenerateOptions(genre, genre_words="funk")
     with pytest.raises(EncoderMismatchError, match="leave genre_words out"):
         check_genre(FakeEncoders(), GenerateOptions("LO", genre_words="funk"))
     check_genre(None, GenerateOptions("LO", genre_words="funk"))
@@ -407,3 +410,70 @@ def test_the_run_says_what_the_encoders_are_not_bound_to() -> None:
     assert used.encoders is not None
     used.encoders.note = "these are not bound"
     assert used.description.endswith("; these are not bound")
+
+
+def empty_room(make_video, folder: Path) -> Path:
+    """A video in which the fake finds nobody."""
+    video = make_video(folder / "room.mp4", seconds=6)
+    video.write_bytes(video.read_bytes() + b"nobody")
+    return video
+
+
+def test_a_video_without_a_dancer_fails_unless_that_is_allowed(make_video, tmp_path: Path) -> None:
+    video = empty_room(make_video, tmp_path)
+    with pytest.raises(NoPersonError, match=r"nobody was found.*allow_no_dancer=True makes music by the prompt alone"):
+        made(video, 6.0, GenerateOptions())
+    # Whoever asks for a dancer by number means one.
+    with pytest.raises(NoPersonError):
+        made(video, 6.0, GenerateOptions(allow_no_dancer=True, dancers="only:3"))
+
+
+@pytest.mark.parametrize(
+    ("encoders", "captioned", "text", "words"),
+    [
+        (True, False, "a @ music with a steady beat as the rhythm, harp", {"@"}),
+        (True, True, "a @ music, harp", {"@"}),
+        (False, True, "a lock music, harp", set()),
+        (False, False, "funk, a steady beat, tight drums, slap bass, harp", set()),
+    ],
+)
+def test_music_without_a_dancer_is_by_the_prompt_alone(
+    make_video, tmp_path: Path, encoders: bool, captioned: bool, text: str, words: set[str]
+) -> None:
+    video = empty_room(make_video, tmp_path)
+    used = models(6.0, FakeEncoders() if encoders else None)
+    used.backbone.speaks_tempo = captioned
+    options = GenerateOptions("LO", "harp", allow_no_dancer=True, breaks=True)
+    generated = generate_music(video, content_digest(video), used, options, quiet)
+    assert generated.music.samples.shape == (1, 6 * RATE)
+    assert [take.prompt for take in generated.takes] == [text, text]
+    assert set(used.backbone.words[1]) == words
+    assert generated.pose_source is None
+    assert generated.record["notes"] == ["nobody was found in the picture: the music is by the prompt alone"]
+    assert generated.record["rhythm"]["tempo"] is None  # type: ignore[index]
+    result = result_of(generated, {})
+    assert result.summary.endswith("no steady tempo, 2 windows, " + generated.notes[0])
+    assert result.details["note"] == generated.notes[0]
+    assert "notes" not in made(make_video(tmp_path / "a.mp4", seconds=6), 6.0, GenerateOptions()).record
+
+
+def test_music_goes_on_at_the_tempo_where_nobody_is_seen() -> None:
+    dance = groove(seconds=24.0, bpm=116.0)
+    poses = film(dance, 30.0)
+    (track,) = poses.tracks
+    keypoints = track.keypoints.copy()
+    # The dancer leaves the picture at 13 s.
+    keypoints[track.times > 13.0] = 0.0
+    found = extract_rhythm(replace(poses, tracks=(replace(track, keypoints=keypoints),)))
+    assert found.beats.steady
+    used = models(24.0, FakeEncoders())
+    _, takes = compose(found, 24.0, used, GenerateOptions(candidates=1), "aa", quiet)
+    late = [take.window.start for take in takes if take.window.start > 14.0]
+    assert late
+    period = 60 / 116
+    for start in late:
+        off = (start - 0.31) % period
+        assert min(off, period - off) <= 0.04 + 0.03
+    # "*" has a step for each of the beats that go on: a window of 5.12 s holds nine or ten.
+    for words in used.backbone.words[-len(late) :]:
+        assert int(words["*"].sum()) >= 9

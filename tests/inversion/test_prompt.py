@@ -35,7 +35,11 @@ def test_tempo_in_words_is_folded_into_the_captions_octave() -> None:
     # At 50 bpm the first beat may come at 1.1 s; at 100 bpm (a beat each 0.6 s) one comes at 0.5 s.
     doubled = in_caption_octave(Tempo(50.0, 1.1, 1.0))
     assert (doubled.bpm, doubled.first_beat, doubled.confidence) == (100.0, pytest.approx(0.5), 1.0)
-    assert rhythm_words(None) == "a steady beat"
+
+
+def test_a_prompt_can_go_without_rhythm() -> None:
+    assert compose_prompt("harp", genre=True).without_rhythm().text == "a @ music, harp"
+    assert compose_prompt("a harp, *", genre=True).without_rhythm().text == "a harp, a steady beat"
 
 
 def test_a_family_words_tempi_in_its_own_way() -> None:
