@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,9 +115,10 @@ def compose(
     import torch
 
     backbone = models.backbone
-    steady = rhythm.beats.beats if rhythm.beats.steady else None
     bounds = snap_bounds(rhythm.beats, options)
     made_seconds = duration + (slack(rhythm.beats, duration, bounds) if bounds is not None else 0.0)
+    asked = rhythm if bounds is None else continued(rhythm, made_seconds)
+    steady = asked.beats.beats if asked.beats.steady else None
     window_seconds, quantum = backbone.window_seconds, backbone.quantum_seconds
     windows = plan_windows(made_seconds, window_seconds, options.overlap_seconds, quantum, steady)
     takes: list[Take] = []
@@ -127,8 +128,8 @@ def compose(
         _tell_unread(tell, "negative prompt", unread_words(backbone, options.negative_prompt, {}))
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
-            prompt = window_prompt(rhythm, window, models, options).text
-            words = pseudo_words(prompt, rhythm, window, models, options)
+            prompt = window_prompt(asked, window, models, options).text
+            words = pseudo_words(prompt, asked, window, models, options)
             condition = backbone.embed([prompt], words)
             unread = unread_words(backbone, prompt, words)
             _tell_unread(tell, "prompt", unread)
@@ -136,7 +137,7 @@ def compose(
             context = draws[-1].end(before) if draws else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
             made = _takes(backbone, condition, negative, seeds, context, options.sampling)
-            scores = scored(made, rhythm, window, context, models, bounds)
+            scores = scored(made, asked, window, context, models, bounds)
             best = best_of(scores) if scores else 0
             draws.append(made[best])
             takes.append(Take(window, prompt, seeds[best], unread, scores))
@@ -149,6 +150,22 @@ def compose(
     if bounds is not None:
         samples, done = land(samples, rate, rhythm.beats, duration, bounds)
     return finished(samples, rate, rhythm, duration, options, holds, done), tuple(takes)
+
+
+def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
+    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak."""
+    beats = rhythm.beats
+    if not len(beats.beats) or seconds <= rhythm.duration:
+        return rhythm
+    bpm = float(beats.tempo[-1])
+    more = np.arange(float(beats.beats[-1]) + 60.0 / bpm, seconds, 60.0 / bpm)
+    longer = np.concatenate([beats.beats, more])
+    mapped = replace(beats, beats=longer, tempo=np.concatenate([beats.tempo, np.full(len(more), bpm)]))
+    steps = int(np.ceil(seconds * rhythm.rate - 1e-6)) + 1
+    envelope = np.pad(rhythm.envelope, (0, max(steps - len(rhythm.envelope), 0)))
+    last = float(rhythm.peaks[-1]) if len(rhythm.peaks) else 0.0
+    peaks = np.concatenate([rhythm.peaks, more[(more >= rhythm.duration) & (more > last)]])
+    return replace(rhythm, envelope=envelope, peaks=peaks, duration=seconds, mapped=mapped)
 
 
 def snap_bounds(beats: BeatMap, options: GenerateOptions) -> Bounds | None:

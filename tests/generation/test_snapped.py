@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from d2m_cli.backbones.base import Draw
-from d2m_cli.generation.compose import compose
+from d2m_cli.generation.compose import compose, continued
 from d2m_cli.generation.genre import SoundExample
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
@@ -111,3 +111,15 @@ def test_likeness_to_a_sound_example_is_scored_where_clap_is_at_hand() -> None:
     models = Models(FakePoses(SECONDS), Drummer(), None, "", sound, Ear())  # type: ignore[arg-type]
     _, takes = composed(replace(OPTIONS, candidates=2), models=models)
     assert all(score.example is not None and score.example >= 0.5 for take in takes for score in take.scores)
+
+
+def test_behind_its_end_a_dance_goes_on_at_its_last_tempo() -> None:
+    short = replace(dance(), peaks=np.array([0.2, 11.7]))
+    longer = continued(short, 13.4)
+    assert longer.duration == 13.4
+    # Beats at 0.2 + k * 0.5 s; those at 12.2 and 12.7 and 13.2 s are new, and peaks too.
+    assert longer.beats.beats[-4:] == pytest.approx([11.7, 12.2, 12.7, 13.2])
+    assert longer.peaks == pytest.approx([0.2, 11.7, 12.2, 12.7, 13.2])
+    assert continued(short, 12.0) is short
+    still = Rhythm(np.ones(600, np.float32), 50.0, np.zeros(0), SECONDS, None, "stable")
+    assert continued(still, 13.4) is still
