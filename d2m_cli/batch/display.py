@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.printable import printable
@@ -87,9 +88,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def display(
-    total: int, label: str, results: Results, *, quiet: bool, json_out: bool, verbose: bool
-) -> Iterator[Display]:
+def display(total: int, label: str, results: Results, options: BatchOptions) -> Iterator[Display]:
     """The display for stderr as it is.
 
     Parameters
@@ -100,15 +99,11 @@ def display(
         The command.
     results
         Where results are listed.
-    quiet
-        Say nothing of progress, as in a dry run.
-    json_out
-        Results are not listed one by one.
-    verbose
-        Show where unforeseen errors came from.
+    options
+        A dry run says nothing of progress; with `json_out` results are not listed one by one.
     """
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        with _Lines(total, results, quiet, json_out, verbose) as lines:
+    if options.dry_run or sys.stderr is None or not sys.stderr.isatty():
+        with _Lines(total, results, options) as lines:
             yield lines
         return
     from rich.console import Console
@@ -123,15 +118,14 @@ def display(
     )
     # stdout is left alone: it may lead to a file, where nothing but results belongs.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as progress:
-        yield _Bar(progress, progress.add_task(label, total=total, step=""), results, json_out, verbose)
+        yield _Bar(progress, progress.add_task(label, total=total, step=""), results, options)
 
 
 class _Lines:
     """Lines for a log file: one when a file is finished, and one a minute while a file takes longer."""
 
-    def __init__(self, total: int, results: Results, quiet: bool, json_out: bool, verbose: bool) -> None:
-        self._total, self._results, self._quiet = total, results, quiet
-        self._json_out, self._verbose = json_out, verbose
+    def __init__(self, total: int, results: Results, options: BatchOptions) -> None:
+        self._total, self._results, self._options = total, results, options
         self._begun = self._spoke = time.monotonic()
         self._worked = 0
         self._now = ""
@@ -155,10 +149,10 @@ class _Lines:
 
     def finish(self, number: int, outcome: Outcome) -> None:
         self._now = ""
-        if not self._json_out:
+        if not self._options.json_out:
             for line in _result_lines(outcome):
                 self._results.line(line)
-        if self._quiet:
+        if self._options.dry_run:
             return
         self._worked += outcome.state != "already done"
         left = self._total - number - 1
@@ -166,7 +160,7 @@ class _Lines:
         if left and self._worked:
             line += f", about {_clock((time.monotonic() - self._begun) / self._worked * left)} left"
         self._say(line)
-        for line in _traceback_lines(outcome) if self._verbose else ():
+        for line in _traceback_lines(outcome) if self._options.verbose else ():
             self._say(line)
 
     def _say(self, line: str) -> None:
@@ -182,9 +176,9 @@ class _Lines:
 class _Bar:
     """A bar on a terminal, and one line above it for each finished file."""
 
-    def __init__(self, progress: Any, task: Any, results: Results, json_out: bool, verbose: bool) -> None:
+    def __init__(self, progress: Any, task: Any, results: Results, options: BatchOptions) -> None:
         self._progress, self._task, self._results = progress, task, results
-        self._json_out, self._verbose = json_out, verbose
+        self._options = options
         self._number, self._name = 0, ""
 
     def start(self, number: int, name: str) -> None:
@@ -200,9 +194,9 @@ class _Bar:
         console = self._progress.console
         if outcome.state == "failed":
             console.print(printable(_line(outcome)), style="red", markup=False, highlight=False)
-            for line in _traceback_lines(outcome) if self._verbose else ():
+            for line in _traceback_lines(outcome) if self._options.verbose else ():
                 console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-        if self._json_out:
+        if self._options.json_out:
             return
         for line in _result_lines(outcome):
             if sys.stdout is not None and sys.stdout.isatty():

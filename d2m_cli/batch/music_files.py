@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.models import Models
@@ -30,11 +31,7 @@ def generate_files(
     *,
     mp4: bool = True,
     sampling_given: Collection[str] = (),
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
 
@@ -81,14 +78,10 @@ def generate_files(
     return run_batch(
         videos.found,
         work,
-        settings=music_settings(generator, options, verify=verify),
+        settings=music_settings(generator, options, verify=batch.verify),
         artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
         out_dir=out,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=verbose,
+        options=batch,
         passed_over=videos.passed_over,
         label="generate",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
@@ -27,11 +28,7 @@ def estimate_files(
     options: PoseOptions,
     *,
     overlay: bool = False,
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write a pose file for each video, and a preview where `overlay` asks for one; see `run_batch` for the rest.
 
@@ -61,14 +58,10 @@ def estimate_files(
     return run_batch(
         videos.found,
         work,
-        settings=pose_settings(options, verify=verify),
+        settings=pose_settings(options, verify=batch.verify),
         artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
         out_dir=out,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=verbose,
+        options=batch,
         passed_over=videos.passed_over,
         label="pose",
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.progress import Report
@@ -56,11 +57,7 @@ def extract_files(
     device: str = "auto",
     decoder: str = "auto",
     plot: bool = False,
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write a rhythm file for each dance, and a drawing where `plot` asks for one; see `run_batch` for the rest.
 
@@ -99,14 +96,10 @@ def extract_files(
     return run_batch(
         dances.found,
         work,
-        settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=verify)},
+        settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=batch.verify)},
         artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
         out_dir=out,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=verbose,
+        options=batch,
         passed_over=dances.passed_over,
         label="rhythm",
     )

@@ -11,6 +11,7 @@ from typing import Any
 from d2m_cli import __version__
 from d2m_cli.batch.display import Results, close, display, say
 from d2m_cli.batch.naming import keep_apart
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.errors import OutputError, UsageError
@@ -28,11 +29,7 @@ def run_batch(
     settings: Mapping[str, Any],
     artefacts: Sequence[str],
     out_dir: Path,
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    options: BatchOptions = PLAIN,
     passed_over: Sequence[PassedOver] = (),
     label: str,
 ) -> BatchSummary:
@@ -60,16 +57,8 @@ def run_batch(
         Suffixes of the files that work makes, such as ".wav"; appended to an item's stem.
     out_dir
         Folder of the results and of the ledger.
-    overwrite
-        Do what is done again, and replace files that d2m did not make.
-    verify
-        Read all inputs and results, also those whose size and times say that they are what they were.
-    dry_run
-        Only say what would be done; nothing is written.
-    json_out
-        One JSON document on stdout in place of lines.
-    verbose
-        Show where errors that nobody foresaw came from; the ledger keeps that in any case.
+    options
+        How to go through them.
     passed_over
         What the search for the items passed over, to be told.
     label
@@ -89,15 +78,13 @@ def run_batch(
     _refuse_to_replace_inputs(items, artefacts, out_dir)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
-    batch = Batch(
-        label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, overwrite, verify, dry_run
-    )
+    batch = Batch(label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, options)
     results = Results()
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}
     interrupted, stopped = False, None
     try:
-        with display(len(items), label, results, quiet=dry_run, json_out=json_out, verbose=verbose) as shown:
+        with display(len(items), label, results, options) as shown:
             for count, number in enumerate(batch.order(outcomes, shown)):
                 shown.start(min(count, len(items) - 1), str(items[number].stem))
                 try:
@@ -115,7 +102,7 @@ def run_batch(
     summary = BatchSummary(
         label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
     )
-    close(summary, results, json_out=json_out)
+    close(summary, results, json_out=options.json_out)
     return replace(summary, unlisted=results.lost)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from d2m_cli.batch.display import Display, say
 from d2m_cli.batch.naming import place
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
@@ -44,19 +45,17 @@ class Batch:
     settings: str
     artefacts: tuple[str, ...]
     ledger: Ledger
-    overwrite: bool
-    verify: bool
-    dry_run: bool
+    options: BatchOptions
     run: Run | None = field(default=None, init=False)
 
     def order(self, outcomes: Mapping[int, Outcome], shown: Display) -> Iterator[int]:
         """Numbers of the items, those over which d2m died most last; then those that others had in hand, once free."""
-        if not self.dry_run:
+        if not self.options.dry_run:
             bury(self.ledger)
         died = [self.ledger.died_over(self._targets(item)) for item in self.items]
         yield from sorted(range(len(self.items)), key=died.__getitem__)
         waited: object = None
-        while not self.dry_run:
+        while not self.options.dry_run:
             left = [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
             if not left:
                 return
@@ -82,13 +81,13 @@ class Batch:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
         job = Job(item.path, item.stem, content, self._targets(item))
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
-        if not self.overwrite and self._is_done(job, stamp):
+        if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)
         try:
             self._refuse_strangers(job)
         except ResultError as error:
             return replace(outcome, error=str(error))
-        if self.dry_run:
+        if self.options.dry_run:
             return self._held(job, outcome) or replace(outcome, state="planned", artefacts=paths)
         if (other := self._claim(job, stamp, outcome)) is not None:
             return other
@@ -107,20 +106,20 @@ class Batch:
         """Digest of an input, from the ledger where its stamp vouches for it."""
         entry = self.ledger.entry_of(self._targets(item))
         now = Stamp.of(item.path)
-        if entry is not None and not self.verify and entry.place == place(item.path, self.ledger.folder):
+        if entry is not None and not self.options.verify and entry.place == place(item.path, self.ledger.folder):
             known = entry.stamps.get(INPUT)
             if known is not None and known.vouches_for(now):
                 return entry.content, known
         return read_digest(item.path)
 
     def _is_done(self, job: Job, stamp: Stamp) -> bool:
-        fresh = self.ledger.checked(job.content, self.settings, job.artefacts, verify=self.verify)
+        fresh = self.ledger.checked(job.content, self.settings, job.artefacts, verify=self.options.verify)
         if fresh is None:
             return False
         entry = self.ledger.entry_of(job.artefacts)
         if entry is not None and entry.stamps.get(INPUT) != stamp:
             fresh[INPUT] = stamp
-        if fresh and not self.dry_run:
+        if fresh and not self.options.dry_run:
             self._remember(job, fresh)
         return True
 
@@ -150,7 +149,7 @@ class Batch:
         """Raise ResultError where something of the user's lies in the place of a result, and may not be replaced."""
         refuse_folders(job.artefacts)
         for path in job.artefacts.values():
-            if self.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
+            if self.options.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
                 continue
             # Another run may have put it there since the ledger was read.
             self.ledger.refresh()
@@ -175,7 +174,7 @@ class Batch:
                 f"another folder with {option('out')}",
             )
         with self.ledger.locked():
-            if not self.overwrite and self._is_done(job, stamp):
+            if not self.options.overwrite and self._is_done(job, stamp):
                 return self._already(job, outcome)
             if (held := self._held(job, outcome)) is not None:
                 if held.state == "failed":
@@ -198,13 +197,13 @@ class Batch:
         if self._holder(job.artefacts) is not None:
             return replace(outcome, state="being made")
         left = self._in_hand(job.artefacts)
-        if left and not self.dry_run:
+        if left and not self.options.dry_run:
             bury(self.ledger)
         deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
-        if self.dry_run:
+        if self.options.dry_run:
             same = [entry for entry in left if (entry.content, entry.settings) == (job.content, self.settings)]
             deaths += any(has_died(self.ledger, entry.run) for entry in same)
-        if self.overwrite or deaths < DEATHS:
+        if self.options.overwrite or deaths < DEATHS:
             return None
         return replace(
             outcome,

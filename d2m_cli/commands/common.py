@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from d2m_cli.batch.options import BatchOptions
 
 
 class Device(StrEnum):
@@ -74,6 +77,11 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
 
 
-def is_verbose(context: typer.Context) -> bool:
-    """Whether 'd2m --verbose' was asked for."""
-    return bool(context.find_root().params.get("verbose", False))
+def batch_options(context: typer.Context) -> BatchOptions:
+    """What the options of a command, which all that take videos share, and 'd2m --verbose' say of the batch."""
+    from dataclasses import fields
+
+    from d2m_cli.batch.options import BatchOptions
+
+    given = {**context.find_root().params, **context.params}
+    return BatchOptions(**{one.name: given[one.name] for one in fields(BatchOptions) if one.name in given})

@@ -23,7 +23,7 @@ from d2m_cli.commands.common import (
     Precision,
     Verify,
     Videos,
-    is_verbose,
+    batch_options,
 )
 
 
@@ -159,11 +159,7 @@ def generate(
         options,
         mp4=mp4,
         sampling_given=_sampling_given(context),
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=is_verbose(context),
+        batch=batch_options(context),
     )
     raise typer.Exit(summary.exit_code)
 

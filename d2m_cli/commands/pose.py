@@ -20,7 +20,7 @@ from d2m_cli.commands.common import (
     Overwrite,
     Verify,
     Videos,
-    is_verbose,
+    batch_options,
 )
 
 
@@ -84,10 +84,6 @@ def pose(
         out,
         options,
         overlay=overlay,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=is_verbose(context),
+        batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

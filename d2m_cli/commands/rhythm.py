@@ -19,7 +19,7 @@ from d2m_cli.commands.common import (
     Overwrite,
     RhythmMode,
     Verify,
-    is_verbose,
+    batch_options,
 )
 from d2m_cli.errors import UsageError
 
@@ -75,10 +75,6 @@ def rhythm(
         device=device.value,
         decoder=decoder.value,
         plot=plot,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=is_verbose(context),
+        batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

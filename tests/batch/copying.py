@@ -11,6 +11,7 @@ from pathlib import Path
 
 from d2m_cli.batch import display
 from d2m_cli.batch.display import say
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import ItemResult, Job
 from d2m_cli.batch.runner import run_batch
 from d2m_cli.ground.files import atomic_path
@@ -57,9 +58,7 @@ def main() -> None:
         settings={"seed": options.seed},
         artefacts=options.artefacts.split(","),
         out_dir=options.out,
-        overwrite=options.overwrite,
-        json_out=options.json,
-        dry_run=options.dry_run,
+        options=BatchOptions(overwrite=options.overwrite, json_out=options.json, dry_run=options.dry_run),
         passed_over=found.passed_over,
         label="copy",
     )

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from d2m_cli.batch import runner, stages
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
 from d2m_cli.ground import digests as digests_of
@@ -68,7 +70,9 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def run(inputs: Path, work: Work, **changes: Any) -> BatchSummary:
+    how = {one.name: changes.pop(one.name) for one in fields(BatchOptions) if one.name in changes}
     arguments = {
+        "options": BatchOptions(**how),
         "settings": {"k": 1},
         "artefacts": (".wav", ".json"),
         "out_dir": inputs.parent / "out",
@@ -213,6 +217,7 @@ import sys, time
 from pathlib import Path
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.search import find_files
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.runner import ItemResult, run_batch
 
 def work(job, report):
@@ -226,7 +231,8 @@ def work(job, report):
 
 summary = run_batch(
     find_files([Path(sys.argv[1])], frozenset({".mp4"})), work,
-    settings={}, artefacts=(".wav", ".json"), out_dir=Path(sys.argv[2]), json_out=True, label="copy",
+    settings={}, artefacts=(".wav", ".json"), out_dir=Path(sys.argv[2]), options=BatchOptions(json_out=True),
+    label="copy",
 )
 sys.exit(summary.exit_code)
 """
@@ -280,7 +286,7 @@ def test_control_c_ends_with_130_and_a_summary(inputs: Path) -> None:
 def test_a_terminal_shows_a_bar_and_keeps_stdout_clean(inputs: Path) -> None:
     pty = pytest.importorskip("pty")
     leader, follower = pty.openpty()
-    command = [sys.executable, "-c", KILLED.replace(", json_out=True", ""), str(inputs), str(inputs.parent / "o"), "-"]
+    command = [sys.executable, "-c", KILLED.replace("json_out=True", ""), str(inputs), str(inputs.parent / "o"), "-"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
