@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from d2m_cli import __version__
+from d2m_cli.commands.cache import app as cache
 from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.listening_test import app as listening_test
@@ -83,6 +84,7 @@ app.command("generate")(generate)
 app.command("eval")(evaluate)
 app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

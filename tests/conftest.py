@@ -39,14 +39,20 @@ def options_named_as_in_python() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache_of_hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests remember of their weights out of the user's cache."""
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests remember of weights and poses out of the user's cache."""
+    from d2m_cli.ground import file_cache
+    from d2m_cli.ground.user_cache import user_cache
     from d2m_cli.hub import known
 
-    real, folder = known.cache_folder, tmp_path_factory.mktemp("hashes")
-    known.cache_folder = lambda: real() if "XDG_CACHE_HOME" in os.environ else folder
+    real, folder = user_cache, tmp_path_factory.mktemp("cache")
+    for module in (known, file_cache):
+        module.user_cache = (  # type: ignore[attr-defined]
+            lambda name: real(name) if "XDG_CACHE_HOME" in os.environ else folder / name
+        )
     yield
-    known.cache_folder = real
+    for module in (known, file_cache):
+        module.user_cache = real  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

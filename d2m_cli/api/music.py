@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache, partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.registry import choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.ground.options import option
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def generate(
     seed: int | None = None,
     options: GenerateOptions | None = None,
     generator: Generator | None = None,
+    cache: str | PathLike[str] | None = None,
 ) -> Generated:
     """Make music that moves with the dancers of one video.
 
@@ -45,6 +48,9 @@ def generate(
         All that can be asked of the music.
     generator
         Holds loaded networks; make one where there are several videos. None loads the default ones for this call.
+    cache
+        Folder in which the poses of the video are kept, and looked for first, where no generator says so: other music
+        for the same dance then costs music alone. None estimates them anew.
 
     Returns
     -------
@@ -56,13 +62,15 @@ def generate(
     VideoError, NoPersonError
         The video can't be used.
     UsageError
-        An option is out of range, or does not fit the networks.
+        An option is out of range, or does not fit the networks; both a generator and a cache are given.
     MissingWeightsError
         A network is not on this machine.
     """
+    if generator is not None and cache is not None:
+        raise UsageError("a generator has a cache of its own, or none: give the cache to it")
     given: dict[str, Any] = {"genre": genre, "prompt": prompt, "negative_prompt": negative_prompt, "seed": seed}
     wanted = {name: value for name, value in given.items() if value is not None}
-    return (generator or Generator()).generate(video, replace(options or GenerateOptions(), **wanted))
+    return (generator or Generator(cache=cache)).generate(video, replace(options or GenerateOptions(), **wanted))
 
 
 class Generator:
@@ -78,6 +86,8 @@ class Generator:
         "auto" (CUDA where there is one), "cpu" or "cuda".
     compile
         Compile what runs again and again, for backbones that can.
+    cache
+        Folder in which poses of videos are kept and looked for, or such a cache; None estimates all of them.
 
     Attributes
     ----------
@@ -99,10 +109,12 @@ class Generator:
         device: str = "auto",
         *,
         compile: bool = False,
+        cache: str | PathLike[str] | FileCache | None = None,
     ) -> None:
         self.choice = choose(backbone)
         self.device = device
         self.compile = compile
+        self._cache = as_cache(cache)
         self._encoders = Path(encoders) if encoders is not None else None
         if self._encoders is not None and not self._encoders.is_file():
             raise UsageError(
@@ -171,6 +183,7 @@ class Generator:
         """
         from d2m_cli.generation.genre import check_genre, check_listener, hear
         from d2m_cli.generation.models import Models
+        from d2m_cli.pose.cache import PoseCache
 
         path = self.encoders_for(options)
         backbone = self._backbone_in(options.precision)
@@ -184,7 +197,8 @@ class Generator:
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound)
+        known = PoseCache(self._cache, poses.options) if self._cache is not None else None
+        return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound, known)
 
 
 def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) -> Backbone:

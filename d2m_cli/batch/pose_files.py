@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
 from d2m_cli.media.video import probe
+from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.overlay import write_overlay
@@ -28,9 +30,25 @@ def estimate_files(
     options: PoseOptions,
     *,
     overlay: bool = False,
+    cache: FileCache | None = None,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write a pose file for each video, and a preview where `overlay` asks for one; see `run_batch` for the rest.
+
+    Parameters
+    ----------
+    videos
+        What the search for them found and passed over.
+    out
+        Folder of the results.
+    options
+        Networks, and which dancers to follow.
+    overlay
+        Whether to write previews.
+    cache
+        Where poses are kept and looked for; None estimates all of them.
+    batch
+        How to go through them.
 
     Raises
     ------
@@ -38,17 +56,19 @@ def estimate_files(
         The options do not fit, or a network is not there.
     """
 
-    @cache
+    @lru_cache
     def estimator() -> PoseEstimator:
         # Only once there is something to do: a batch that is done already answers at once.
         loaded = PoseEstimator(options)
         print(f"d2m pose: {loaded.description}", file=sys.stderr)
         return loaded
 
+    known = PoseCache(cache, options)
+
     def work(job: Job, report: Report) -> ItemResult:
-        report("loading networks")
+        report("reading")
         timeline = probe(job.path)
-        poses = estimator().estimate(job.path, report, timeline)
+        poses = known.poses(job.path, job.content, lambda: estimator().estimate(job.path, report, timeline))
         save_poses(job.artefacts[SUFFIX], poses)
         encoder = None
         if overlay:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
+from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX as POSES
@@ -57,9 +59,27 @@ def extract_files(
     device: str = "auto",
     decoder: str = "auto",
     plot: bool = False,
+    cache: FileCache | None = None,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write a rhythm file for each dance, and a drawing where `plot` asks for one; see `run_batch` for the rest.
+
+    Parameters
+    ----------
+    dances
+        From `find_dances`.
+    out
+        Folder of the results.
+    options
+        How to read rhythm off poses.
+    device, decoder
+        As in `PoseOptions`, for videos.
+    plot
+        Whether to write drawings.
+    cache
+        Where poses of videos are kept and looked for; None estimates all of them.
+    batch
+        How to go through them.
 
     Raises
     ------
@@ -68,21 +88,28 @@ def extract_files(
     """
     pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
 
-    @cache
+    known = PoseCache(cache, pose_options)
+
+    @lru_cache
     def estimator() -> PoseEstimator:
         # Only once a video needs it: pose files and what is done already need none.
         loaded = PoseEstimator(pose_options)
         print(f"poses: {loaded.description}", file=sys.stderr)
         return loaded
 
-    def poses_of(path: Path, report: Report) -> Poses:
+    def poses_of(job: Job, report: Report) -> Poses:
+        path = job.path
         if path.suffix.lower() == ARRAYS:
             report("reading poses")
             return load_poses(path)
-        return estimator().estimate(path, lambda step, fraction=0.0: report(step, 0.9 * fraction))
+
+        def estimating(step: str, fraction: float = 0.0) -> None:
+            report(step, 0.9 * fraction)
+
+        return known.poses(path, job.content, lambda: estimator().estimate(path, estimating))
 
     def work(job: Job, report: Report) -> ItemResult:
-        poses = poses_of(job.path, report)
+        poses = poses_of(job, report)
         report("rhythm", 0.9)
         found = extract_rhythm(poses, options)
         source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}

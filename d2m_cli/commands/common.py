@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from d2m_cli.errors import UsageError
+
 if TYPE_CHECKING:
     from d2m_cli.batch.options import BatchOptions
+    from d2m_cli.ground.file_cache import FileCache
+
+
+POSES = "poses"
+"""Name of the cache of poses in the user's cache folder."""
 
 
 class Device(StrEnum):
@@ -68,6 +75,16 @@ Dancers = Annotated[
         "(0 is the most prominent)."
     ),
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder in which poses are kept, so that other music for the same dances costs music alone (see "
+        "'d2m cache').",
+        show_default="in your cache folder",
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither keep poses nor look for such as were kept.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")]
 Verify = Annotated[
     bool,
@@ -75,6 +92,27 @@ Verify = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")]
 JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
+
+
+def pose_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
+    """What the options of a cache mean; None where nothing is kept.
+
+    Raises
+    ------
+    UsageError
+        Both are given.
+    """
+    from d2m_cli.batch.display import say
+    from d2m_cli.ground.file_cache import default_cache
+
+    if no_cache:
+        if cache is not None:
+            raise UsageError("--cache and --no-cache contradict each other: give one of them")
+        return None
+    found = default_cache(POSES, cache, lambda text: say(f"d2m: {text}"))
+    if found is None:
+        say("d2m: there is no home folder for a cache, so no poses are kept for the next run")
+    return found
 
 
 def batch_options(context: typer.Context) -> BatchOptions:

@@ -11,6 +11,7 @@ import typer
 
 from d2m_cli.commands.common import (
     Backbone,
+    Cache,
     Dancers,
     Decoder,
     DecoderOption,
@@ -18,12 +19,14 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    NoCache,
     Out,
     Overwrite,
     Precision,
     Verify,
     Videos,
     batch_options,
+    pose_cache,
 )
 
 
@@ -123,6 +126,8 @@ def generate(
         ),
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
@@ -155,7 +160,7 @@ def generate(
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
-        Generator(backbone, encoders, device.value, compile=compiled),
+        Generator(backbone, encoders, device.value, compile=compiled, cache=pose_cache(cache, no_cache)),
         options,
         mp4=mp4,
         sampling_given=_sampling_given(context),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    Cache,
     Dancers,
     Decoder,
     DecoderOption,
@@ -16,11 +17,13 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    NoCache,
     Out,
     Overwrite,
     Verify,
     Videos,
     batch_options,
+    pose_cache,
 )
 
 
@@ -55,6 +58,8 @@ def pose(
     batch: Annotated[int, typer.Option(min=1, help="Frames or people computed at once.")] = 8,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a preview with the skeletons.")] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
@@ -84,6 +89,7 @@ def pose(
         out,
         options,
         overlay=overlay,
+        cache=pose_cache(cache, no_cache),
         batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    Cache,
     Dancers,
     Decoder,
     DecoderOption,
@@ -15,11 +16,13 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    NoCache,
     Out,
     Overwrite,
     RhythmMode,
     Verify,
     batch_options,
+    pose_cache,
 )
 from d2m_cli.errors import UsageError
 
@@ -53,6 +56,8 @@ def rhythm(
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
     ] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
@@ -75,6 +80,7 @@ def rhythm(
         device=device.value,
         decoder=decoder.value,
         plot=plot,
+        cache=pose_cache(cache, no_cache),
         batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

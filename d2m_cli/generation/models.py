@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from d2m_cli.generation.genre import SoundExample
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
+    from d2m_cli.pose.cache import PoseCache
     from d2m_cli.pose.track import Poses
     from d2m_cli.rhythm.sequence import RhythmGrid
 
@@ -89,6 +90,8 @@ class Models:
         Hash of the encoders' file, "" without one.
     sound
         The sound example that "@" stands for, or None.
+    known
+        Poses that were estimated before; None estimates all of them.
     """
 
     poses: DancerEstimator
@@ -96,6 +99,32 @@ class Models:
     encoders: RhythmEncoders | None
     encoders_sha256: str = ""
     sound: SoundExample | None = None
+    known: PoseCache | None = None
+
+    def dancers(self, video: Path, content: str, report: Report, timeline: Timeline) -> Poses:
+        """Poses of one video, as the estimator gives them, or gave them before.
+
+        Parameters
+        ----------
+        video
+            The file.
+        content
+            `content_digest` of it.
+        report
+            Told where the work is.
+        timeline
+            Of the video.
+
+        Raises
+        ------
+        InputError
+            As `DancerEstimator.estimate` does.
+        """
+
+        def estimate() -> Poses:
+            return self.poses.estimate(video, report, timeline)
+
+        return estimate() if self.known is None else self.known.poses(video, content, estimate)
 
     @property
     def description(self) -> str:

@@ -52,7 +52,7 @@ def generate_music(
         report(step, 0.3 + 0.65 * fraction)
 
     timeline = probe(video)
-    poses = models.poses.estimate(video, estimating, timeline)
+    poses = models.dancers(video, content, estimating, timeline)
     grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
     rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
     music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell)
