@@ -21,7 +21,7 @@ from pathlib import Path
 import mir_eval
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "weights" / "recipe"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "weights" / "recipes"))
 import train_beats as recipe
 
 from d2m_cli.ground.statistics import bootstrap
@@ -29,7 +29,7 @@ from d2m_cli.pose.track import Poses
 from d2m_cli.rhythm.beat_map import BeatMap, map_beats
 from d2m_cli.rhythm.beat_model import BeatModel
 from d2m_cli.rhythm.evidence import CURVES, RATE, Evidence, beat_evidence
-from d2m_cli.rhythm.extract import extract_rhythm
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.tempo import beat_grid
 
 OFFSETS = np.arange(-0.10, 0.201, 0.01)
@@ -77,7 +77,7 @@ def of_map(dance: recipe.Example, beats: BeatMap) -> Found:
 def of_version_010(dance: recipe.Example) -> Found:
     """Version 0.1.0's reading: mode stable, one grid."""
     assert dance.track is not None
-    rhythm = extract_rhythm(Poses((dance.track,), None, dance.seconds))
+    rhythm = extract_rhythm(Poses((dance.track,), None, dance.seconds), RhythmOptions("stable"))
     tempo = rhythm.tempo
     return Found(
         dance, beat_grid(rhythm), tempo.bpm if tempo else 0.0, tempo.confidence if tempo else 0.0, dance.seconds
@@ -130,21 +130,35 @@ def report(name: str, found: Sequence[Found], key: Callable[[Found], str], rows:
                   f"confidence {trust:.2f}", flush=True)  # fmt: skip
 
 
-def reliability(found: Sequence[Found]) -> None:
-    """Print what a confidence above 0.5 was worth, and a reliability curve."""
+def reliability(found: Sequence[Found], samples: Sequence[tuple[recipe.Doubt, float]]) -> None:
+    """Print what a confidence of half and more was worth.
+
+    Parameters
+    ----------
+    found
+        Whole dances.
+    samples
+        Readings of dances and pieces, with a beat and without, and the confidence that other songs taught.
+    """
     songs = sorted({f.song for f in found})
-    above = [f for f in found if f.confidence > 0.5]
-    share = np.mean([np.mean([f.confidence > 0.5 for f in found if f.song == song]) for song in songs])
-    right = by_song(above, lambda f: f.f1 >= 0.6)
-    print(f"  confidence > 0.5: {share:.2f} of songs; of those {np.mean(right) if len(right) else np.nan:.2f} "
-          f"with F1 >= 0.6 ({len(above)} of {len(found)} views)")  # fmt: skip
+    above = [f for f in found if f.confidence >= 0.5]
+    share = np.mean([np.mean([f.confidence >= 0.5 for f in found if f.song == song]) for song in songs])
+    values = (lambda f: f.tempo, lambda f: f.wide, lambda f: f.f1 >= 0.6)
+    right, wide, near = (np.mean(by_song(above, value)) for value in values)
+    print(f"  whole dances with confidence >= 0.5: {share:.2f} of songs ({len(above)} of {len(found)} views); of those "
+          f"tempo right {right:.2f}, F1@200 {wide:.2f}, F1@70 >= 0.6 in {near:.2f}")  # fmt: skip
+    without_beat = [trust >= 0.5 for sample, trust in samples if not sample.steady]
+    print(f"  the same dances and pieces of 5, 10, 20 s without a steady beat: {np.mean(without_beat):.2f} of "
+          f"{len(without_beat)} at 0.5 or more")  # fmt: skip
     for low, high in ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.01)):
-        some = [f for f in found if low <= f.confidence < high]
+        some = [(sample, trust) for sample, trust in samples if low <= trust < high]
         if some:
-            values = np.array([[float(f.f1 >= 0.6)] for f in some])
-            interval = bootstrap(values, [f.song for f in some], lambda means: means)
-            print(f"    {low:.2f} to {high:.2f}: {len(some)} views, {len({f.song for f in some})} songs, "
-                  f"F1 >= 0.6 in {values.mean():.2f} [{interval.low[0]:.2f}, {interval.high[0]:.2f}]")  # fmt: skip
+            values = np.array([[float(sample.right)] for sample, _ in some])
+            interval = bootstrap(values, [sample.song for sample, _ in some], lambda means: means)
+            steady = [sample.right for sample, _ in some if sample.steady]
+            print(f"    {low:.2f} to {high:.2f}: {len(some)} dances and pieces, right in {values.mean():.2f} "
+                  f"[{interval.low[0]:.2f}, {interval.high[0]:.2f}]; of the {len(steady)} with a steady beat in "
+                  f"{np.mean(steady) if steady else np.nan:.2f}")  # fmt: skip
 
 
 def without(values: np.ndarray, word: str) -> np.ndarray:
@@ -216,17 +230,20 @@ def measure_without(
     """Train without each song or genre in turn, and print what is found in it."""
     groups = sorted({key(dance) for dance in real})
     models = {group: trainer.model(lambda dance, out=group: key(dance) != out) for group in groups}
-    samples = {g: recipe.doubt_samples([d for d in real if key(d) == g], models[g]) for g in groups}
+    rng = np.random.default_rng(0)
+    samples = {g: recipe.doubt_samples([d for d in real if key(d) == g], models[g], rng) for g in groups}
+    trusted = []
     for group in groups:
         others = [sample for other in groups if other != group for sample in samples[other]]
         models[group] = replace(models[group], doubt=recipe.fit_doubt(others))
+        trusted += [(sample, models[group].confidence(sample.features)) for sample in samples[group]]
 
     def look(dances: Sequence[recipe.Example], by: dict[str, BeatModel] = models) -> list[Found]:
         return [of_map(d, map_beats([d.evidence], d.seconds, by[key(d)])) for d in dances]
 
     found = look(real)
     report(f"leaving a {kind} out", found, key, rows=True)
-    reliability(found)
+    reliability(found, trusted)
     if quick:
         return
     rng = np.random.default_rng(1)

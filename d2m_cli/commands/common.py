@@ -47,6 +47,7 @@ class Precision(StrEnum):
 class RhythmMode(StrEnum):
     """How peaks are found."""
 
+    beats = "beats"
     stable = "stable"
     paper = "paper"
     published = "published"

@@ -46,8 +46,10 @@ def rhythm(
     out: Out = Path("rhythm"),
     mode: Annotated[
         RhythmMode,
-        typer.Option(help="stable (for real footage), paper (Eq. 4-7 as worded) or published (as the authors' code)."),
-    ] = RhythmMode.stable,
+        typer.Option(
+            help="beats (learned beats), stable (accents alone), paper (Eq. 4-7) or published (the authors' code)."
+        ),
+    ] = RhythmMode.beats,
     sectors: Annotated[int, typer.Option(min=1, help="K of Eq. 5: direction sectors of mode paper.")] = 10,
     window: Annotated[float, typer.Option(help="Seconds of the window of local maxima in mode paper.")] = 0.2,
     dancers: Dancers = "largest",

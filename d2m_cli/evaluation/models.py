@@ -103,7 +103,7 @@ def load_models(
     text = _clap(clap) if clap is not None else None
     if reference:
         return Models(true_music, "the true music", embedders, known, text)
-    about = "the dance: moments at which it comes to rest or turns"
+    about = "the dance: its beats, or its accents where no steady beat was seen"
     return Models(dance_beats(_poses(device, decoder)), about, (), known, text)
 
 
@@ -121,7 +121,7 @@ def true_music(path: Path) -> tuple[Detections, Sound | None]:
 
 
 def dance_beats(estimate: Callable[[Path], Poses]) -> Reference:
-    """The dance itself as the reference: kinematic beats of poses, for clips without true music.
+    """The dance itself as the reference: the beats of poses, for clips without true music.
 
     Parameters
     ----------

@@ -15,18 +15,13 @@ from d2m_cli.generation.windows import Window
 from d2m_cli.rhythm.sequence import Rhythm
 
 FRAMES_PER_SECOND = 100
-TRUSTED = 0.3
-"""Confidence of a tempo from which the even grid is asked for; below it, the dance's own peaks are."""
 REACH = 0.03
 """Seconds by which an onset may miss a beat and still count in full."""
 
 
 def wanted_times(rhythm: Rhythm, window: Window) -> NDArray[np.float64]:
     """Times in seconds from the window's start at which the dance asks for an onset: its beats, else its peaks."""
-    tempo = rhythm.tempo
-    if tempo is not None and tempo.confidence >= TRUSTED:
-        return np.arange(tempo.seen_from(window.start).first_beat, window.seconds, 60.0 / tempo.bpm)
-    times = rhythm.peaks - window.start
+    times = (rhythm.beats.beats if rhythm.beats.steady else rhythm.peaks) - window.start
     inside: NDArray[np.float64] = times[(times >= 0) & (times < window.seconds)]
     return inside
 

@@ -18,8 +18,8 @@ from d2m_cli.ground.audio_beats import track_beats
 from d2m_cli.ground.genres import GENRE_CODES
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, in_caption_octave, rhythm_words
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.inversion.prompt import CAPTION_OCTAVE, GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, rhythm_words
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ def compose(
             takes.append(Take(window, prompt, seeds[best], unread))
     report("joining windows", 1.0)
     samples = stitch([draw.audio[0].numpy() for draw in draws], windows, backbone.sample_rate, duration)
-    bpm = rhythm.tempo.bpm if rhythm.tempo is not None else None
+    bpm = rhythm.beats.bpm or None
     return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
 
 
@@ -148,7 +148,7 @@ def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: Gener
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
     if options.rhythm == "words":
-        tempo = window_tempo(rhythm.tempo, window.start, in_octave=models.backbone.speaks_tempo)
+        tempo = window_tempo(rhythm.beats, window, in_octave=models.backbone.speaks_tempo)
         prompt = prompt.with_rhythm(rhythm_words(tempo, models.backbone.speaks_tempo))
     if models.encoders is None and options.genre is not None:
         prompt = Prompt(prompt.text.replace(GENRE_WORD, GENRE_CODES[options.genre]))
@@ -174,19 +174,17 @@ def pseudo_words(
     return {word: vectors for word, vectors in words.items() if word in prompt}
 
 
-def window_tempo(tempo: Tempo | None, start: float, *, in_octave: bool) -> Tempo | None:
-    """A tempo as seen from the start of a window.
+def window_tempo(beats: BeatMap, window: Window, *, in_octave: bool) -> Tempo | None:
+    """The tempo of one window, its first beat counted from the window's start; None where the dance has no beats.
 
     Parameters
     ----------
-    tempo
+    beats
         Of the whole video.
-    start
-        Of the window, in seconds.
+    window
+        Where it lies.
     in_octave
-        Bring it between 71.5 and 143.5 bpm first. That has to come before the first beat is counted from the window's
-        start: of a halved tempo every second beat is one, and all windows must mean the same ones.
+        Bring beats to between 71.5 and 143.5 bpm first. That has to come before the first beat is counted: of a halved
+        tempo every second beat is one, and all windows must mean the same ones.
     """
-    if tempo is None:
-        return None
-    return (in_caption_octave(tempo) if in_octave else tempo).seen_from(start)
+    return (beats.folded(*CAPTION_OCTAVE) if in_octave else beats).seen_from(window.start, window.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,5 +56,8 @@ def generate_music(
     poses = models.dancers(video, content, estimating, timeline)
     grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
     rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
+    if grid.mode != "beats":
+        # What "*" was trained on stays; where the beat is, the learned map tells all the better.
+        rhythm = replace(rhythm, mapped=extract_rhythm(poses, RhythmOptions(mode="beats")).beats)
     music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)

@@ -1,4 +1,4 @@
-"""The beats of a dance: one tempo map for a video, with a confidence that was calibrated on songs not learned from.
+"""The beats of a dance: one tempo map for a video, and how sure its tempo is.
 
 The grid is even unless the evidence for a drift or a change of tempo is strong (`tempo_map`). Several dancers vote:
 each counts by how far its own reading agrees with that of the others.
@@ -7,7 +7,7 @@ each counts by how far its own reading agrees with that of the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,62 +16,16 @@ from d2m_cli.pose.track import CameraMotion, PoseTrack
 from d2m_cli.rhythm import tempo_map
 from d2m_cli.rhythm.beat_model import PHASES, BeatModel, Lattice, shipped_model
 from d2m_cli.rhythm.evidence import RATE, Evidence, beat_evidence
+from d2m_cli.rhythm.sequence import BeatMap
 
 Array = NDArray[np.float64]
 
-STEADY = 0.5
-"""Confidence from which a beat counts as seen."""
 SHORTEST = 4.0
 """Seconds of dancing under which no beat is looked for."""
 LEAST_MOVED = 0.15
 """Torso lengths a second under which a body rests."""
 NEAR_SECONDS, NEAR_BEATS = 0.06, 0.5
 """Grids whose phase differs by less, and that drift apart by less over the clip, are the same reading."""
-
-
-@dataclass(frozen=True, repr=False)
-class BeatMap:
-    """Where the beats of a dance are.
-
-    Attributes
-    ----------
-    beats
-        (n,) float64 seconds, rising, over the whole video; empty where nobody dances long enough.
-    bpm
-        Tempo, the median over the video; 0 where there are no beats.
-    confidence
-        Probability that the beats are right (F1 of at least 0.6 at 70 ms); 0 where there are none.
-    tempo
-        (n,) float64 beats a minute at each beat.
-    downbeats
-        (d,) seconds; None, as bars are not read off a dance.
-    """
-
-    beats: Array
-    bpm: float
-    confidence: float
-    tempo: Array = field(default_factory=lambda: np.zeros(0))
-    downbeats: Array | None = None
-
-    def __post_init__(self) -> None:
-        if self.beats.ndim != 1 or not np.isfinite(self.beats).all() or np.any(np.diff(self.beats) <= 0):
-            raise ValueError("beats must be rising times in seconds")
-        if self.tempo.shape != self.beats.shape:
-            raise ValueError(f"{len(self.beats)} beats and {len(self.tempo)} tempi do not belong together")
-        if not 0.0 <= self.confidence <= 1.0:
-            raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence:g}")
-
-    def __repr__(self) -> str:
-        return f"BeatMap(beats={len(self.beats)}, bpm={self.bpm:.1f}, confidence={self.confidence:.2f})"
-
-    @property
-    def steady(self) -> bool:
-        """Whether a steady beat was seen."""
-        return self.confidence >= STEADY
-
-
-NONE = BeatMap(np.zeros(0), 0.0, 0.0)
-"""No beats."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +71,7 @@ def find_beats(
     model = model or shipped_model()
     ends = [float(track.times[-1]) for track in tracks if len(track.times)]
     if not ends:
-        return NONE
+        return BeatMap.none()
     length = max(ends) if duration is None else duration
     steps = int(np.ceil(length * RATE - 1e-6)) + 1
     return map_beats([beat_evidence(track, camera, steps) for track in tracks], length, model)
@@ -127,7 +81,7 @@ def map_beats(evidence: Sequence[Evidence], duration: float, model: BeatModel) -
     """Beats from the evidence of all dancers, who share one clock."""
     danced = [e for e in evidence if e.moved >= LEAST_MOVED and (e.known > 0.0).sum() >= SHORTEST * RATE]
     if not danced:
-        return NONE
+        return BeatMap.none()
     activations = [model.activation(e.values) for e in danced]
     lattices = [model.lattice(activation) for activation in activations]
     weights = agreement([probability(lattice, model) for lattice in lattices])
@@ -140,7 +94,7 @@ def map_beats(evidence: Sequence[Evidence], duration: float, model: BeatModel) -
         period = 1.0 / reading.frequency
         beats = np.arange(reading.first % period, duration, period)
     if len(beats) < 2:
-        return NONE
+        return BeatMap.none()
     tempo = 60.0 / np.gradient(beats)
     return BeatMap(beats, float(np.median(tempo)), confidence, tempo)
 

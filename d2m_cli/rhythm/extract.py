@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.pose.dancers import check_dancers
 from d2m_cli.pose.track import Poses, PoseTrack, tracks_of
+from d2m_cli.rhythm.beat_map import find_beats
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
 from d2m_cli.rhythm.peaks import PUBLISHED_RATE, Accents, find_accents, paper_peaks, published_peaks_by_clip
-from d2m_cli.rhythm.sequence import Rhythm
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm
 from d2m_cli.rhythm.stable import FLOOR_JOINTS, accent_envelope
 from d2m_cli.rhythm.tempo import TOLERANCE, estimate_tempo, signed_phase
 
@@ -26,7 +27,7 @@ AT_A_STEP = 0.05
 """Part of a step of the 60 Hz clock by which a frame may miss it and still be taken as it is."""
 CLEAR_BEAT = 0.4
 """Confidence from which a beat is trusted to tell faint accents from chance."""
-MODES = ("stable", "paper", "published")
+MODES = ("beats", "stable", "paper", "published")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class RhythmOptions:
     Attributes
     ----------
     mode
-        "stable" (real footage), "paper" (Eq. 4-7 as worded) or "published" (as the authors' code computes them).
+        "beats" (accents and learned beats), "stable" (accents alone), "paper" (Eq. 4-7 as worded) or "published" (as
+        the authors' code computes them).
     sectors
         K of Eq. 5, for mode "paper".
     window
@@ -45,8 +47,8 @@ class RhythmOptions:
         Steps per second of the envelope; mode "published" has a clock of its own, of 60.
     dancers
         "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. None takes everybody that the poses
-        hold. Mode "stable" adds dancers up by prominence; the other modes, which know one dancer, take the most
-        prominent of them.
+        hold. Modes "beats" and "stable" add dancers up by prominence, and those of "beats" vote on where the beat is;
+        the other modes, which know one dancer, take the most prominent of them.
 
     Raises
     ------
@@ -54,7 +56,7 @@ class RhythmOptions:
         A value is out of its range; the error names the field.
     """
 
-    mode: str = "stable"
+    mode: str = "beats"
     sectors: int = 10
     window: float = 0.2
     rate: float = 50.0
@@ -94,14 +96,41 @@ def extract_rhythm(poses: Poses, options: RhythmOptions | None = None) -> Rhythm
     tracks = poses.tracks if options.dancers is None else tracks_of(poses.tracks, options.dancers)
     duration = max([poses.duration, *(float(track.times[-1]) for track in tracks if len(track.times))])
     steps = int(np.ceil(duration * options.rate - 1e-6)) + 1
-    if options.mode == "stable":
+    if options.mode in ("beats", "stable"):
         envelope, peaks = stable_rhythm(poses, tracks, steps, options.rate)
     else:
         envelope, peaks = raw_rhythm(tracks[0], steps, options)
     top = float(envelope.max(initial=0.0))
     scaled = (envelope / top if top > 0.0 else envelope).astype(np.float32)
     tempo = estimate_tempo(scaled, options.rate, peaks)
-    return Rhythm(scaled, options.rate, peaks, duration, tempo, options.mode)
+    rhythm = Rhythm(scaled, options.rate, peaks, duration, tempo, options.mode)
+    return on_beats(rhythm, find_beats(tracks, poses.camera, duration)) if options.mode == "beats" else rhythm
+
+
+def on_beats(accents: Rhythm, found: BeatMap) -> Rhythm:
+    """A rhythm of mode "beats": accents, and the beats found beside them.
+
+    Where a steady beat was seen, its tempo is that of the rhythm, and peaks are the beats, and the half beats near
+    which an accent lies. Elsewhere the accents stay, and the beats are the even grid that suits them best, no surer
+    than the learned beats are.
+    """
+    if found.steady:
+        tempo = found.seen_from(0.0, accents.duration)
+        return replace(accents, peaks=beats_and_halves(found.beats, accents.peaks), tempo=tempo, mapped=found)
+    tempo = accents.tempo
+    if tempo is None:
+        return replace(accents, mapped=BeatMap.none())
+    tempo = replace(tempo, confidence=min(tempo.confidence, found.confidence))
+    return replace(accents, tempo=tempo, mapped=BeatMap.even(tempo, accents.duration))
+
+
+def beats_and_halves(beats: Array, accents: Array) -> Array:
+    """Beats, and those moments half-way between two of them that an accent marks, (n,) seconds."""
+    halves = 0.5 * (beats[1:] + beats[:-1])
+    if not len(accents):
+        return beats
+    marked = np.abs(halves[:, None] - accents[None]).min(axis=1) <= TOLERANCE
+    return np.sort(np.concatenate([beats, halves[marked]]))
 
 
 def stable_rhythm(poses: Poses, tracks: tuple[PoseTrack, ...], steps: int, rate: float) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from d2m_cli.errors import InputError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.pose.dancers import only_dancer
 from d2m_cli.rhythm.extract import RhythmOptions
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from d2m_cli.rhythm.tempo import beat_grid
 
 SUFFIX = ".rhythm.json"
@@ -43,8 +43,8 @@ def rhythm_to_json(
 
     Returns
     -------
-    Times in seconds: ``peaks``, ``beats`` (of the tempo's grid), ``duration``; ``envelope`` from 0 to 1 at ``rate``
-    steps per second from time 0.
+    Times in seconds: ``peaks``, ``beats``, ``duration``; ``envelope`` from 0 to 1 at ``rate`` steps per second from
+    time 0. ``beat_map`` says, in mode "beats", how sure the beats are, and the tempo at each.
     """
     return {
         "format": FORMAT,
@@ -56,10 +56,16 @@ def rhythm_to_json(
         "duration": rhythm.duration,
         "tempo": asdict(rhythm.tempo) if rhythm.tempo is not None else None,
         "beats": [round(float(beat), 6) for beat in beat_grid(rhythm)],
+        "beat_map": None if rhythm.mapped is None else _map_to_json(rhythm.mapped),
         "peaks": [float(peak) for peak in rhythm.peaks],
         "rate": rhythm.rate,
         "envelope": [_rounded(value, rhythm.mode) for value in rhythm.envelope],
     }
+
+
+def _map_to_json(beats: BeatMap) -> dict[str, Any]:
+    tempi = [round(float(bpm), 4) for bpm in beats.tempo]
+    return {"bpm": beats.bpm, "confidence": beats.confidence, "tempo": tempi}
 
 
 def settings_of(options: RhythmOptions) -> dict[str, str | int | float]:
@@ -148,6 +154,18 @@ def _rhythm_of(content: dict[str, Any]) -> Rhythm:
         duration=_number(content, "duration"),
         tempo=None if tempo is None else _tempo_of(tempo),
         mode=mode,
+        mapped=_mapped(content),
+    )
+
+
+def _mapped(content: dict[str, Any]) -> BeatMap | None:
+    told = content.get("beat_map")
+    if told is None:
+        return None
+    if not isinstance(told, dict):
+        raise ValueError("beat_map is none")
+    return BeatMap(
+        _vector(content, "beats"), _number(told, "bpm"), _number(told, "confidence"), _vector(told, "tempo")
     )
 
 

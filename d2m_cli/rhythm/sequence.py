@@ -16,6 +16,8 @@ FASTEST_CLOCK = 10_000.0
 """Steps per second that a rhythm's clock may have."""
 FASTEST_TEMPO = 10_000.0
 """Beats per minute; above, and below the same part of one, it is no tempo."""
+STEADY = 0.5
+"""Confidence from which a steady beat counts as seen."""
 _LIKE = 1e-3
 """What rounding may add to a value, and to a length in seconds."""
 
@@ -27,14 +29,14 @@ class RhythmGrid:
     Attributes
     ----------
     mode
-        "stable", "paper" or "published": how the peaks were found.
+        "beats", "stable", "paper" or "published": how the peaks were found.
     rate
         Steps per second.
     steps
         Length of one window in steps (256 at 50 Hz are 5.12 s).
     """
 
-    mode: str = "stable"
+    mode: str = "beats"
     rate: float = 50.0
     steps: int = 256
 
@@ -76,6 +78,97 @@ class Tempo:
 
 
 @dataclass(frozen=True, repr=False)
+class BeatMap:
+    """Where the beats of a dance are: one tempo map for a video.
+
+    Attributes
+    ----------
+    beats
+        (n,) float64 seconds, rising, over the whole video; empty where there are none.
+    bpm
+        Tempo, the median over the video; 0 where there are no beats.
+    confidence
+        Probability that the dance has a steady beat and that its tempo is the one found (within 4 %); 0 where there are
+        no beats. How far beats lie from the music's at 70 ms it does not say: dancers are early or late.
+    tempo
+        (n,) float64 beats a minute at each beat.
+    """
+
+    beats: NDArray[np.float64]
+    bpm: float
+    confidence: float
+    tempo: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.beats.ndim != 1 or not np.isfinite(self.beats).all() or np.any(np.diff(self.beats) <= 0):
+            raise ValueError("beats must be rising times in seconds")
+        if self.tempo.shape != self.beats.shape:
+            raise ValueError(f"{len(self.beats)} beats and {len(self.tempo)} tempi do not belong together")
+        if not 0.0 <= self.confidence <= 1.0:
+            raise ValueError(f"a confidence lies between 0 and 1, not at {self.confidence:g}")
+
+    def __repr__(self) -> str:
+        return f"BeatMap(beats={len(self.beats)}, bpm={self.bpm:.1f}, confidence={self.confidence:.2f})"
+
+    @classmethod
+    def none(cls) -> BeatMap:
+        """No beats."""
+        return cls(np.zeros(0), 0.0, 0.0, np.zeros(0))
+
+    @classmethod
+    def of(cls, beats: NDArray[np.float64], confidence: float) -> BeatMap:
+        """Beats as they are, (n,) seconds; under two of them there is no tempo, and so no map."""
+        if len(beats) < 2:
+            return cls.none()
+        tempo = 60.0 / np.gradient(beats)
+        return cls(beats, float(np.median(tempo)), confidence, tempo)
+
+    @classmethod
+    def even(cls, tempo: Tempo, duration: float, confidence: float | None = None) -> BeatMap:
+        """The even grid of a tempo, over ``duration`` seconds; its confidence where no other is given."""
+        beats = np.arange(tempo.first_beat, duration, 60.0 / tempo.bpm)
+        value = tempo.confidence if confidence is None else confidence
+        return cls(beats, tempo.bpm, value, np.full(len(beats), tempo.bpm)) if len(beats) else cls.none()
+
+    @property
+    def steady(self) -> bool:
+        """Whether a steady beat was seen."""
+        return self.confidence >= STEADY
+
+    def folded(self, low: float, high: float) -> BeatMap:
+        """Every second beat of it, or moments half-way between its beats too, until its tempo lies in low to high bpm.
+
+        The interval must be an octave at least. All windows of a video so mean the same beats.
+        """
+        if high < 2.0 * low:
+            raise ValueError(f"{low:g} to {high:g} bpm is less than an octave")
+        if self.bpm > high:
+            return replace(self, beats=self.beats[::2], bpm=self.bpm / 2, tempo=self.tempo[::2] / 2).folded(low, high)
+        if 0.0 < self.bpm < low and len(self.beats) > 1:
+            number = np.arange(len(self.beats))
+            twice = np.arange(2 * len(number) - 1) / 2
+            beats, tempo = np.interp(twice, number, self.beats), 2 * np.interp(twice, number, self.tempo)
+            return replace(self, beats=beats, bpm=2 * self.bpm, tempo=tempo).folded(low, high)
+        return self
+
+    def seen_from(self, start: float, seconds: float) -> Tempo | None:
+        """The tempo around one stretch of time, as an even grid on a clock that begins at ``start``.
+
+        Returns
+        -------
+        The median tempo of the beats inside (of the nearest one where there is none), with the first of those beats in
+        phase. Before the first beat and after the last the tempo goes on. None where the map has no beats.
+        """
+        if not len(self.beats):
+            return None
+        inside = (self.beats >= start) & (self.beats < start + seconds)
+        near = int(np.abs(self.beats - start).argmin())
+        at = int(np.flatnonzero(inside)[0]) if inside.any() else near
+        bpm = float(np.median(self.tempo[inside])) if inside.any() else float(self.tempo[near])
+        return Tempo(bpm, float((self.beats[at] - start) % (60.0 / bpm)), self.confidence)
+
+
+@dataclass(frozen=True, repr=False)
 class Rhythm:
     """Rhythm of one dancer over a whole video.
 
@@ -93,7 +186,9 @@ class Rhythm:
     tempo
         Tempo estimate, or None where there are too few peaks.
     mode
-        "stable", "paper" or "published".
+        "beats", "stable", "paper" or "published".
+    mapped
+        Beats as learned from real dances, of mode "beats"; None in the other modes. See `beats`.
     """
 
     envelope: NDArray[np.float32]
@@ -102,6 +197,7 @@ class Rhythm:
     duration: float
     tempo: Tempo | None
     mode: str
+    mapped: BeatMap | None = None
 
     def __post_init__(self) -> None:
         check_duration(self.duration)
@@ -121,6 +217,13 @@ class Rhythm:
 
     def __repr__(self) -> str:
         return f"Rhythm(mode={self.mode!r}, seconds={self.duration:.2f}, peaks={len(self.peaks)}, tempo={self.tempo})"
+
+    @property
+    def beats(self) -> BeatMap:
+        """The beats of the dance: those of `mapped`, or else the even grid of `tempo`."""
+        if self.mapped is not None:
+            return self.mapped
+        return BeatMap.none() if self.tempo is None else BeatMap.even(self.tempo, self.duration)
 
     def window(self, start: float, grid: RhythmGrid) -> NDArray[np.float32]:
         """Binary sequence r of one window (Sec. 3.2), as an encoder takes it.

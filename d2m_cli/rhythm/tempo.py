@@ -43,10 +43,7 @@ def estimate_tempo(envelope: NDArray[np.floating], rate: float, peaks: Array) ->
 
 def beat_grid(rhythm: Rhythm) -> Array:
     """Beats over the whole duration, (n,) seconds; empty where there is no tempo."""
-    if rhythm.tempo is None:
-        return np.zeros(0)
-    period = 60.0 / rhythm.tempo.bpm
-    return np.arange(rhythm.tempo.first_beat, rhythm.duration, period)
+    return rhythm.beats.beats
 
 
 def local_tempo(rhythm: Rhythm, start: float, seconds: float) -> Tempo | None:

@@ -77,7 +77,7 @@ class TrainOptions:
         "Network of '@': label (the genre's name), clap (CLAP embedding of another part of the song), constant, or "
         "none (prompts go without '@').",
     )  # fmt: skip
-    rhythm_mode: Literal["stable", "paper", "published"] = _choice("stable", DATA, "How peaks are found.")
+    rhythm_mode: Literal["beats", "stable", "paper", "published"] = _choice("stable", DATA, "How peaks are found.")
     hidden: int = _choice(
         512, ENCODERS, "Inner width of the rhythm encoders mlp and sequence.", least=4, most=1 << 16
     )  # fmt: skip

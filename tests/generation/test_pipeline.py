@@ -26,7 +26,7 @@ from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.estimator import PoseOptions
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
 from tests.tiny_clap import save_tiny_clap
 
@@ -236,16 +236,17 @@ def test_star_without_encoders_is_an_error_that_says_what_to_do() -> None:
 
 def test_tempo_of_a_window_by_hand() -> None:
     # 120 bpm, beats at 0.2, 0.7, ...; from 3.84 s on the first is at 4.2.
-    seen = window_tempo(Tempo(120.0, 0.2, 0.9), 3.84, in_octave=False)
+    window = Window(1, 3.84, 5.12)
+    seen = window_tempo(BeatMap.even(Tempo(120.0, 0.2, 0.9), 12.0), window, in_octave=False)
     assert seen is not None
     assert (seen.bpm, seen.confidence) == (120.0, 0.9)
     assert seen.first_beat == pytest.approx(0.36)
     # 180 bpm is said as 90: beats at 0.1, 0.7667, 1.4333, 2.1, 2.7667, 3.4333, 4.1, ...
-    seen = window_tempo(Tempo(180.0, 0.1, 0.9), 3.84, in_octave=True)
+    seen = window_tempo(BeatMap.even(Tempo(180.0, 0.1, 0.9), 12.0), window, in_octave=True)
     assert seen is not None
     assert seen.bpm == 90.0
     assert seen.first_beat == pytest.approx(0.26)
-    assert window_tempo(None, 3.84, in_octave=True) is None
+    assert window_tempo(BeatMap.none(), window, in_octave=True) is None
 
 
 def test_words_tell_the_first_beat_where_the_backbone_knows_it() -> None:

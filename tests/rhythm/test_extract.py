@@ -12,7 +12,7 @@ from d2m_cli.errors import InputError, NoPersonError, UsageError
 from d2m_cli.inversion.published import PUBLISHED_GRID
 from d2m_cli.pose.track import Poses, PoseTrack
 from d2m_cli.rhythm.direction import paper_acceleration, published_acceleration
-from d2m_cli.rhythm.extract import MODES, RhythmOptions, at_published_rate, extract_rhythm
+from d2m_cli.rhythm.extract import MODES, RhythmOptions, at_published_rate, beats_and_halves, extract_rhythm
 from d2m_cli.rhythm.peaks import paper_peaks, published_peaks
 from d2m_cli.rhythm.sequence import Rhythm
 
@@ -73,7 +73,9 @@ def test_times_that_start_late(mode: str) -> None:
     dance = bounce_sharp(seconds=8.0)
     times = np.arange(2.0, 8.0, 1 / 30)
     found = extract_strictly(film(dance, times=times), mode)
-    assert found.peaks.min() >= 2.0
+    # Beats go on where nothing is seen yet; accents do not.
+    assert (found.peaks.min() < 1.0) == (mode == "beats")
+    assert found.peaks.min() >= 2.0 or mode == "beats"
     assert not found.envelope[: int(1.9 * found.rate)].any()
     if mode == "stable":
         late = dance.accents[dance.accents > 2.15]
@@ -85,6 +87,29 @@ def test_track_longer_than_the_video_says_it_is() -> None:
     found = extract_rhythm(poses)
     assert found.duration >= poses.tracks[0].times[-1]
     assert len(found.envelope) >= found.duration * found.rate
+
+
+def test_beats_of_a_dance_and_half_beats_that_accents_mark() -> None:
+    found = extract_rhythm(film(bounce_sharp(seconds=9.0), 30.0))
+    assert found.beats.steady
+    assert found.tempo is not None
+    assert found.tempo.bpm == pytest.approx(found.beats.bpm, rel=1e-3)
+    assert set(found.beats.beats) <= set(found.peaks)
+    # By hand: accents at 0.9, 1.28 and 2.02 mark the half beats at 1.25 (30 ms off) and none at 1.75.
+    peaks = beats_and_halves(np.array([1.0, 1.5, 2.0]), np.array([0.9, 1.28, 2.02]))
+    np.testing.assert_allclose(peaks, [1.0, 1.25, 1.5, 2.0])
+    np.testing.assert_allclose(beats_and_halves(np.array([1.0, 1.5]), np.zeros(0)), [1.0, 1.5])
+
+
+def test_without_a_steady_beat_the_accents_stay() -> None:
+    poses = film(bounce_sharp(seconds=9.0), 30.0)
+    (track,) = poses.tracks
+    # A clock that slows down and hurries by a half, in turns of about two seconds.
+    swung = track.times + 0.16 * np.sin(np.pi * track.times) + 0.25 * np.sin(1.7 * track.times)
+    poses = replace(poses, tracks=(replace(track, times=swung - swung[0]),))
+    accents, found = (extract_rhythm(poses, RhythmOptions(mode)) for mode in ("stable", "beats"))
+    assert not found.beats.steady
+    np.testing.assert_array_equal(found.peaks, accents.peaks)
 
 
 def test_five_frames_a_second() -> None:

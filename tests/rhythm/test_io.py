@@ -30,12 +30,18 @@ def test_what_is_written_comes_back(tmp_path: Path, rhythm: Rhythm) -> None:
     np.testing.assert_allclose(again.envelope, rhythm.envelope, atol=1e-5)
     assert again.tempo == rhythm.tempo
     assert (again.rate, again.duration, again.mode) == (rhythm.rate, rhythm.duration, rhythm.mode)
+    assert again.mapped is not None
+    np.testing.assert_allclose(again.beats.beats, rhythm.beats.beats, atol=1e-6)
+    np.testing.assert_allclose(again.beats.tempo, rhythm.beats.tempo, atol=1e-4)
+    assert (again.beats.bpm, again.beats.confidence) == (rhythm.beats.bpm, rhythm.beats.confidence)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 def test_the_file_says_how_it_was_made(tmp_path: Path, rhythm: Rhythm) -> None:
     content = rhythm_to_json(rhythm, RhythmOptions(sectors=8), {"file": "clip.mp4", "content": "ab"})
-    assert content["mode"] == "stable"
+    assert content["mode"] == "beats"
+    assert content["beat_map"]["confidence"] == rhythm.beats.confidence > 0.5
+    assert len(content["beat_map"]["tempo"]) == len(content["beats"])
     assert content["settings"]["sectors"] == 8
     assert content["source"]["file"] == "clip.mp4"
     assert set(content["versions"]) == {"d2m", "numpy", "scipy"}

@@ -16,6 +16,7 @@ from d2m_cli.rhythm.tempo import beat_grid
 
 from .dances import FAMILIES, Dance, bounce_sharp, bounce_smooth, film, groove, steps
 
+STABLE = RhythmOptions("stable")
 RATES = (24, 30, 60)
 CONDITIONS = {"clean": (0.0, 0.0), "jitter": (0.01, 0.0), "jitter and lost joints": (0.01, 0.15)}
 
@@ -34,7 +35,7 @@ def inner(dance: Dance, times: np.ndarray) -> np.ndarray:
 def test_peaks_are_the_accents_at_every_frame_rate(family: str, condition: str) -> None:
     dance = FAMILIES[family]()
     jitter, dropped = CONDITIONS[condition]
-    peaks = {fps: extract_rhythm(film(dance, fps, jitter, dropped, seed=fps), RhythmOptions()).peaks for fps in RATES}
+    peaks = {fps: extract_rhythm(film(dance, fps, jitter, dropped, seed=fps), STABLE).peaks for fps in RATES}
     accents = inner(dance, dance.accents)
     for fps, found in peaks.items():
         matches = mir_eval.util.match_events(accents, found, 0.07)
@@ -50,7 +51,7 @@ def test_no_constant_lead_or_lag_over_all_families() -> None:
     late = []
     for make in FAMILIES.values():
         dance = make()
-        found = extract_rhythm(film(dance, 30.0, jitter=0.01)).peaks
+        found = extract_rhythm(film(dance, 30.0, jitter=0.01), STABLE).peaks
         accents = inner(dance, dance.accents)
         late += [found[j] - accents[i] for i, j in mir_eval.util.match_events(accents, found, 0.1)]
     assert abs(np.mean(late)) < 0.008
@@ -62,13 +63,13 @@ def test_variable_frame_rate() -> None:
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.choice([1 / 60, 1 / 30, 1 / 24], size=360))
     times = times[times < dance.seconds]
-    found = extract_rhythm(film(dance, times=times)).peaks
+    found = extract_rhythm(film(dance, times=times), STABLE).peaks
     assert f_measure(inner(dance, dance.accents), found, 0.07) >= 0.9
 
 
 def test_body_size_does_not_matter() -> None:
     dance = steps()
-    small, large = (extract_rhythm(film(dance, 30.0, torso=size)).peaks for size in (20.0, 160.0))
+    small, large = (extract_rhythm(film(dance, 30.0, torso=size), STABLE).peaks for size in (20.0, 160.0))
     np.testing.assert_allclose(small, large, atol=1e-3)
 
 
@@ -95,9 +96,9 @@ def test_camera_motion_is_taken_out_and_the_bounce_stays() -> None:
         stabilise(shaken.tracks[0], shaken.camera), plain.tracks[0].keypoints[..., :2], atol=2e-3
     )
     accents = inner(dance, dance.accents)
-    steady = extract_rhythm(shaken).peaks
+    steady = extract_rhythm(shaken, STABLE).peaks
     assert f_measure(accents, steady, 0.07) >= 0.95
-    blurred = extract_rhythm(replace(shaken, camera=None)).peaks
+    blurred = extract_rhythm(replace(shaken, camera=None), STABLE).peaks
     assert f_measure(accents, blurred, 0.07) < f_measure(accents, steady, 0.07)
 
 
@@ -107,7 +108,7 @@ def test_a_gap_of_seconds_makes_no_accents_of_its_own() -> None:
     (track,) = whole.tracks
     keypoints = track.keypoints.copy()
     keypoints[(track.times > 4.0) & (track.times < 7.5)] = 0.0
-    cut = extract_rhythm(replace(whole, tracks=(replace(track, keypoints=keypoints),)))
+    cut = extract_rhythm(replace(whole, tracks=(replace(track, keypoints=keypoints),)), STABLE)
     assert not np.any((cut.peaks > 4.0) & (cut.peaks < 7.5))
     outside = dance.accents[(dance.accents < 3.9) | (dance.accents > 7.7)]
     assert f_measure(inner(dance, outside), cut.peaks, 0.07) >= 0.9
@@ -119,7 +120,7 @@ def test_a_track_with_missing_frames() -> None:
     dance = bounce_sharp()
     times = np.arange(0.0, dance.seconds, 1 / 30)
     times = times[(times < 5.0) | (times > 8.0)]
-    found = extract_rhythm(film(dance, times=times)).peaks
+    found = extract_rhythm(film(dance, times=times), STABLE).peaks
     assert not np.any((found > 5.0) & (found < 8.0))
     outside = dance.accents[(dance.accents < 4.9) | (dance.accents > 8.1)]
     assert f_measure(inner(dance, outside), found, 0.07) >= 0.9
@@ -133,7 +134,8 @@ def test_misplaced_joints_are_ignored() -> None:
     keypoints = track.keypoints.copy()
     wrong = rng.random(keypoints.shape[:2]) < 0.03
     keypoints[wrong, :2] += rng.choice([-150.0, 150.0], (int(wrong.sum()), 2))
-    found = extract_rhythm(replace(poses, tracks=(replace(track, keypoints=keypoints.astype(np.float32)),))).peaks
+    torn = replace(poses, tracks=(replace(track, keypoints=keypoints.astype(np.float32)),))
+    found = extract_rhythm(torn, STABLE).peaks
     assert f_measure(inner(dance, dance.accents), found, 0.07) >= 0.9
 
 
@@ -141,9 +143,9 @@ def test_two_dancers_agree_and_the_small_one_does_not_rule() -> None:
     lead, other = groove(), groove(bpm=93.0)
     near = film(lead, 30.0, torso=100.0).tracks[0]
     far = replace(film(other, 30.0, torso=15.0).tracks[0], person=1)
-    both = extract_rhythm(Poses((near, far), None, lead.seconds))
-    alone = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions(dancers="largest"))
-    second = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions(dancers="only:1"))
+    both = extract_rhythm(Poses((near, far), None, lead.seconds), STABLE)
+    alone = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions("stable", dancers="largest"))
+    second = extract_rhythm(Poses((near, far), None, lead.seconds), RhythmOptions("stable", dancers="only:1"))
     assert f_measure(inner(lead, lead.accents), both.peaks, 0.07) >= 0.85
     assert f_measure(inner(lead, lead.accents), alone.peaks, 0.07) >= 0.95
     assert f_measure(inner(other, other.accents), second.peaks, 0.07) >= 0.95

@@ -306,40 +306,55 @@ class Trainer:
         return replace(start, members=members_of(nets))
 
 
-def truth(dance: Example, offset: float = OFFSET) -> np.ndarray:
-    """Beats of a real dance's music."""
-    period = 60.0 / dance.bpm
-    return np.arange(offset % period, dance.seconds, period)
+def unsteady(dance: Example, rng: np.random.Generator) -> Example:
+    """The same movements on a clock that runs faster and slower by a third, over about two seconds: without a beat."""
+    from scipy.ndimage import gaussian_filter1d
+
+    assert dance.track is not None
+    times = dance.track.times
+    count, margin = int(times[-1] * RATE) + 2, 4 * round(RATE)
+    swing = gaussian_filter1d(rng.normal(size=count + 2 * margin), RATE)[margin:-margin]
+    pace = np.exp(0.3 * swing / swing.std())
+    clock = np.concatenate([[0.0], np.cumsum(pace)[:-1]])
+    moved = np.interp(times, np.arange(count) / RATE, clock * times[-1] / clock[-1])
+    track = replace(dance.track, times=moved)
+    return replace(dance, track=track, evidence=beat_evidence(track), bpm=0.0)
 
 
-def doubt_samples(dances: Sequence[Example], model: BeatModel) -> list[tuple[str, np.ndarray, bool]]:
-    """Of whole dances and pieces of 5, 10 and 20 s: song, features of the confidence, and whether the beats are right."""
-    import mir_eval
+@dataclass(frozen=True)
+class Doubt:
+    """One reading, for the confidence: what it goes by, and whether a steady beat was there and its tempo found."""
 
+    song: str
+    steady: bool
+    features: np.ndarray
+    right: bool
+
+
+def doubt_samples(dances: Sequence[Example], model: BeatModel, rng: np.random.Generator) -> list[Doubt]:
+    """Readings of whole dances and of pieces of 5, 10 and 20 s, each as it is and without a steady beat."""
     found = []
     for dance in dances:
-        for seconds in (dance.seconds, 20.0, 10.0, 5.0):
-            for start in np.arange(0.0, dance.seconds - seconds + 1e-9, seconds):
-                low, high = round(start * RATE), round((start + seconds) * RATE) + 1
-                e = dance.evidence
-                piece = Evidence(e.values[low:high], e.known[low:high], e.moved)
-                grid = best_grid(model.lattice(model.activation(piece.values)), model)
-                beats = np.arange(grid.first % (1.0 / grid.frequency), seconds, 1.0 / grid.frequency)
-                real = truth(dance) - start
-                score = mir_eval.beat.f_measure(real[(real >= 0) & (real < seconds)], beats, 0.07)
-                features = confidence_features(grid, float((piece.known > 0).sum()) / RATE)
-                found.append((dance.song, features, score >= 0.6))
+        for seen in (dance, unsteady(dance, rng)):
+            for seconds in (seen.seconds, 20.0, 10.0, 5.0):
+                for start in np.arange(0.0, seen.seconds - seconds + 1e-9, seconds):
+                    low, high = round(start * RATE), round((start + seconds) * RATE) + 1
+                    values, known = seen.evidence.values[low:high], seen.evidence.known[low:high]
+                    grid = best_grid(model.lattice(model.activation(values)), model)
+                    right = seen.bpm > 0.0 and abs(60.0 * grid.frequency / seen.bpm - 1.0) < 0.04
+                    features = confidence_features(grid, float((known > 0).sum()) / RATE)
+                    found.append(Doubt(dance.song, seen.bpm > 0.0, features, right))
     return found
 
 
-def fit_doubt(samples: Sequence[tuple[str, np.ndarray, bool]]) -> np.ndarray:
-    """Logistic regression of being right, songs weighing alike; the ridge is that of one sample a weight."""
+def fit_doubt(samples: Sequence[Doubt]) -> np.ndarray:
+    """Logistic regression of being right, songs weighing alike with a beat and without; a weak ridge."""
     from scipy.optimize import minimize
 
-    songs = Counter(song for song, _, _ in samples)
-    weight = np.array([1.0 / songs[song] for song, _, _ in samples])
-    x = np.column_stack([np.ones(len(samples)), [features for _, features, _ in samples]])
-    y = np.array([1.0 if right else -1.0 for _, _, right in samples])
+    counts = Counter((sample.song, sample.steady) for sample in samples)
+    weight = np.array([1.0 / counts[sample.song, sample.steady] for sample in samples])
+    x = np.column_stack([np.ones(len(samples)), [sample.features for sample in samples]])
+    y = np.array([1.0 if sample.right else -1.0 for sample in samples])
 
     def loss(w: np.ndarray) -> float:
         return float(weight @ np.logaddexp(0.0, -y * (x @ w)) + 0.05 * (w[1:] @ w[1:]))
@@ -370,10 +385,10 @@ def main() -> None:
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
     real = real_dances(options.dances)
     trainer = Trainer(real, rendered_dances(RENDERED, 0), say)
-    samples = []
+    samples: list[Doubt] = []
     for song in sorted({dance.song for dance in real}):
         model = trainer.model(lambda dance, song=song: dance.song != song)
-        samples += doubt_samples([dance for dance in real if dance.song == song], model)
+        samples += doubt_samples([dance for dance in real if dance.song == song], model, np.random.default_rng(0))
         say(f"{song} left out")
     model = replace(trainer.model(lambda dance: True), doubt=fit_doubt(samples))
     save(model, options.out)
