@@ -19,6 +19,7 @@ from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.ledger import Ledger
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
+from d2m_cli.ground.real_paths import RealPaths
 from d2m_cli.ground.search import Found, PassedOver
 
 
@@ -107,10 +108,11 @@ def run_batch(
 
 
 def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], out_dir: Path) -> None:
-    inputs = {item.path.resolve() for item in items}
+    real = RealPaths()
+    inputs = {real.of(item.path) for item in items}
     for item in items:
         for path in targets(item, artefacts, out_dir).values():
-            if path.resolve() in inputs:
+            if real.of(path) in inputs:
                 raise UsageError(
                     f"the result {path} would replace an input: choose another folder with {option('out')}"
                 )

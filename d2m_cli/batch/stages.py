@@ -52,8 +52,11 @@ class Batch:
         """Numbers of the items, those over which d2m died most last; then those that others had in hand, once free."""
         if not self.options.dry_run:
             bury(self.ledger)
-        died = [self.ledger.died_over(self._targets(item)) for item in self.items]
-        yield from sorted(range(len(self.items)), key=died.__getitem__)
+        if self.ledger.deadly:
+            died = [self.ledger.died_over(self._targets(item)) for item in self.items]
+            yield from sorted(range(len(self.items)), key=died.__getitem__)
+        else:
+            yield from range(len(self.items))
         waited: object = None
         while not self.options.dry_run:
             left = [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
