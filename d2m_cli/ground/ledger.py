@@ -208,17 +208,17 @@ class Ledger:
                     # Another file lies there now.
                     self._forget()
                 file.seek(self._read)
-                block = file.read()
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read += len(line)
+                    entry = parse(line)
+                    if entry is not None:
+                        self._take(entry)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise OutputError(f"{self.path}: the ledger can't be read ({error.strerror})") from error
-        whole = block[: block.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            entry = parse(line)
-            if entry is not None:
-                self._take(entry)
 
     def relative(self, path: Path) -> str:
         """A path below the folder as the ledger writes it."""
