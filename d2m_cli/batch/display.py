@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.ground.ledger import LEDGER_NAME
+from d2m_cli.ground.options import option
 from d2m_cli.ground.printable import printable
 from d2m_cli.ground.stdout import Stdout
 
@@ -154,11 +155,11 @@ class _Lines:
                 self._results.line(line)
         if self._options.dry_run:
             return
-        self._worked += outcome.state != "already done"
+        self._worked += outcome.state != "already done" and not outcome.failed_before
         left = self._total - number - 1
         line = f"[{number + 1}/{self._total}] {_line(outcome)}"
         if left and self._worked:
-            line += f", about {_clock((time.monotonic() - self._begun) / self._worked * left)} left"
+            line += f", about {clock((time.monotonic() - self._begun) / self._worked * left)} left"
         self._say(line)
         for line in _traceback_lines(outcome) if self._options.verbose else ():
             self._say(line)
@@ -216,12 +217,17 @@ def close(summary: BatchSummary, results: Results, *, json_out: bool) -> None:
     ]
     if summary.passed_over:
         counts.append(f"{len(summary.passed_over)} passed over")
-    say(f"d2m {summary.label}: {', '.join(counts)} in {_clock(summary.seconds)}")
+    say(f"d2m {summary.label}: {', '.join(counts) or 'no files'} in {clock(summary.seconds)}")
     for outcome in summary.outcomes:
         if outcome.state == "failed" and outcome.error != summary.stopped:
-            say(f"  failed: {outcome.input}: {_cause(outcome)}")
+            say(f"  failed: {outcome.input}: {outcome.cause}")
         elif outcome.state == "being made":
             say(f"  being made by another run: {outcome.input}")
+    if summary.failed_before:
+        say(
+            f"d2m: {summary.failed_before} of the failed were not tried again: they would fail as before; "
+            f"{option('retry_failed', True)} tries them"
+        )
     if summary.stopped is not None:
         say(f"d2m: error: {summary.stopped}")
     if summary.interrupted:
@@ -239,7 +245,8 @@ def _result_lines(outcome: Outcome) -> list[str]:
 
 def _line(outcome: Outcome) -> str:
     if outcome.state == "failed":
-        return f"{outcome.input}: failed: {_cause(outcome)}"
+        again = " (as before; not tried again)" if outcome.failed_before else ""
+        return f"{outcome.input}: failed: {outcome.cause}{again}"
     if outcome.state == "done":
         return f"{outcome.input}: done in {outcome.seconds:.1f} s"
     if outcome.state == "being made":
@@ -247,19 +254,12 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.input}: {outcome.state}"
 
 
-def _cause(outcome: Outcome) -> str:
-    """Why it failed, without the name that stands before it already."""
-    text = outcome.error or ""
-    if text.startswith(outcome.input) and text[len(outcome.input) :][:1] in (":", " "):
-        return text[len(outcome.input) :].lstrip(": ")
-    return text
-
-
 def _traceback_lines(outcome: Outcome) -> list[str]:
     return (outcome.traceback or "").splitlines()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A length of time as "1:02:03", without hours where there are none."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

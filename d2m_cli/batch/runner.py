@@ -11,7 +11,7 @@ from typing import Any
 from d2m_cli import __version__
 from d2m_cli.batch.display import Results, close, display, say
 from d2m_cli.batch.naming import keep_apart
-from d2m_cli.batch.options import PLAIN, BatchOptions
+from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.errors import OutputError, UsageError
@@ -46,6 +46,10 @@ def run_batch(
     were made with other settings go. Files over which d2m itself died (killed, out of memory) are tried last, and are
     left out after `DEATHS` deaths in a row.
 
+    A file that can't be used, or over which an error came that nobody foresaw, is not tried again with the same
+    content, settings and version, whichever run it failed in, unless `BatchOptions.retry_failed` asks for it. What
+    failed otherwise (a full disk, a file that changed meanwhile) is.
+
     Parameters
     ----------
     items
@@ -75,15 +79,17 @@ def run_batch(
         raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with {option('out')}")
     settings = {**settings, "d2m": __version__}
     ledger = Ledger(out_dir)
-    items = keep_apart(items, artefacts, ledger)
-    _refuse_to_replace_inputs(items, artefacts, out_dir)
+    # All are named before a share is taken: names must not hang on which share is worked on where.
+    named = keep_apart(items, artefacts, ledger)
+    _refuse_to_replace_inputs(named, artefacts, out_dir)
+    items = _share(items, named, options.shard)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
     batch = Batch(label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, options)
     results = Results()
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}
-    interrupted, stopped = False, None
+    interrupted, stopped, failures = False, None, 0
     try:
         with display(len(items), label, results, options) as shown:
             for count, number in enumerate(batch.order(outcomes, shown)):
@@ -95,6 +101,10 @@ def run_batch(
                     outcomes[number] = Outcome(str(items[number].path), "failed", error=stopped)
                     break
                 shown.finish(min(count, len(items) - 1), outcomes[number])
+                failures += outcomes[number].state == "failed" and not outcomes[number].failed_before
+                if failures == options.max_failures:
+                    stopped = f"stopped after {failures} failures, as {option('max_failures', failures)} asks for"
+                    break
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -105,6 +115,13 @@ def run_batch(
     )
     close(summary, results, json_out=options.json_out)
     return replace(summary, unlisted=results.lost)
+
+
+def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) -> Sequence[Found]:
+    """Those that are in a share by the names that they were found under."""
+    if shard is None:
+        return named
+    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.stem)]
 
 
 def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], out_dir: Path) -> None:

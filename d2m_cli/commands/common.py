@@ -95,6 +95,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
 
 
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Work on the I-th of N equal shares of the files, such as 1/4: for several machines. A file's share hangs "
+        "on its name alone.",
+        show_default=False,
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again what failed before; else its reason is told again.")
+]
+MaxFailures = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False)]
+
+
 def pose_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
     """What the options of a cache mean; None where nothing is kept.
 
@@ -120,7 +136,9 @@ def batch_options(context: typer.Context) -> BatchOptions:
     """What the options of a command, which all that take videos share, and 'd2m --verbose' say of the batch."""
     from dataclasses import fields
 
-    from d2m_cli.batch.options import BatchOptions
+    from d2m_cli.batch.options import BatchOptions, Shard
 
     given = {**context.find_root().params, **context.params}
+    if given.get("shard") is not None:
+        given["shard"] = Shard.parse(given["shard"])
     return BatchOptions(**{one.name: given[one.name] for one in fields(BatchOptions) if one.name in given})

@@ -19,10 +19,13 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    MaxFailures,
     NoCache,
     Out,
     Overwrite,
     Precision,
+    RetryFailed,
+    ShardOption,
     Verify,
     Videos,
     batch_options,
@@ -131,6 +134,9 @@ def generate(
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    max_failures: MaxFailures = None,
     json_out: JsonOut = False,
 ) -> None:
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""

@@ -17,9 +17,12 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    MaxFailures,
     NoCache,
     Out,
     Overwrite,
+    RetryFailed,
+    ShardOption,
     Verify,
     Videos,
     batch_options,
@@ -63,6 +66,9 @@ def pose(
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    max_failures: MaxFailures = None,
     json_out: JsonOut = False,
 ) -> None:
     """Find the dancers of videos: 17 joints per frame, and how the camera moved."""
