@@ -45,10 +45,10 @@ def main() -> None:
         if content.startswith(b"killer"):
             os.kill(os.getpid(), signal.SIGKILL)
         say(f"at {job.path.name}")
-        if content.startswith(b"bad"):
-            raise VideoError(f"{job.path}: is not a video")
         while options.wait_for is not None and not options.wait_for.exists():
             time.sleep(0.01)
+        if content.startswith(b"bad"):
+            raise VideoError(f"{job.path}: is not a video")
         for path in job.artefacts.values():
             with atomic_path(path) as part, part.open("wb") as file:
                 for number in range(PARTS):
