@@ -46,35 +46,6 @@ def beat_grid(rhythm: Rhythm) -> Array:
     return rhythm.beats.beats
 
 
-def local_tempo(rhythm: Rhythm, start: float, seconds: float) -> Tempo | None:
-    """Tempo of one window, on the whole video's grid where the window's own accents agree with it.
-
-    Parameters
-    ----------
-    start
-        Start of the window in seconds; may lie before 0.
-    seconds
-        Length of the window.
-
-    Returns
-    -------
-    Tempo whose ``first_beat`` counts from the start of the window, and whose confidence is that of the window's own
-    peaks on it; with fewer than four peaks there, the whole video's grid at the confidence of the whole. None where the
-    video has no tempo.
-    """
-    whole = rhythm.tempo
-    if whole is None:
-        return None
-    seen = whole.seen_from(start)
-    inside = (rhythm.peaks >= start) & (rhythm.peaks < start + seconds)
-    peaks = rhythm.peaks[inside] - start
-    if len(peaks) < FEWEST_PEAKS:
-        return seen
-    weights = peak_weights(rhythm.envelope, rhythm.rate, rhythm.peaks)[inside]
-    confidence = grid_confidence(peaks, weights, 60.0 / seen.bpm, seen.first_beat)
-    return Tempo(seen.bpm, seen.first_beat, confidence)
-
-
 def peak_weights(envelope: NDArray[np.floating], rate: float, peaks: Array) -> Array:
     """Strength of each peak, (p,), as the square root of the envelope there: loud accents count more, not all."""
     if len(envelope) == 0 or len(peaks) == 0:

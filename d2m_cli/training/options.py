@@ -77,7 +77,11 @@ class TrainOptions:
         "Network of '@': label (the genre's name), clap (CLAP embedding of another part of the song), constant, or "
         "none (prompts go without '@').",
     )  # fmt: skip
-    rhythm_mode: Literal["beats", "stable", "paper", "published"] = _choice("stable", DATA, "How peaks are found.")
+    rhythm_mode: Literal["beats", "stable", "paper", "published"] = _choice(
+        "beats", DATA,
+        "Rhythm of '*': beats (learned from real dances, with half beats that are danced), stable (accents alone), or "
+        "the paper's, as worded or as published.",
+    )  # fmt: skip
     hidden: int = _choice(
         512, ENCODERS, "Inner width of the rhythm encoders mlp and sequence.", least=4, most=1 << 16
     )  # fmt: skip
@@ -231,5 +235,6 @@ PRESETS: dict[str, TrainOptions] = {
 """Named sets of choices.
 
 "paper-riffusion" and "paper-musicgen" are Sec. 4.1 as worded; "published-musicgen" is what the authors' code sets;
-"recommended" made the encoders that ship; "quick" shows on two cores that the encoders learn.
+"recommended" made the encoders that ship, from accents of mode "stable", which in rendered dances are the beats;
+"quick" shows on two cores that the encoders learn.
 """

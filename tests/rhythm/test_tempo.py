@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
-from d2m_cli.rhythm.tempo import beat_grid, estimate_tempo, local_tempo
+from d2m_cli.rhythm.tempo import beat_grid, estimate_tempo
 
 
 def envelope_of(peaks: np.ndarray, seconds: float, heights: np.ndarray | float = 1.0) -> np.ndarray:
@@ -69,7 +69,6 @@ def test_too_few_peaks(count: int) -> None:
     rhythm = rhythm_of(np.arange(count) * 0.5 + 0.2, 5.0)
     assert rhythm.tempo is None
     assert len(beat_grid(rhythm)) == 0
-    assert local_tempo(rhythm, 0.0, 5.12) is None
 
 
 def test_random_peaks_earn_little_confidence() -> None:
@@ -87,26 +86,3 @@ def test_random_peaks_earn_little_confidence() -> None:
 def test_beat_grid_covers_the_duration() -> None:
     rhythm = Rhythm(np.zeros(501, np.float32), 50.0, np.zeros(0), 10.0, Tempo(120.0, 0.2, 1.0), "stable")
     np.testing.assert_allclose(beat_grid(rhythm), 0.2 + 0.5 * np.arange(20))
-
-
-def test_local_tempo_lies_on_the_whole_grid() -> None:
-    beats = np.arange(0.31, 30.0, 60.0 / 105.0)
-    rhythm = rhythm_of(beats, 30.0)
-    for start in (0.0, 3.97, 5.12, 24.9, -1.0):
-        local = local_tempo(rhythm, start, 5.12)
-        assert local is not None
-        assert 0.0 <= local.first_beat < 60.0 / local.bpm
-        assert rhythm.tempo is not None
-        late = (start + local.first_beat - rhythm.tempo.first_beat) % (60.0 / local.bpm)
-        assert min(late, 60.0 / local.bpm - late) < 1e-6
-
-
-def test_local_confidence_is_of_the_window() -> None:
-    rng = np.random.default_rng(4)
-    beats = np.arange(0.2, 20.0, 0.5)
-    rough = np.sort(rng.uniform(20.0, 26.0, 14))
-    rhythm = rhythm_of(np.concatenate([beats, rough]), 26.0)
-    steady, loose = local_tempo(rhythm, 2.0, 5.12), local_tempo(rhythm, 20.5, 5.12)
-    assert steady is not None
-    assert loose is not None
-    assert steady.confidence > 0.7 > loose.confidence

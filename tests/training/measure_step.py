@@ -116,7 +116,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             rows, labels, sounds = [], [], []
             for number in index:
                 segment = windows.segments[number]
-                rhythm = extract_rhythm(load_poses(segment.clip.dance), RhythmOptions())
+                rhythm = extract_rhythm(load_poses(segment.clip.dance), RhythmOptions("stable"))
                 rows.append(rhythm.window(segment.start, GRID))
                 labels.append(segment.clip.genre)
                 samples, rate = load_audio(segment.clip.audio, backbone.sample_rate)

@@ -74,7 +74,7 @@ def test_windows_hold_rhythm_genre_and_target_of_the_same_stretch(manifest: Path
         expected = [np.mean(samples[0, first + i * 1000 : first + i * 1000 + 1000] ** 2) for i in range(4)]
         assert windows.targets[row].tolist() == pytest.approx(expected, abs=2e-5)
         number = int(segment.clip.song.removeprefix("song"))
-        rhythm = extract_rhythm(bobbing(80 + 8 * number, 0.1 + 0.03 * number - 0.25, 10.3), RhythmOptions())
+        rhythm = extract_rhythm(bobbing(80 + 8 * number, 0.1 + 0.03 * number - 0.25, 10.3), RhythmOptions(GRID.mode))
         assert np.array_equal(windows.sequences[row].numpy(), rhythm.window(segment.start, GRID))
         assert windows.genres is not None
         assert windows.genres[row] == ("LO", "HO")[number % 2]
