@@ -49,8 +49,8 @@ def generate(
     generator
         Holds loaded networks; make one where there are several videos. None loads the default ones for this call.
     cache
-        Folder in which the poses of the video are kept, and looked for first, where no generator says so: other music
-        for the same dance then costs music alone. None estimates them anew.
+        Folder in which poses and rhythm of the video are kept, and looked for first, where no generator says so: other
+        music for the same dance then costs music alone. None makes them anew.
 
     Returns
     -------
@@ -87,7 +87,7 @@ class Generator:
     compile
         Compile what runs again and again, for backbones that can.
     cache
-        Folder in which poses of videos are kept and looked for, or such a cache; None estimates all of them.
+        Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ class Generator:
         """
         from d2m_cli.generation.genre import check_genre, check_listener, hear
         from d2m_cli.generation.models import Models
-        from d2m_cli.pose.cache import PoseCache
+        from d2m_cli.rhythm.cache import DanceCache
 
         path = self.encoders_for(options)
         backbone = self._backbone_in(options.precision)
@@ -197,7 +197,7 @@ class Generator:
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        known = PoseCache(self._cache, poses.options) if self._cache is not None else None
+        known = DanceCache(self._cache, poses.options) if self._cache is not None else None
         return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound, known)
 
 

@@ -13,7 +13,6 @@ from d2m_cli.errors import UsageError
 from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
-from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX as POSES
@@ -21,6 +20,7 @@ from d2m_cli.pose.io import load_poses
 from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
 from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
+from d2m_cli.rhythm.cache import DanceCache
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.io import SUFFIX, save_rhythm, settings_of
 from d2m_cli.rhythm.sequence import Rhythm
@@ -77,7 +77,7 @@ def extract_files(
     plot
         Whether to write drawings.
     cache
-        Where poses of videos are kept and looked for; None estimates all of them.
+        Where poses and rhythms of videos are kept and looked for; None makes all anew.
     batch
         How to go through them.
 
@@ -88,7 +88,7 @@ def extract_files(
     """
     pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
 
-    known = PoseCache(cache, pose_options)
+    known = DanceCache(cache, pose_options)
 
     @lru_cache
     def estimator() -> PoseEstimator:
@@ -108,10 +108,15 @@ def extract_files(
 
         return known.poses(path, job.content, lambda: estimator().estimate(path, estimating))
 
+    def rhythm_of(job: Job, poses: Poses) -> Rhythm:
+        if job.path.suffix.lower() == ARRAYS:
+            return extract_rhythm(poses, options)
+        return known.rhythm(job.content, options, lambda: extract_rhythm(poses, options))
+
     def work(job: Job, report: Report) -> ItemResult:
         poses = poses_of(job, report)
         report("rhythm", 0.9)
-        found = extract_rhythm(poses, options)
+        found = rhythm_of(job, poses)
         source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
         save_rhythm(job.artefacts[SUFFIX], found, options, source)
         result = _result(poses, found)

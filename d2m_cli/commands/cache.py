@@ -1,4 +1,4 @@
-"""``d2m cache``: the poses that are kept from one run to the next."""
+"""``d2m cache``: the poses and rhythms that are kept from one run to the next."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d2m_cli.commands.common import POSES, JsonOut
+from d2m_cli.commands.common import DANCES, JsonOut
 
 if TYPE_CHECKING:
     from d2m_cli.ground.file_cache import FileCache
 
 app = typer.Typer(
-    help="What is kept so that other music for the same dances costs music alone: the poses of videos, by the content "
-    "of the video, the networks and all settings. What was not used for longest goes where the whole grows past 4 GB "
-    "(or what D2M_CACHE_GB says). Without a subcommand: where it lies and how large it is.",
+    help="What is kept so that other music for the same dances costs music alone: poses and rhythms of videos, by "
+    "the content of the video, the networks and all settings. What was not used for longest goes where the "
+    "whole grows past 4 GB (or what D2M_CACHE_GB says). Without a subcommand: where it lies and how large it is.",
 )
 
 _Folder = Annotated[
@@ -54,7 +54,7 @@ def _cache(folder: Path | None) -> FileCache:
     from d2m_cli.errors import UsageError
     from d2m_cli.ground.file_cache import default_cache
 
-    cache = default_cache(POSES, folder)
+    cache = default_cache(DANCES, folder)
     if cache is None:
         raise UsageError("there is no home folder for a cache: name a folder with --cache")
     return cache

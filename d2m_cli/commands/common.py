@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from d2m_cli.ground.file_cache import FileCache
 
 
-POSES = "poses"
-"""Name of the cache of poses in the user's cache folder."""
+DANCES = "dances"
+"""Name of the cache of poses and rhythms in the user's cache folder."""
 
 
 class Device(StrEnum):
@@ -80,12 +80,14 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Folder in which poses are kept, so that other music for the same dances costs music alone (see "
-        "'d2m cache').",
+        help="Folder in which poses and rhythms are kept, so that other music for the same dances costs music "
+        "alone (see 'd2m cache').",
         show_default="in your cache folder",
     ),
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither keep poses nor look for such as were kept.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Neither keep poses and rhythms nor look for such as were kept.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")]
 Verify = Annotated[
     bool,
@@ -111,7 +113,7 @@ RetryFailed = Annotated[
 MaxFailures = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False)]
 
 
-def pose_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
+def dance_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
     """What the options of a cache mean; None where nothing is kept.
 
     Raises
@@ -126,9 +128,9 @@ def pose_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
         if cache is not None:
             raise UsageError("--cache and --no-cache contradict each other: give one of them")
         return None
-    found = default_cache(POSES, cache, lambda text: say(f"d2m: {text}"))
+    found = default_cache(DANCES, cache, lambda text: say(f"d2m: {text}"))
     if found is None:
-        say("d2m: there is no home folder for a cache, so no poses are kept for the next run")
+        say("d2m: there is no home folder for a cache, so neither poses nor rhythms are kept for the next run")
     return found
 
 

@@ -29,7 +29,7 @@ from d2m_cli.commands.common import (
     Verify,
     Videos,
     batch_options,
-    pose_cache,
+    dance_cache,
 )
 
 
@@ -166,7 +166,7 @@ def generate(
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
-        Generator(backbone, encoders, device.value, compile=compiled, cache=pose_cache(cache, no_cache)),
+        Generator(backbone, encoders, device.value, compile=compiled, cache=dance_cache(cache, no_cache)),
         options,
         mp4=mp4,
         sampling_given=_sampling_given(context),

@@ -26,7 +26,7 @@ from d2m_cli.commands.common import (
     Verify,
     Videos,
     batch_options,
-    pose_cache,
+    dance_cache,
 )
 
 
@@ -95,7 +95,7 @@ def pose(
         out,
         options,
         overlay=overlay,
-        cache=pose_cache(cache, no_cache),
+        cache=dance_cache(cache, no_cache),
         batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

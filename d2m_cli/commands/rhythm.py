@@ -25,7 +25,7 @@ from d2m_cli.commands.common import (
     ShardOption,
     Verify,
     batch_options,
-    pose_cache,
+    dance_cache,
 )
 from d2m_cli.errors import UsageError
 
@@ -88,7 +88,7 @@ def rhythm(
         device=device.value,
         decoder=decoder.value,
         plot=plot,
-        cache=pose_cache(cache, no_cache),
+        cache=dance_cache(cache, no_cache),
         batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from d2m_cli.generation.genre import SoundExample
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
-    from d2m_cli.pose.cache import PoseCache
     from d2m_cli.pose.track import Poses
-    from d2m_cli.rhythm.sequence import RhythmGrid
+    from d2m_cli.rhythm.cache import DanceCache
+    from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
 
 class RhythmEncoders(Protocol):
@@ -91,7 +91,7 @@ class Models:
     sound
         The sound example that "@" stands for, or None.
     known
-        Poses that were estimated before; None estimates all of them.
+        Poses and rhythms of before; None knows of none.
     """
 
     poses: DancerEstimator
@@ -99,7 +99,7 @@ class Models:
     encoders: RhythmEncoders | None
     encoders_sha256: str = ""
     sound: SoundExample | None = None
-    known: PoseCache | None = None
+    known: DanceCache | None = None
 
     def dancers(self, video: Path, content: str, report: Report, timeline: Timeline) -> Poses:
         """Poses of one video, as the estimator gives them, or gave them before.
@@ -125,6 +125,27 @@ class Models:
             return self.poses.estimate(video, report, timeline)
 
         return estimate() if self.known is None else self.known.poses(video, content, estimate)
+
+    def rhythm(self, poses: Poses, content: str, mode: str) -> Rhythm:
+        """Rhythm of the video that `dancers` gave the poses of, read now or before.
+
+        Parameters
+        ----------
+        poses
+            Of the video.
+        content
+            `content_digest` of it.
+        mode
+            As in `RhythmOptions`.
+        """
+        from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+
+        options = RhythmOptions(mode=mode)
+
+        def extract() -> Rhythm:
+            return extract_rhythm(poses, options)
+
+        return extract() if self.known is None else self.known.rhythm(content, options, extract)
 
     @property
     def description(self) -> str:

@@ -44,7 +44,6 @@ def generate_music(
         The prompt does not fit the networks.
     """
     from d2m_cli.media.video import probe
-    from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 
     def estimating(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 * fraction)
@@ -55,9 +54,9 @@ def generate_music(
     timeline = probe(video)
     poses = models.dancers(video, content, estimating, timeline)
     grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
-    rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
+    rhythm = models.rhythm(poses, content, grid.mode)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        rhythm = replace(rhythm, mapped=extract_rhythm(poses, RhythmOptions(mode="beats")).beats)
+        rhythm = replace(rhythm, mapped=models.rhythm(poses, content, "beats").beats)
     music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)

@@ -32,10 +32,15 @@ class PoseCache:
         Where they are kept; None keeps nothing and knows nothing.
     options
         What they are estimated with.
+
+    Attributes
+    ----------
+    files
+        As given.
     """
 
     def __init__(self, files: FileCache | None, options: PoseOptions) -> None:
-        self._files = files
+        self.files = files
         self._options = options
 
     @cached_property
@@ -58,6 +63,10 @@ class PoseCache:
         """
         return settings_digest("pose", {**self._settings, "content": content})
 
+    def has_poses(self, content: str) -> bool:
+        """Whether the poses of a video are kept."""
+        return self.files is not None and self.files.find(self.key(content), SUFFIX) is not None
+
     def poses(self, video: Path, content: str, estimate: Callable[[], Poses]) -> Poses:
         """Poses of one video: those that are kept, else those that `estimate` gives, which are kept from now on.
 
@@ -70,18 +79,18 @@ class PoseCache:
         estimate
             Estimates its poses.
         """
-        if self._files is None:
+        if self.files is None:
             return estimate()
         key = self.key(content)
-        path = self._files.find(key, SUFFIX)
+        path = self.files.find(key, SUFFIX)
         if path is not None:
             try:
                 return load_poses(path)
             except PoseFileError as error:
                 if path.exists():  # else another process made room meanwhile
-                    self._files.tell(f"damaged in the cache, and made again: {error}")
+                    self.files.tell(f"damaged in the cache, and made again: {error}")
         poses = estimate()
         with suppress(PoseFileError, OSError):  # more than a pose file may hold, or the video is gone
             if content_digest(video) == content:  # somebody may have changed it meanwhile
-                self._files.keep(key, SUFFIX, partial(save_poses, poses=poses))
+                self.files.keep(key, SUFFIX, partial(save_poses, poses=poses))
         return poses

@@ -85,5 +85,5 @@ def test_the_cache_is_shown_and_cleared(invoke, estimated: list[str], make_video
 
 def test_the_users_own_cache(invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert invoke("cache").stdout == f"{tmp_path / 'd2m' / 'poses'}: 0 entries, 0.0 of 4000 MB\n"
+    assert invoke("cache").stdout == f"{tmp_path / 'd2m' / 'dances'}: 0 entries, 0.0 of 4000 MB\n"
     assert not (tmp_path / "d2m").exists()

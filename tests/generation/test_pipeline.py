@@ -24,8 +24,8 @@ from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import load_audio, save_wav
-from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.rhythm.cache import DanceCache
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
 from tests.tiny_clap import save_tiny_clap
@@ -360,13 +360,13 @@ def test_other_music_for_the_same_dance_needs_no_new_poses(make_video, tmp_path:
             looked.append(video)
             return super().estimate(video, report, timeline)
 
-    def music(prompt: str, known: PoseCache | None) -> np.ndarray:
+    def music(prompt: str, known: DanceCache | None) -> np.ndarray:
         models = Models(Poses(2.0), FakeBackbone(), FakeEncoders(), known=known)  # type: ignore[arg-type]
         options = GenerateOptions(genre="lock", prompt=prompt)
         return generate_music(video, content_digest(video), models, options, lambda *_: None).music.samples
 
     files = FileCache(tmp_path / "cache")
-    first, other = (music(prompt, PoseCache(files, PoseOptions())) for prompt in ("warm", "cold"))
+    first, other = (music(prompt, DanceCache(files, PoseOptions())) for prompt in ("warm", "cold"))
     assert len(looked) == 1
     np.testing.assert_array_equal(music("warm", None), first)
     np.testing.assert_array_equal(music("cold", None), other)
