@@ -11,7 +11,7 @@ from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.media.container import check_file
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.estimator import PoseEstimator as Estimator
-from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.track import Poses, PoseTrack
 
 __all__ = ["Estimator", "PoseOptions", "PoseTrack", "Poses", "estimate_poses"]

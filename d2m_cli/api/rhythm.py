@@ -8,8 +8,8 @@ from pathlib import Path
 from d2m_cli.api.poses import Estimator, poses_of
 from d2m_cli.ground.file_cache import as_cache
 from d2m_cli.pose.dancers import to_follow
-from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.pose.io import load_poses
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.track import Poses
 from d2m_cli.rhythm import extract
 from d2m_cli.rhythm.extract import RhythmOptions

@@ -19,7 +19,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
 from d2m_cli.hub.known import files_stamp, known_sha256
-from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, takes_gpu
 
 

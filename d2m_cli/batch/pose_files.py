@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +16,13 @@ from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
 from d2m_cli.media.video import probe
 from d2m_cli.pose.cache import PoseCache
-from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX, save_poses
-from d2m_cli.pose.overlay import write_overlay
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
+
+if TYPE_CHECKING:
+    from d2m_cli.pose.estimator import PoseEstimator
 
 OVERLAY_SUFFIX = ".pose.mp4"
 
@@ -59,6 +62,8 @@ def estimate_files(
     @lru_cache
     def estimator() -> PoseEstimator:
         # Only once there is something to do: a batch that is done already answers at once.
+        from d2m_cli.pose.estimator import PoseEstimator
+
         loaded = PoseEstimator(options)
         print(f"d2m pose: {loaded.description}", file=sys.stderr)
         return loaded
@@ -72,6 +77,8 @@ def estimate_files(
         save_poses(job.artefacts[SUFFIX], poses)
         encoder = None
         if overlay:
+            from d2m_cli.pose.overlay import write_overlay
+
             encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder, timeline)
         return _result(poses, encoder)
 

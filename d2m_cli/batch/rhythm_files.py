@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
@@ -14,9 +15,9 @@ from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
 from d2m_cli.pose.dancers import to_follow
-from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
 from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
@@ -24,6 +25,9 @@ from d2m_cli.rhythm.cache import DanceCache
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.io import SUFFIX, save_rhythm, settings_of
 from d2m_cli.rhythm.sequence import Rhythm
+
+if TYPE_CHECKING:
+    from d2m_cli.pose.estimator import PoseEstimator
 
 PLOT_SUFFIX = ".rhythm.png"
 ARRAYS = ".npz"
@@ -93,6 +97,8 @@ def extract_files(
     @lru_cache
     def estimator() -> PoseEstimator:
         # Only once a video needs it: pose files and what is done already need none.
+        from d2m_cli.pose.estimator import PoseEstimator
+
         loaded = PoseEstimator(pose_options)
         print(f"poses: {loaded.description}", file=sys.stderr)
         return loaded

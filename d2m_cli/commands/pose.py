@@ -75,7 +75,7 @@ def pose(
     from d2m_cli.batch.pose_files import estimate_files
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers
-    from d2m_cli.pose.estimator import PoseOptions
+    from d2m_cli.pose.options import PoseOptions
 
     options = PoseOptions(
         model=model,

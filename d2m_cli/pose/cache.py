@@ -12,8 +12,8 @@ from d2m_cli import __version__
 from d2m_cli.errors import PoseFileError
 from d2m_cli.ground.digests import code_digest, content_digest, settings_digest
 from d2m_cli.ground.file_cache import FileCache
-from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.pose.io import SUFFIX, load_poses, save_poses
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
 

@@ -22,8 +22,7 @@ def invoke() -> Callable[..., Result]:
 @pytest.fixture
 def estimated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the videos whose poses were estimated, by a stand-in for the networks."""
-    import d2m_cli.batch.pose_files as pose_files
-    import d2m_cli.batch.rhythm_files as rhythm_files
+    import d2m_cli.pose.estimator
 
     names: list[str] = []
 
@@ -37,8 +36,7 @@ def estimated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             source = PoseSource("net", "finder", (), "CPU", "pyav", (), "1")
             return replace(film(groove(seconds=9.0, bpm=116.0), 30.0), source=source)
 
-    for module in (pose_files, rhythm_files):
-        monkeypatch.setattr(module, "PoseEstimator", Estimator)
+    monkeypatch.setattr(d2m_cli.pose.estimator, "PoseEstimator", Estimator)
     return names
 
 
