@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,10 +68,11 @@ class EvaluateOptions:
 
 
 def evaluate(
-    generated: str | Path | Mapping[str, str | Path],
+    generated: str | Path | Mapping[str, str | Path | Sequence[str | Path]],
     *,
     reference: str | Path | None = None,
     dances: str | Path | None = None,
+    beats: str | Path | None = None,
     options: EvaluateOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -86,12 +87,18 @@ def evaluate(
     ----------
     generated
         Folder of sound files, or of videos with sound; or several systems, name to folder, which are scored on the
-        same clips and compared.
+        same clips and compared. A folder for each of several random seeds of one system, with the same clips, is a
+        pattern such as "OUT/seed*", or a sequence of folders in place of one.
     reference
-        Folder of the true music, or of videos with it; files go together by their paths without suffix.
+        Folder of the true music, or of videos with it; files go together by their paths without suffix. Its own scores
+        are the ceiling; without `dances` and `beats` its beats and onsets are the reference.
     dances
-        Where there is no true music: folder of the dance videos or of their .pose.npz files. The reference beats are
-        then those of the dance (moments of least motion).
+        Folder of the dance videos or of their .pose.npz files, whose beats are then the reference, or whose accents
+        where no steady beat was seen. No verdict follows from protocols that count onsets.
+    beats
+        Folder of files of true beats, or a table of them, in place of tracked ones: see
+        `d2m_cli.evaluation.true_beats`. Onsets are compared with those of the true music where there is any; else no
+        verdict follows from protocols that count them.
     options
         How music is scored; the default where None.
     progress
@@ -99,38 +106,46 @@ def evaluate(
 
     Returns
     -------
-    Scores of every system and of chance, with 95 % intervals by song, and the differences between systems.
+    Scores of every system, of the true music and of chance, with 95 % intervals by song and seed, and the differences
+    between systems.
 
     Raises
     ------
     UsageError
-        Both or neither of `reference` and `dances`, a folder that is missing or empty, an unknown model, or a table of
-        clips that can't be read.
+        None of `reference`, `dances` and `beats`, or both of the last; a folder that is missing or empty, an unknown
+        model, or a table or a file of beats that can't be read.
     MissingWeightsError
         A model is not on this machine.
     InputError
         No clip is in all folders, or none can be read.
     """
     options = options or EvaluateOptions()
-    if (reference is None) == (dances is None):
+    if reference is None and dances is None and beats is None:
         raise UsageError(
-            f"compare the music with either {option('reference', 'FOLDER')} of the true music or, where there is none, "
-            f"{option('dances', 'FOLDER')} of the videos"
+            f"compare the music with {option('reference', 'FOLDER')} of the true music or, where there is none, with "
+            f"{option('beats', 'FOLDER')} of true beats or {option('dances', 'FOLDER')} of the videos"
+        )
+    if dances is not None and beats is not None:
+        raise UsageError(
+            f"{option('beats')} gives the beats that {option('dances')} would be looked through for: give one of them"
         )
     from d2m_cli.evaluation.models import load_models
     from d2m_cli.evaluation.pairing import pair_folders
+    from d2m_cli.evaluation.seeds import seed_folders
     from d2m_cli.evaluation.systems import score_systems
 
     systems = generated if isinstance(generated, Mapping) else {"generated": generated}
     pairing = pair_folders(
-        {name: Path(folder) for name, folder in systems.items()},
+        {name: seed_folders(folders) for name, folders in systems.items()},
         reference=None if reference is None else Path(reference),
         dances=None if dances is None else Path(dances),
+        beats=None if beats is None else Path(beats),
         table=options.clips,
         prompt=options.prompt,
     )
     models = load_models(
         reference=reference is not None,
+        dances=dances is not None,
         embeddings=options.embedding,
         classifiers=options.classifier,
         clap=options.clap,

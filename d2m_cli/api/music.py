@@ -61,6 +61,8 @@ def generate(
     ------
     VideoError, NoPersonError
         The video can't be used.
+    InputError
+        The genre is "auto", and that of the video can't be told.
     UsageError
         An option is out of range, or does not fit the networks; both a generator and a cache are given.
     MissingWeightsError
@@ -151,6 +153,7 @@ class Generator:
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
+        options = options.of_video(video)
         return generate_music(video, content_digest(video), self.models(options), options, report or _silent)
 
     def encoders_for(self, options: GenerateOptions) -> Path | None:

@@ -15,9 +15,10 @@ from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
+from d2m_cli.generation.video_genre import AUTO
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.ground.search import Search
+from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, takes_gpu
@@ -71,14 +72,22 @@ def generate_files(
 
     def work(job: Job, report: Report) -> ItemResult:
         report("loading models")
-        made = generate_music(job.path, job.content, models(), options, report, tell)
+        made = generate_music(job.path, job.content, models(), options.of_video(job.path), report, tell)
         report("writing", 0.96)
         return result_of(made, made.write(job.artefacts))
+
+    settings = music_settings(generator, options, verify=batch.verify)
+    common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
+
+    def own_settings(item: Found) -> dict[str, Any]:
+        # As if its genre had been named: a line more in a table makes no other video's music again.
+        return {**common, "genre": options.of_video(item.path).genre}
 
     return run_batch(
         videos.found,
         work,
-        settings=music_settings(generator, options, verify=batch.verify),
+        settings=settings,
+        own_settings=own_settings if options.genre == AUTO else None,
         artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
         out_dir=out,
         options=batch,
@@ -134,6 +143,7 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
         summary=f"{made.music.seconds:.2f} s, {speed}, {len(takes)} {'window' if len(takes) == 1 else 'windows'}",
         details={
             "seconds": round(made.music.seconds, 6),
+            "genre": made.options.genre,
             "bpm": tempo.bpm if tempo is not None else None,
             "peaks": len(made.rhythm.peaks),
             "beats": len(made.music.beats),

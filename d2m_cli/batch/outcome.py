@@ -30,12 +30,15 @@ class Job:
         Suffix to the full path of the file that is to be made (with `d2m_cli.ground.files.atomic_path`). It may lie in
         a folder of the run's own, under the name that it will have; the batch moves all of a job to their places at
         once.
+    settings
+        Digest of all that changes its results besides its content.
     """
 
     path: Path
     stem: Path
     content: str
     artefacts: Mapping[str, Path]
+    settings: str
 
 
 @dataclass(frozen=True)

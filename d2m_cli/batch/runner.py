@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ def run_batch(
     work: Work,
     *,
     settings: Mapping[str, Any],
+    own_settings: Callable[[Found], Mapping[str, Any]] | None = None,
     artefacts: Sequence[str],
     out_dir: Path,
     options: BatchOptions = PLAIN,
@@ -58,6 +59,9 @@ def run_batch(
         Makes all artefacts of one job, each with `atomic_path`.
     settings
         All options that change the result; values that JSON can hold. The version of d2m is added.
+    own_settings
+        What `settings` come to for one item, where that is not the same for all; an `InputError` of it costs that item
+        alone.
     artefacts
         Suffixes of the files that work makes, such as ".wav"; appended to an item's stem.
     out_dir
@@ -85,7 +89,14 @@ def run_batch(
     items = _share(items, named, options.shard)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
-    batch = Batch(label, items, work, settings_digest(label, settings), tuple(artefacts), ledger, options)
+    common = settings_digest(label, settings)
+
+    def settings_of(item: Found) -> str:
+        if own_settings is None:
+            return common
+        return settings_digest(label, {**own_settings(item), "d2m": __version__})
+
+    batch = Batch(label, items, work, common, settings_of, own_settings is not None, tuple(artefacts), ledger, options)
     results = Results()
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}

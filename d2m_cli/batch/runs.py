@@ -41,6 +41,8 @@ class OtherRun:
         When it claimed them, in seconds since 1970; 0 where its version does not say.
     again
         Statuses of entries from before that it does again.
+    own_settings
+        Whether each file has settings of its own, of which `settings` says nothing.
     """
 
     who: str
@@ -50,6 +52,7 @@ class OtherRun:
     command: str = ""
     begun: float = 0.0
     again: tuple[str, ...] = ()
+    own_settings: bool = False
 
 
 class Run:
@@ -77,6 +80,7 @@ class Run:
         results: Iterable[str],
         command: str = "",
         again: Sequence[str] = (),
+        own_settings: bool = False,
     ) -> None:
         """Claim `results`, but for those that another run has claimed for other settings.
 
@@ -104,6 +108,7 @@ class Run:
                 "command": command,
                 "begun": time.time(),
                 "again": list(again),
+                "own_settings": own_settings,
             }
             path = self.folder / _CARD
             try:
@@ -199,6 +204,7 @@ def _card(folder: Path) -> OtherRun | None:
             command=str(card.get("command", "")),
             begun=float(card.get("begun", 0.0)),
             again=tuple(map(str, card.get("again", ()))),
+            own_settings=bool(card.get("own_settings", False)),
         )
     return None
 

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +44,8 @@ class Batch:
     items: Sequence[Found]
     work: Work
     settings: str
+    settings_of: Callable[[Found], str]
+    own_settings: bool
     artefacts: tuple[str, ...]
     ledger: Ledger
     options: BatchOptions
@@ -81,10 +83,13 @@ class Batch:
         outcome = Outcome(str(item.path), "failed")
         try:
             report("reading")
+            settings = self.settings_of(item)
             content, stamp = self._content(item)
+        except InputError as error:
+            return replace(outcome, error=str(error))
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
-        job = Job(item.path, item.stem, content, self._targets(item))
+        job = Job(item.path, item.stem, content, self._targets(item), settings)
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
         if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)
@@ -120,7 +125,7 @@ class Batch:
         return read_digest(item.path)
 
     def _is_done(self, job: Job, stamp: Stamp) -> bool:
-        fresh = self.ledger.checked(job.content, self.settings, job.artefacts, verify=self.options.verify)
+        fresh = self.ledger.checked(job.content, job.settings, job.artefacts, verify=self.options.verify)
         if fresh is None:
             return False
         entry = self.ledger.entry_of(job.artefacts)
@@ -158,7 +163,7 @@ class Batch:
         if entry is None or entry.status != "failed" or entry.kind not in LASTING or self.options.overwrite:
             return None
         names = {self.ledger.relative(path) for path in job.artefacts.values()}
-        if (entry.content, entry.settings) != (job.content, self.settings):
+        if (entry.content, entry.settings) != (job.content, job.settings):
             return None
         if {artefact.path for artefact in entry.artefacts} != names:
             return None
@@ -191,7 +196,7 @@ class Batch:
             every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
             again = ["done", "checked", "failed"] if self.options.overwrite else []
             again += ["failed"] if self.options.retry_failed else []
-            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again)
+            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again, self.own_settings)
         names = [self.ledger.relative(path) for path in job.artefacts.values()]
         if (other := self.run.refuses(names, self.settings, self.artefacts)) is not None:
             return replace(
@@ -227,9 +232,9 @@ class Batch:
         left = self._in_hand(job.artefacts)
         if left and not self.options.dry_run:
             bury(self.ledger)
-        deaths = self.ledger.deaths(job.content, self.settings, job.artefacts)
+        deaths = self.ledger.deaths(job.content, job.settings, job.artefacts)
         if self.options.dry_run:
-            same = [entry for entry in left if (entry.content, entry.settings) == (job.content, self.settings)]
+            same = [entry for entry in left if (entry.content, entry.settings) == (job.content, job.settings)]
             deaths += any(has_died(self.ledger, entry.run) for entry in same)
         if self.options.overwrite or self.options.retry_failed or deaths < DEATHS:
             return None
@@ -313,7 +318,7 @@ class Batch:
             entry, path = self.ledger.owner(name), self.ledger.folder / name
             if path in job.artefacts.values() or entry is None or not entry.made:
                 continue
-            if (entry.content, entry.settings) == (job.content, self.settings) or not path.is_file():
+            if (entry.content, entry.settings) == (job.content, job.settings) or not path.is_file():
                 continue
             if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
                 path.unlink()
@@ -336,7 +341,7 @@ class Batch:
             Entry(
                 str(job.path),
                 job.content,
-                self.settings,
+                job.settings,
                 status,
                 artefacts,
                 run=self.run.name if self.run is not None else "",

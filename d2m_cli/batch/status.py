@@ -161,7 +161,8 @@ def _waiting(ledger: Ledger, run: OtherRun) -> set[Key]:
 
 def _is_through(entry: Entry, run: OtherRun) -> bool:
     """Whether there is nothing left to do for a run where this is the latest of a result."""
-    if entry.settings != run.settings or not (entry.made or entry.status == "failed"):
+    other = entry.settings != run.settings and not run.own_settings
+    if other or not (entry.made or entry.status == "failed"):
         return False
     tried_again = entry.status == "failed" and entry.kind not in LASTING
     return entry.at >= run.begun or not (tried_again or entry.status in run.again)

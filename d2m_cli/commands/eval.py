@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,9 +22,29 @@ _COMPARED, _MODELS, _OUTPUT = "What is compared", "Models", "Output"
 _DEFAULT = EvaluateOptions()
 
 SYSTEM: Any = typer.Option(
-    help="NAME=FOLDER of a further system; can be repeated.", rich_help_panel=_COMPARED, show_default=False
+    help='NAME=FOLDER of a further system; can be repeated. NAME="OUT/seed*" for a folder of each of its seeds.',
+    rich_help_panel=_COMPARED,
+    show_default=False,
 )
 NAME: Any = typer.Option(help="Name of the first system.", rich_help_panel=_COMPARED)
+
+
+OFF_TERMINAL = 80
+"""Columns of what is printed where there is no terminal."""
+
+
+class Table(StrEnum):
+    """Tables that are printed alone."""
+
+    paper = "paper"
+
+
+class TableFormat(StrEnum):
+    """How such a table is written."""
+
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
 
 
 def _moved(command: str) -> Any:
@@ -37,13 +58,19 @@ def _moved(command: str) -> Any:
 
 
 def evaluate(
+    context: typer.Context,
     generated: Annotated[
-        Path, typer.Argument(help="Folder of generated music or of videos with it.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Folder of generated music or of videos with it; a quoted pattern for several seeds of a system.",
+            show_default=False,
+        ),
     ],
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the true music, or of videos with it; files go together by name.",
+            help="Folder of the true music, or of videos with it; files go together by name. Scored itself as the "
+            "ceiling.",
             rich_help_panel=_COMPARED,
             show_default=False,
         ),
@@ -51,8 +78,17 @@ def evaluate(
     dances: Annotated[
         Path | None,
         typer.Option(
-            help="Where there is no true music: folder of the dance videos or of their .pose.npz files; the beats are "
-            "then those of the dance (moments of least motion).",
+            help="Folder of the dance videos or of their .pose.npz files: beats are compared with those of the dance, "
+            "where true ones are not known.",
+            rich_help_panel=_COMPARED,
+            show_default=False,
+        ),
+    ] = None,
+    beats: Annotated[
+        Path | None,
+        typer.Option(
+            help="True beats in place of tracked ones: folder of .txt, .csv, .beats or .json files, or a table (.csv) "
+            "with the column clip and either time or bpm and first_beat.",
             rich_help_panel=_COMPARED,
             show_default=False,
         ),
@@ -99,18 +135,33 @@ def evaluate(
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to estimate poses.", rich_help_panel=_MODELS)] = Device.auto,
     decoder: DecoderOption = Decoder.auto,
+    full: Annotated[
+        bool, typer.Option("--full", help="All tables below the verdict.", rich_help_panel=_OUTPUT)
+    ] = False,
+    table: Annotated[
+        Table | None,
+        typer.Option(
+            help="In place of the verdict one table: paper, the columns of the paper's Table 1 with chance, the true "
+            "music, intervals and numbers of seeds.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    table_format: Annotated[
+        TableFormat, typer.Option(help="How --table is written.", rich_help_panel=_OUTPUT)
+    ] = TableFormat.markdown,
     json_out: Annotated[
-        bool, typer.Option("--json", help="One JSON document on stdout in place of tables.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--json", help="One JSON document on stdout in place of words.", rich_help_panel=_OUTPUT)
     ] = False,
     csv_file: Annotated[
         Path | None,
         typer.Option(
-            "--csv", help="Write the figures of the tables to this file.", rich_help_panel=_OUTPUT, show_default=False
+            "--csv", help="Write the figures of all tables to this file.", rich_help_panel=_OUTPUT, show_default=False
         ),
     ] = None,
     latex: Annotated[
         Path | None,
-        typer.Option(help="Write the tables to this file for LaTeX.", rich_help_panel=_OUTPUT, show_default=False),
+        typer.Option(help="Write all tables to this file for LaTeX.", rich_help_panel=_OUTPUT, show_default=False),
     ] = None,
     resamples: Annotated[
         int, typer.Option(min=100, help="Bootstrap resamples of the intervals.", rich_help_panel=_OUTPUT)
@@ -126,12 +177,15 @@ def evaluate(
     dances_in_test: Annotated[str | None, typer.Option("--dances-in-test", **_moved("make"))] = None,
     embed: Annotated[bool, typer.Option("--embed/--no-embed", **_moved("make"))] = True,
 ) -> None:
-    """Score music against the true music or the dance, beside what chance would score, with intervals by song."""
+    """Score music against the true music, true beats or the dance, between what chance and the true music score."""
     from d2m_cli.api.evaluation import evaluate as score
     from d2m_cli.ground.files import atomic_path
     from d2m_cli.ground.progress import Progress
     from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
+    from d2m_cli.report.evaluation_verdict import fold, verdict_lines
+    from d2m_cli.report.paper_table import paper_table
 
+    _check_output(context, full, table, json_out)
     options = EvaluateOptions(
         clips=clips,
         embedding=tuple(embedding or _DEFAULT.embedding),
@@ -145,17 +199,23 @@ def evaluate(
         seed=seed,
     )
     systems = named_systems(name, generated, system or [])
-    found = score(systems, reference=reference, dances=dances, options=options, progress=Progress())
+    found = score(systems, reference=reference, dances=dances, beats=beats, options=options, progress=Progress())
     # Printed first: what took long to find is not lost where a file can't be written.
+    out = stdout_console(OFF_TERMINAL)
     if json_out:
         print(json.dumps(found.to_json(), indent=2, allow_nan=False))
+    elif table is not None:
+        print(paper_table(found, table_format.value), end="")
     else:
-        out = stdout_console()
-        for table in rich_tables(found, out.width):
-            out.print(table)
+        print("\n".join(verdict_lines(found, out.width)))
+        for one in rich_tables(found, out.width) if full else ():
             out.print()
-    for line in remark_lines(found):
-        print(line, file=sys.stderr)
+            out.print(one)
+    for line in remark_lines(found, full or json_out or table is not None):
+        for folded in fold(line, out.width):
+            print(folded, file=sys.stderr)
+    if not full and not json_out and table is None:
+        print("all figures: --full; one table for a paper: --table paper", file=sys.stderr)
     for path, text in ((csv_file, to_csv), (latex, to_latex)):
         if path is not None:
             with atomic_path(path) as part:
@@ -175,8 +235,24 @@ def named_systems(name: str, generated: Path, others: list[str]) -> dict[str, Pa
     return systems
 
 
-def stdout_console() -> Console:
-    """For tables on stdout; off a terminal rich would take 80 columns and fold long lines."""
+def _check_output(context: typer.Context, full: bool, table: Table | None, json_out: bool) -> None:
+    """Refuse two things that stdout would have to hold, and a format of nothing."""
+    wanted = [flag for flag, given in (("--full", full), ("--table", table), ("--json", json_out)) if given]
+    if len(wanted) > 1:
+        raise UsageError(f"{' and '.join(wanted)} are each printed in place of the other: choose one")
+    source = context.get_parameter_source("table_format")
+    if table is None and source is not None and source.name == "COMMANDLINE":
+        raise UsageError("--table-format says how a table is written: name the table with --table paper")
+
+
+def stdout_console(off_terminal: int = 200) -> Console:
+    """For tables on stdout.
+
+    Parameters
+    ----------
+    off_terminal
+        Columns where stdout is no terminal and COLUMNS does not say.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else off_terminal)

@@ -50,7 +50,15 @@ def generate(
         str | None,
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
-            "middle-hip-hop, pop, waack, or their two-letter codes.",
+            "middle-hip-hop, pop, waack, or their two-letter codes; or auto: that of each video, from --genre-table or "
+            "a name as AIST gives its dances.",
+            show_default=False,
+        ),
+    ] = None,
+    genre_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video.",
             show_default=False,
         ),
     ] = None,
@@ -149,6 +157,7 @@ def generate(
 
     options = GenerateOptions(
         genre=genre,
+        genre_table=genre_table,
         prompt=prompt,
         negative_prompt=negative_prompt,
         rhythm=rhythm.value,

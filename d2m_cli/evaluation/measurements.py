@@ -1,16 +1,17 @@
-"""What every model measures on every clip of one system, and the scores that follow from it."""
+"""What every model hears in every clip, and the scores of a system that follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError
-from d2m_cli.evaluation.models import Models, Sound, detect
+from d2m_cli.evaluation.models import Models, detect
 from d2m_cli.evaluation.pairing import ClipFacts
 from d2m_cli.evaluation.results import GenreResult, SystemResult, TextScore
 from d2m_cli.evaluation.rhythm.detections import Detections
@@ -20,210 +21,300 @@ from d2m_cli.ground.statistics import bootstrap, paired_bootstrap
 from d2m_cli.media.audio import Samples
 
 if TYPE_CHECKING:
-    from d2m_cli.evaluation.genre.divergence import Classifier, GenreClip
-    from d2m_cli.evaluation.sound.embedding import Embedder, EmbeddingSet
+    from d2m_cli.evaluation.genre.divergence import GenreClip
+    from d2m_cli.evaluation.sound.embedding import EmbeddingSet
     from d2m_cli.evaluation.sound.frechet import Distance
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ReferenceClip:
-    """What is known of one clip's reference, found once for all systems."""
+class Measured:
+    """What the models hear in the music of one clip, generated or true.
+
+    Attributes
+    ----------
+    detections
+        Its beats and onsets.
+    embeddings
+        By embedder.
+    genres
+        By classifier, probabilities or why there are none.
+    text
+        CLAP score of the clip's prompt, why there is none, or None where none was asked for.
+    """
 
     detections: Detections
-    genres: Mapping[str, NDArray[np.float64] | AudioError | None]
-    """By classifier; None where there is no sound, an error where it can't be classified."""
+    embeddings: Mapping[str, EmbeddingSet]
+    genres: Mapping[str, Array | AudioError]
+    text: float | AudioError | None
 
 
-def reference_genres(
-    classifiers: Sequence[Classifier], name: str, sound: Sound | None
-) -> dict[str, NDArray[np.float64] | AudioError | None]:
-    """What each classifier predicts for the true music of a clip; see `ReferenceClip.genres`."""
+def measure(models: Models, clip: ClipFacts, samples: Samples, rate: int) -> Measured:
+    """Let every model hear the music of one clip."""
     from d2m_cli.evaluation.genre.divergence import Recording, classify_clip
+    from d2m_cli.evaluation.sound.embedding import embed_clips
 
-    if sound is None:
-        return dict.fromkeys(classifier.name for classifier in classifiers)
-    found: dict[str, NDArray[np.float64] | AudioError | None] = {}
-    for classifier in classifiers:
+    genres: dict[str, Array | AudioError] = {}
+    for classifier in models.classifiers:
         try:
-            found[classifier.name] = classify_clip(classifier, Recording(name, *sound)).generated
+            genres[classifier.name] = classify_clip(classifier, Recording(clip.name, samples, rate)).generated
         except AudioError as error:
-            found[classifier.name] = error
-    return found
+            genres[classifier.name] = error
+    text: float | AudioError | None = None
+    if models.clap is not None and clip.prompt:
+        try:
+            text = models.clap.score(samples, rate, clip.prompt)
+        except AudioError as error:
+            text = error
+    return Measured(
+        detect(samples, rate),
+        {embedder.name: embed_clips([(clip.name, samples, rate)], embedder) for embedder in models.embedders},
+        genres,
+        text,
+    )
 
 
-class Embeddings:
-    """Embeddings of a set of clips, gathered one by one."""
+@dataclass(frozen=True)
+class TrueClip:
+    """What is known of one clip, whoever makes music for it.
 
-    def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
-        self.sets: list[EmbeddingSet] = []
+    Attributes
+    ----------
+    facts
+        Song, genre and prompt.
+    reference
+        The beats to meet.
+    music
+        The true music, where there is any.
+    """
 
-    def add(self, name: str, samples: Samples, rate: int) -> None:
-        """Embed one clip."""
-        from d2m_cli.evaluation.sound.embedding import embed_clips
-
-        self.sets.append(embed_clips([(name, samples, rate)], self.embedder))
-
-    def remarks(self, whose: str = "") -> list[str]:
-        """What was left out, and silence, in words."""
-        found, side = [], f"{whose}: " if whose else ""
-        for part in self.sets:
-            found += [f"{side}{name}: not in FAD and KAD ({self.embedder.name}): {why}" for name, why in part.left_out]
-            found += [f"{side}{name}: silence counts in FAD and KAD ({self.embedder.name})" for name in part.silent]
-        return found
-
-    def together(self) -> EmbeddingSet:
-        """All clips as one set."""
-        from d2m_cli.evaluation.sound.embedding import EmbeddingSet
-
-        def joined(name: str) -> tuple[Any, ...]:
-            return tuple(one for part in self.sets for one in getattr(part, name))
-
-        frames = np.concatenate([part.frames for part in self.sets])
-        return EmbeddingSet(
-            self.embedder.name, frames, joined("clips"), joined("counts"), joined("left_out"), joined("silent")
-        )
+    facts: ClipFacts
+    reference: Detections
+    music: Measured | None
 
 
-class Measurements:
-    """What is measured of one system, clip by clip."""
+@dataclass(frozen=True)
+class MeasuredSystem:
+    """Everything that was heard of one system.
 
-    def __init__(self, models: Models) -> None:
-        self.models = models
-        self.pairs: list[Pair] = []
-        self.embeddings = {embedder.name: Embeddings(embedder) for embedder in models.embedders}
-        self.genres: dict[str, list[GenreClip | None]] = {classifier.name: [] for classifier in models.classifiers}
-        self.unclassified: dict[str, list[tuple[str, str]]] = {classifier.name: [] for classifier in models.classifiers}
-        self.text: list[float] = []
-        self.no_text_score: list[str] = []
+    Attributes
+    ----------
+    name
+        Of the system.
+    seeds
+        Names of its seeds.
+    models
+        What listened.
+    clips
+        One of each clip.
+    music
+        (seeds) of (clips), in the order of both.
+    """
 
-    def add(self, clip: ClipFacts, true: ReferenceClip, samples: Samples, rate: int) -> None:
-        """Measure one clip."""
-        self.pairs.append(Pair(clip.name, clip.song, true.detections, detect(samples, rate)))
-        for own in self.embeddings.values():
-            own.add(clip.name, samples, rate)
-        for classifier in self.models.classifiers:
-            try:
-                predicted = _genre(classifier, clip, true.genres[classifier.name], samples, rate)
-            except AudioError as error:
-                predicted = None
-                self.unclassified[classifier.name].append((clip.name, str(error)))
-            self.genres[classifier.name].append(predicted)
-        score = np.nan
-        if self.models.clap is not None and clip.prompt:
-            try:
-                score = self.models.clap.score(samples, rate, clip.prompt)
-            except AudioError as error:
-                self.no_text_score.append(f"{clip.name}: no CLAP score: {error}")
-        self.text.append(score)
+    name: str
+    seeds: tuple[str, ...]
+    models: Models
+    clips: tuple[TrueClip, ...]
+    music: tuple[tuple[Measured, ...], ...]
 
-    def result(
-        self, rhythm: Summary, real: Mapping[str, Embeddings], songs: Sequence[str], resamples: int, seed: int
-    ) -> SystemResult:
-        """Scores of the system, once every clip is measured.
+    @property
+    def songs(self) -> list[str]:
+        """Of each clip."""
+        return [clip.facts.song for clip in self.clips]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Beats of the music of every seed beside those that it should meet."""
+        return [
+            Pair(clip.facts.name, clip.facts.song, clip.reference, heard.detections, seed)
+            for seed, clip, heard in self._all()
+        ]
+
+    def result(self, rhythm: Summary, resamples: int, seed: int) -> SystemResult:
+        """Scores of the system.
 
         Parameters
         ----------
         rhythm
             Its rhythm scores.
-        real
-            Embeddings of the true music, by embedder.
-        songs
-            Song of each clip, by which intervals are drawn.
         resamples, seed
             Of the intervals.
         """
-        from d2m_cli.evaluation.sound.frechet import fad, fad_infinity, kad
-
-        distances: list[Distance] = []
-        for key, own in self.embeddings.items():
-            if real[key].sets:
-                sets = real[key].together(), own.together()
-                distances += [fad(*sets), fad_infinity(*sets), kad(*sets)]
         return SystemResult(
-            rhythm.system.name,
+            self.name,
             rhythm,
-            tuple(distances),
-            tuple(self._genres(key, songs, resamples, seed) for key in self.genres),
-            self._text(songs, resamples, seed),
-            (*(remark for own in self.embeddings.values() for remark in own.remarks()), *self.no_text_score),
+            self._distances(),
+            self.genres(resamples, seed),
+            self.text(resamples, seed),
+            tuple(self._remarks()),
+            self.seeds,
         )
 
-    def genre_table(self, classifier: str) -> NDArray[np.float64]:
-        """(clips, `GENRE_COLUMNS`); NaN for what it could not classify."""
-        from d2m_cli.evaluation.genre.divergence import GENRE_COLUMNS
+    def genres(self, resamples: int, seed: int) -> tuple[GenreResult, ...]:
+        """What each classifier predicts."""
+        return tuple(self._genre(classifier.name, resamples, seed) for classifier in self.models.classifiers)
 
-        nothing = [np.nan] * len(GENRE_COLUMNS)
-        return np.array([nothing if clip is None else clip.values() for clip in self.genres[classifier]])
+    def text(self, resamples: int, seed: int) -> TextScore | None:
+        """How well the music follows its prompts."""
+        values = self._text_values()
+        score = _mean(values, self.songs, resamples, seed)
+        return None if score is None else TextScore(score, int(np.isfinite(values).any(axis=0).sum()))
 
-    def _genres(self, classifier: str, songs: Sequence[str], resamples: int, seed: int) -> GenreResult:
-        from d2m_cli.evaluation.genre.divergence import GENRE_COLUMNS, genre_scores
-
-        known = [clip for clip in self.genres[classifier] if clip is not None]
-        table = self.genre_table(classifier)
-        estimates = {
-            measure: estimate
-            for measure, column in zip(GENRE_COLUMNS, table.T, strict=True)
-            if (estimate := _mean(column, songs, resamples, seed)) is not None
-        }
-        return GenreResult(genre_scores(classifier, known, self.unclassified[classifier]), estimates)
-
-    def _text(self, songs: Sequence[str], resamples: int, seed: int) -> TextScore | None:
-        values = np.array(self.text)
-        score = _mean(values, songs, resamples, seed)
-        return None if score is None else TextScore(score, int(np.isfinite(values).sum()))
-
-    def differences(
-        self, other: Measurements, songs: Sequence[str], resamples: int, seed: int
-    ) -> tuple[Difference, ...]:
+    def differences(self, other: MeasuredSystem, resamples: int, seed: int) -> tuple[Difference, ...]:
         """How much higher genre and CLAP scores are than those of another system on the same clips."""
         from d2m_cli.evaluation.genre.divergence import GENRE_COLUMNS
 
         found: list[Difference] = []
-        for name in self.genres:
-            tables = self.genre_table(name).T, other.genre_table(name).T
-            for measure, mine, theirs in zip(GENRE_COLUMNS, *tables, strict=True):
-                found += _difference(f"{measure} ({name})", mine, theirs, songs, resamples, seed)
-        return (*found, *_difference("clap", np.array(self.text), np.array(other.text), songs, resamples, seed))
+        for classifier in self.models.classifiers:
+            tables = [np.moveaxis(one._genre_values(classifier.name), -1, 0) for one in (self, other)]
+            for measure_name, mine, theirs in zip(GENRE_COLUMNS, *tables, strict=True):
+                name = f"{measure_name} ({classifier.name})"
+                found += _difference(name, mine, theirs, self.songs, resamples, seed)
+        texts = self._text_values(), other._text_values()
+        return (*found, *_difference("clap", *texts, self.songs, resamples, seed))
+
+    def _all(self) -> list[tuple[str, TrueClip, Measured]]:
+        return [
+            (seed, clip, heard)
+            for seed, run in zip(self.seeds, self.music, strict=True)
+            for clip, heard in zip(self.clips, run, strict=True)
+        ]
+
+    def _told(self, seed: str, remark: str) -> str:
+        return remark if len(self.seeds) == 1 else f"{seed}: {remark}"
+
+    def _distances(self) -> tuple[Distance, ...]:
+        from d2m_cli.evaluation.sound.frechet import fad, fad_infinity, kad
+
+        found: list[Distance] = []
+        for embedder in self.models.embedders:
+            real = true_embeddings(self.clips, embedder.name)
+            if real is not None:
+                made = [joined([heard.embeddings[embedder.name] for heard in run]) for run in self.music]
+                found += [_over_seeds([distance(real, one) for one in made]) for distance in (fad, fad_infinity, kad)]
+        return tuple(found)
+
+    def _genre_clip(self, classifier: str, clip: TrueClip, heard: Measured) -> GenreClip | AudioError:
+        from d2m_cli.evaluation.genre.divergence import GenreClip
+
+        predicted = heard.genres[classifier]
+        # What the true music is compared with is not itself.
+        true = None if clip.music is None or clip.music is heard else clip.music.genres[classifier]
+        if isinstance(true, AudioError):
+            return AudioError(f"the true music: {true}")
+        if isinstance(predicted, AudioError):
+            return predicted
+        (classes,) = (one.classes for one in self.models.classifiers if one.name == classifier)
+        return GenreClip(classes, predicted, true, clip.facts.genre)
+
+    def _genre_values(self, classifier: str) -> Array:
+        """(seeds, clips, `GENRE_COLUMNS`); NaN for what it could not classify."""
+        from d2m_cli.evaluation.genre.divergence import GENRE_COLUMNS
+
+        found = [self._genre_clip(classifier, clip, heard) for _, clip, heard in self._all()]
+        nothing = [np.nan] * len(GENRE_COLUMNS)
+        values = [nothing if isinstance(one, AudioError) else one.values() for one in found]
+        return np.array(values).reshape(len(self.seeds), len(self.clips), len(GENRE_COLUMNS))
+
+    def _genre(self, classifier: str, resamples: int, seed: int) -> GenreResult:
+        from d2m_cli.evaluation.genre.divergence import GENRE_COLUMNS, genre_scores
+
+        known: list[GenreClip] = []
+        left_out: list[tuple[str, str]] = []
+        for name, clip, heard in self._all():
+            one = self._genre_clip(classifier, clip, heard)
+            if isinstance(one, AudioError):
+                left_out.append((self._told(name, clip.facts.name), str(one)))
+            else:
+                known.append(one)
+        estimates = {
+            column: estimate
+            for column, values in zip(GENRE_COLUMNS, np.moveaxis(self._genre_values(classifier), -1, 0), strict=True)
+            if (estimate := _mean(values, self.songs, resamples, seed)) is not None
+        }
+        return GenreResult(genre_scores(classifier, known, left_out), estimates)
+
+    def _text_values(self) -> Array:
+        """(seeds, clips); NaN where there is none."""
+        found = [heard.text if isinstance(heard.text, float) else np.nan for _, _, heard in self._all()]
+        return np.array(found, dtype=np.float64).reshape(len(self.seeds), len(self.clips))
+
+    def _remarks(self) -> list[str]:
+        """Clips that an embedder or CLAP could not take."""
+        found = []
+        for embedder in self.models.embedders:
+            for seed, run in zip(self.seeds, self.music, strict=True):
+                sets = [heard.embeddings[embedder.name] for heard in run]
+                found += [self._told(seed, remark) for remark in embedding_remarks(sets)]
+        return found + [
+            self._told(seed, f"{clip.facts.name}: no CLAP score: {heard.text}")
+            for seed, clip, heard in self._all()
+            if isinstance(heard.text, AudioError)
+        ]
 
 
-def _genre(
-    classifier: Classifier,
-    clip: ClipFacts,
-    true: NDArray[np.float64] | AudioError | None,
-    samples: Samples,
-    rate: int,
-) -> GenreClip:
-    from d2m_cli.evaluation.genre.divergence import Recording, classify_clip
-
-    if isinstance(true, AudioError):
-        raise AudioError(f"the true music: {true}")
-    return replace(classify_clip(classifier, Recording(clip.name, samples, rate), label=clip.genre), reference=true)
+def true_embeddings(clips: Sequence[TrueClip], embedder: str) -> EmbeddingSet | None:
+    """Embeddings of the true music of all clips, or None where there is no true music."""
+    sets = [clip.music.embeddings[embedder] for clip in clips if clip.music is not None]
+    return joined(sets) if sets else None
 
 
-def _mean(values: NDArray[np.float64], songs: Sequence[str], resamples: int, seed: int) -> Estimate | None:
-    """Mean of (clips,) values and its interval by song; None where there are none."""
+def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
+    """Several sets by one embedder as one."""
+    from d2m_cli.evaluation.sound.embedding import EmbeddingSet
+
+    def together(name: str) -> tuple[Any, ...]:
+        return tuple(chain.from_iterable(getattr(part, name) for part in sets))
+
+    frames = np.concatenate([part.frames for part in sets])
+    return EmbeddingSet(
+        sets[0].embedding, frames, together("clips"), together("counts"), together("left_out"), together("silent")
+    )
+
+
+def embedding_remarks(sets: Sequence[EmbeddingSet]) -> list[str]:
+    """What was left out, and silence, in words."""
+    found = []
+    for part in sets:
+        found += [f"{name}: not in FAD and KAD ({part.embedding}): {why}" for name, why in part.left_out]
+        found += [f"{name}: silence counts in FAD and KAD ({part.embedding})" for name in part.silent]
+    return found
+
+
+def _over_seeds(found: Sequence[Distance]) -> Distance:
+    """Mean of the distances of several seeds; a single one as it is."""
+    if len(found) == 1:
+        return found[0]
+    values = [one.value for one in found if one.value is not None]
+    return replace(
+        found[0],
+        value=float(np.mean(values)) if values else None,
+        estimated_frames=sum(one.estimated_frames for one in found),
+        notes=tuple(dict.fromkeys(chain.from_iterable(one.notes for one in found))),
+        by_seed=tuple(one.value for one in found),
+    )
+
+
+def _mean(values: Array, songs: Sequence[str], resamples: int, seed: int) -> Estimate | None:
+    """Mean of (seeds, clips) values and its interval by song and seed; None where there are none."""
     if not np.isfinite(values).any():
         return None
-    interval = bootstrap(values[:, None], songs, _same, resamples, seed)
+    interval = bootstrap(values[..., None], songs, _same, resamples, seed)
     low, high = (None if np.isnan(bound[0]) else float(bound[0]) for bound in (interval.low, interval.high))
     return Estimate(float(np.nanmean(values)), low, high)
 
 
 def _difference(
-    measure: str,
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    songs: Sequence[str],
-    resamples: int,
-    seed: int,
+    name: str, first: Array, second: Array, songs: Sequence[str], resamples: int, seed: int
 ) -> list[Difference]:
-    if not np.isfinite(first + second).any():
+    """Of (seeds, clips) values; none where no clip has both."""
+    if not (np.isfinite(first).any(axis=0) & np.isfinite(second).any(axis=0)).any():
         return []
-    found = paired_bootstrap(first[:, None], second[:, None], songs, _same, resamples, seed)
+    found = paired_bootstrap(first[..., None], second[..., None], songs, _same, resamples, seed)
     line = (found.difference, found.interval.low, found.interval.high, found.p)
-    return [difference(measure, *(float(value[0]) for value in line))]
+    return [difference(name, *(float(value[0]) for value in line))]
 
 
-def _same(means: NDArray[np.float64]) -> NDArray[np.float64]:
+def _same(means: Array) -> Array:
     return means

@@ -1,4 +1,4 @@
-"""The models that an evaluation needs, by their names, and where the reference beats come from."""
+"""The models that an evaluation needs, by their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from d2m_cli.errors import UsageError
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.ground.options import option
-from d2m_cli.media.audio import Samples, load_audio
+from d2m_cli.media.audio import Samples
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.genre.divergence import Classifier
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from d2m_cli.pose.estimator import PoseEstimator
     from d2m_cli.pose.track import Poses
 
-Sound = tuple[Samples, int]
-"""(channels, n) samples and their rate in Hz."""
-
-
-class Reference(Protocol):
-    """Where the reference beats come from."""
-
-    def __call__(self, path: Path) -> tuple[Detections, Sound | None]:
-        """Beats of one clip, and its sound where it has one."""
-        ...
-
 
 @dataclass(frozen=True)
 class Models:
@@ -39,23 +28,20 @@ class Models:
 
     Attributes
     ----------
-    reference
-        Gives the reference beats: `true_music`, or `dance_beats` for clips without true music.
-    about_reference
-        What generated beats are compared with, in words, for the record.
     embedders
         For FAD, FAD-infinity and KAD; used where there is true music.
     classifiers
         For genre KLD and accuracy.
     clap
         For the CLAP score of prompts, or None.
+    dance
+        Gives the beats of a dance, where those are the reference.
     """
 
-    reference: Reference
-    about_reference: str
     embedders: tuple[Embedder, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
     clap: Clap | None = None
+    dance: Callable[[Path], Detections] | None = None
 
 
 class _HasName(Protocol):
@@ -69,6 +55,7 @@ Named = TypeVar("Named", bound=_HasName)
 def load_models(
     *,
     reference: bool,
+    dances: bool,
     embeddings: Sequence[str],
     classifiers: Sequence[str],
     clap: Path | None,
@@ -80,7 +67,9 @@ def load_models(
     Parameters
     ----------
     reference
-        Whether there is true music; else the beats of the dance are the reference, and no embedder is used.
+        Whether there is true music; else no embedder is used.
+    dances
+        Whether the beats of dances are the reference.
     embeddings
         Of "listener", "vggish", "vggish:FILE", "clap", "clap:FOLDER" and "none"; without a path those that
         ``d2m weights pull`` fetched.
@@ -101,10 +90,7 @@ def load_models(
     embedders = _embedders(embeddings) if reference else ()
     known = _classifiers(classifiers, embedders)
     text = _clap(clap) if clap is not None else None
-    if reference:
-        return Models(true_music, "the true music", embedders, known, text)
-    about = "the dance: its beats, or its accents where no steady beat was seen"
-    return Models(dance_beats(_poses(device, decoder)), about, (), known, text)
+    return Models(embedders, known, text, dance_beats(_poses(device, decoder)) if dances else None)
 
 
 def detect(samples: Samples, rate: int) -> Detections:
@@ -114,14 +100,8 @@ def detect(samples: Samples, rate: int) -> Detections:
         return Detections.from_audio(samples, rate)
 
 
-def true_music(path: Path) -> tuple[Detections, Sound | None]:
-    """Beats of the true music, from a sound file or a video."""
-    samples, rate = load_audio(path)
-    return detect(samples, rate), (samples, rate)
-
-
-def dance_beats(estimate: Callable[[Path], Poses]) -> Reference:
-    """The dance itself as the reference: the beats of poses, for clips without true music.
+def dance_beats(estimate: Callable[[Path], Poses]) -> Callable[[Path], Detections]:
+    """What finds the beats of a dance.
 
     Parameters
     ----------
@@ -130,7 +110,7 @@ def dance_beats(estimate: Callable[[Path], Poses]) -> Reference:
     """
     from d2m_cli.evaluation.rhythm.dance_beats import detect_dance
 
-    return lambda path: (detect_dance(estimate(path)), None)
+    return lambda path: detect_dance(estimate(path))
 
 
 def _embedders(names: Sequence[str]) -> tuple[Embedder, ...]:

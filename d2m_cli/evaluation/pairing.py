@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m_cli.errors import InputError, UsageError
-from d2m_cli.ground.aist import parse_name
+from d2m_cli.evaluation.seeds import Seed, seed_names
+from d2m_cli.evaluation.stems import by_stem
+from d2m_cli.evaluation.true_beats import Read, TrueBeats, find_true_beats
+from d2m_cli.ground.aist import parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
 from d2m_cli.ground.search import VIDEO_SUFFIXES
+from d2m_cli.ground.words import count
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 
 SOUND_SUFFIXES = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
@@ -67,60 +70,26 @@ class Pairing:
     clips
         Sorted by name.
     systems
-        Name of each system to the file of each clip.
+        Name of each system to its seeds, each with the file of each clip.
     reference
-        File of each clip's true music or dance, or None where there is no reference.
+        File of each clip's true music, or None where there is none.
     missing
         Clips that only some have.
     notes
         Clips that no system was asked for, and what is not known, in words.
+    dances
+        File of each clip's dance where its beats are the reference, or None.
+    beats
+        True beats of each clip where they are the reference, or None.
     """
 
     clips: tuple[ClipFacts, ...]
-    systems: Mapping[str, Mapping[str, Path]]
+    systems: Mapping[str, tuple[Seed, ...]]
     reference: Mapping[str, Path] | None
     missing: tuple[Missing, ...]
     notes: tuple[str, ...] = ()
-
-
-def by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    """All files below a folder with one of the suffixes, hidden ones left out, by path without suffix.
-
-    Symbolic links are followed, into each folder once; one that leads nowhere is listed like any file, so that whoever
-    opens it can say so.
-
-    Raises
-    ------
-    UsageError
-        There is no such folder, one can't be looked into, or two files differ by their suffix alone.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder; check the spelling'}")
-    found: dict[str, Path] = {}
-    for path in sorted(_below(folder, suffixes)):
-        stem = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-        if stem in found:
-            raise UsageError(f"{found[stem]} and {path} have the same name but for the suffix; move one of them away")
-        found[stem] = path
-    return found
-
-
-def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"can't look into the folder {error.filename}: {error.strerror}") from error
-
-    seen: set[Path] = set()
-    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = Path(here).resolve()
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(here) / name
-            if not name.startswith(".") and path.suffix.lower() in suffixes and (path.is_file() or path.is_symlink()):
-                yield path
+    dances: Mapping[str, Path] | None = None
+    beats: Mapping[str, TrueBeats] | None = None
 
 
 def music_by_stem(folder: Path) -> dict[str, Path]:
@@ -129,37 +98,60 @@ def music_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def pair_up(
-    systems: Mapping[str, Path], reference: Mapping[str, Path] | None, facts: Mapping[str, ClipFacts] | None = None
+    systems: Mapping[str, Sequence[Path]],
+    reference: Mapping[str, Path] | None,
+    facts: Mapping[str, ClipFacts] | None = None,
+    *,
+    dances: Mapping[str, Path] | None = None,
+    beats: Mapping[str, Read] | None = None,
 ) -> Pairing:
     """Find the clips that can be compared.
 
     Parameters
     ----------
     systems
-        Folder of each system's sound files or videos.
-    reference
-        File of the true music or the dance of each clip, or None.
+        Folders of each system's sound files or videos, one for each of its seeds.
+    reference, dances
+        File of the true music and of the dance of each clip, or None.
     facts
         What is known of clips, from `read_facts`; what it does not name is read off file names (`facts_of`).
+    beats
+        True beats, from `d2m_cli.evaluation.true_beats.find_true_beats`, or None.
 
     Raises
     ------
     UsageError
-        A folder holds no music.
+        A folder holds no music, or a file of true beats can't be read.
     InputError
         No clip is everywhere.
     """
-    music = {name: music_by_stem(folder) for name, folder in systems.items()}
-    empty = [str(systems[name]) for name, files in music.items() if not files]
-    if empty:
-        raise UsageError(f"{', '.join(empty)}: no sound file and no video in it")
-    made = set().union(*music.values())
+    seeds = {name: _seeds(folders) for name, folders in systems.items()}
+    made = {clip for each in seeds.values() for seed in each for clip in seed.files}
+    others: list[tuple[str, str, Mapping[str, object]]] = [
+        (lack, name, held)
+        for lack, name, held in (
+            ("no reference", "the reference", reference),
+            ("no dance", "the folder of dances", dances),
+            ("no true beats", "the source of true beats", beats),
+        )
+        if held is not None
+    ]
     clips, missing = [], []
+    known: dict[str, TrueBeats] = {}
     # What only the reference has was never asked of a system that makes a part of a data set.
     for clip in sorted(made):
-        lacks = [f"no music by {name}" for name in systems if clip not in music[name]]
-        if reference is not None and clip not in reference:
-            lacks.append("no reference")
+        lacks = [
+            f"no music by {name}{f', {seed.name}' if len(each) > 1 else ''}"
+            for name, each in seeds.items()
+            for seed in each
+            if clip not in seed.files
+        ]
+        lacks += [lack for lack, _, held in others if clip not in held]
+        if not lacks and beats is not None:
+            try:
+                known[clip] = beats[clip]()
+            except InputError as error:
+                lacks.append(str(error))
         if lacks:
             missing.append(Missing(clip, tuple(lacks)))
         else:
@@ -171,27 +163,43 @@ def pair_up(
             "no clip is in all folders; files go together by their paths below the folders, without suffix. "
             f"{told}{more}"
         )
-    kept = {name: {clip.name: files[clip.name] for clip in clips} for name, files in music.items()}
-    true = None if reference is None else {clip.name: reference[clip.name] for clip in clips}
+    names = [clip.name for clip in clips]
+    kept = {
+        name: tuple(Seed(seed.name, {clip: seed.files[clip] for clip in names}) for seed in each)
+        for name, each in seeds.items()
+    }
     notes = (
-        _not_asked("the reference", sorted(set(reference or ()) - made)),
+        *(_not_asked(name, sorted(set(held) - made)) for _, name, held in others),
         _not_asked("the table of clips", sorted(set(facts or ()) - made)),
         _unknown_songs(clips),
     )
-    return Pairing(tuple(clips), kept, true, tuple(missing), tuple(filter(None, notes)))
+    true, danced = (None if held is None else {clip: held[clip] for clip in names} for held in (reference, dances))
+    told_beats = None if beats is None else known
+    return Pairing(tuple(clips), kept, true, tuple(missing), tuple(filter(None, notes)), danced, told_beats)
+
+
+def _seeds(folders: Sequence[Path]) -> tuple[Seed, ...]:
+    """Music of each seed of a system."""
+    music = [music_by_stem(folder) for folder in folders]
+    empty = [str(folder) for folder, files in zip(folders, music, strict=True) if not files]
+    if empty:
+        raise UsageError(f"{', '.join(empty)}: no sound file and no video in it")
+    return tuple(Seed(name, files) for name, files in zip(seed_names(folders), music, strict=True))
 
 
 def _not_asked(who: str, clips: Sequence[str]) -> str:
     if not clips:
         return ""
     more = ", ..." if len(clips) > 3 else ""
-    return f"{who} has {len(clips)} more clips, for which no system has music: {', '.join(clips[:3])}{more}"
+    return f"{who} has {count(len(clips), 'more clip')}, for which no system has music: {', '.join(clips[:3])}{more}"
 
 
 def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
     lone = sum(clip.song == clip.name for clip in clips)
     if not lone:
         return ""
+    if lone == 1:
+        return "the song of 1 clip is not known, so it counts as a song of its own"
     return (
         f"the song of {lone} clips is not known, so each counts as a song of its own; where several are cut from one, "
         f"name songs in a table ({option('clips')}), or the intervals are too narrow"
@@ -199,8 +207,11 @@ def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
 
 
 def facts_of(clip: str) -> ClipFacts:
-    """What a name says: song and genre in AIST's (``gLO_..._mLO2_...``), else the genre that a folder is named by."""
-    name = parse_name(Path(clip).name)
+    """What a name says: song and genre in AIST's (``gLO_..._mLO2_...``), else the genre that a folder is named by.
+
+    A suffix behind AIST's name, such as "_slice0", changes nothing.
+    """
+    name = parse_clip_name(Path(clip).name)
     if name is not None:
         return ClipFacts(clip, name.song, name.genre, None)
     for folder in reversed(Path(clip).parts[:-1]):
@@ -257,21 +268,24 @@ def _facts(where: str, row: Mapping[str, str | None]) -> ClipFacts:
 
 
 def pair_folders(
-    systems: Mapping[str, Path],
+    systems: Mapping[str, Sequence[Path]],
     *,
-    reference: Path | None,
-    dances: Path | None,
-    table: Path | None,
-    prompt: str | None,
+    reference: Path | None = None,
+    dances: Path | None = None,
+    beats: Path | None = None,
+    table: Path | None = None,
+    prompt: str | None = None,
 ) -> Pairing:
     """Pair the files of all folders; see `pair_up`.
 
     Parameters
     ----------
     systems
-        Folder of each system.
+        Folders of each system, one for each of its seeds.
     reference, dances
-        Folder of the true music, or of the dances where there is none.
+        Folder of the true music, and of the dances, or None.
+    beats
+        Folder or table of true beats, as `d2m_cli.evaluation.true_beats` reads it, or None.
     table
         What is known of clips, as `read_facts` reads it, or None.
     prompt
@@ -280,21 +294,19 @@ def pair_folders(
     Raises
     ------
     UsageError
-        A folder holds nothing of what it should, or the table names none of the clips.
+        A folder holds nothing of what it should, the table names none of the clips, or true beats can't be read.
     InputError
         No clip is everywhere.
     """
     known = read_facts(table) if table is not None else {}
-    against: dict[str, Path] = {}
-    if reference is not None:
-        against = music_by_stem(reference)
-        if not against:
-            raise UsageError(f"{reference}: no sound file and no video in it")
-    elif dances is not None:
-        against = dances_by_stem(dances)
-        if not against:
-            raise UsageError(f"{dances}: no video and no {POSE_SUFFIX} file in it")
-    pairing = pair_up(systems, against, known)
+    music = None if reference is None else music_by_stem(reference)
+    if music is not None and not music:
+        raise UsageError(f"{reference}: no sound file and no video in it")
+    danced = None if dances is None else dances_by_stem(dances)
+    if danced is not None and not danced:
+        raise UsageError(f"{dances}: no video and no {POSE_SUFFIX} file in it")
+    true = None if beats is None else find_true_beats(beats)
+    pairing = pair_up(systems, music, known, dances=danced, beats=true)
     if known and not set(known) & ({clip.name for clip in pairing.clips} | {one.clip for one in pairing.missing}):
         raise UsageError(
             f"{table}: no system has any of its clips, such as {next(iter(known))!r}; clips are named by their paths "

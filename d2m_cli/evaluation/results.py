@@ -10,14 +10,14 @@ import numpy as np
 
 from d2m_cli import __version__
 from d2m_cli.evaluation.pairing import Missing
-from d2m_cli.evaluation.rhythm.scores import Estimate
+from d2m_cli.evaluation.rhythm.scores import Estimate, Scores
 from d2m_cli.evaluation.rhythm.summary import Difference, Summary
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.genre.divergence import GenreScores
     from d2m_cli.evaluation.sound.frechet import Distance
 
-FORMAT, FORMAT_VERSION = "d2m-evaluation", 1
+FORMAT, FORMAT_VERSION = "d2m-evaluation", 2
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,16 @@ class GenreResult:
         Means over clips.
     estimates
         By `d2m_cli.evaluation.genre.divergence.GENRE_COLUMNS` those that there are, with their intervals by song.
+    no_verdict
+        Why nothing follows from them, in words; "" where something may. See `d2m_cli.evaluation.genre.judge`.
+    doubt
+        What is not known of that, in words, or "".
     """
 
     scores: GenreScores
     estimates: Mapping[str, Estimate]
+    no_verdict: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,9 @@ class SystemResult:
         None without CLAP or prompts.
     remarks
         Clips that an embedder or CLAP could not take, in words.
+    seeds
+        Names of its seeds, each a folder with the same clips. With two or more, figures are means over seeds and
+        intervals draw songs and seeds; with one, intervals leave out what another seed would change.
     """
 
     name: str
@@ -78,15 +87,59 @@ class SystemResult:
     genres: tuple[GenreResult, ...]
     text: TextScore | None
     remarks: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What the true music itself scores when it is heard and judged as a system's music is.
+
+    Attributes
+    ----------
+    rhythm
+        Its rhythm scores against the same reference.
+    by_construction
+        Those of `d2m_cli.evaluation.rhythm.scores.GROUPS` whose reference was found in this very music. Their figures
+        are perfect wherever anything was found, which shows nothing.
+    genres
+        By each classifier. Without divergence from the true music, which would be 0 by construction.
+    text
+        None without CLAP or prompts.
+    """
+
+    rhythm: Scores
+    by_construction: tuple[str, ...]
+    genres: tuple[GenreResult, ...] = ()
+    text: TextScore | None = None
+
+    def shows(self, group: str) -> bool:
+        """Whether its figures of one of `GROUPS` were measured, and are not perfect by construction."""
+        return group not in self.by_construction
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on the same clips."""
+    """Two systems on the same clips.
+
+    Attributes
+    ----------
+    first, second
+        Their names.
+    differences
+        First minus second, paired by song.
+    seeds
+        How many seeds each of them has.
+    """
 
     first: str
     second: str
     differences: tuple[Difference, ...]
+    seeds: tuple[int, int] = (1, 1)
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether a verdict rests on one seed of either system, which another seed might turn."""
+        return min(self.seeds) == 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +158,11 @@ class Evaluation:
         Clips that only some systems have, or whose audio can't be read.
     remarks
         What qualifies the figures, in words.
+    ceiling
+        What the true music scores; None where there is none.
+    no_verdict
+        Those of `d2m_cli.evaluation.rhythm.scores.GROUPS` that count onsets of the music against beats, of a dance or
+        known ones: true music can score less by them than music that fits worse, so nothing follows from them.
     """
 
     clips: int
@@ -114,6 +172,8 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
     missing: tuple[Missing, ...]
     remarks: tuple[str, ...]
+    ceiling: Ceiling | None = None
+    no_verdict: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The same as values that JSON can hold; what is not a number is null."""

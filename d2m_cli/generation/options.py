@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.errors import UsageError
+from d2m_cli.generation.video_genre import AUTO, genre_of_video, read_genre_table
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
@@ -24,7 +26,8 @@ class GenerateOptions:
     Attributes
     ----------
     genre
-        Name or two-letter code of a dance genre (held as its code), or None: the prompt then goes without "@".
+        Name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from `genre_table`
+        or from a name as AIST gives its dances; or None: the prompt then goes without "@".
     prompt
         The user's words, or a whole prompt with "@" and "*" of its own.
     negative_prompt
@@ -46,6 +49,9 @@ class GenerateOptions:
     genre_audio, clap
         A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it, or
         "clap" for the one that ``d2m weights pull clap`` fetched.
+    genre_table
+        Table (.csv) with the columns name and genre, for the genre "auto"; see
+        `d2m_cli.generation.video_genre.read_genre_table`.
 
     Raises
     ------
@@ -68,10 +74,18 @@ class GenerateOptions:
     decoder: str = "auto"
     genre_audio: Path | None = None
     clap: Path | None = None
+    genre_table: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.genre is not None:
+        if self.genre not in (None, AUTO):
             object.__setattr__(self, "genre", genre_code(self.genre))
+        if self.genre_table is not None:
+            object.__setattr__(self, "genre_table", Path(self.genre_table))
+            if self.genre != AUTO:
+                raise UsageError(
+                    f"{option('genre_table')} gives each video a genre of its own: say {option('genre', AUTO)} with it"
+                )
+            _ = self._genres  # read before the work, not in the middle of it
         if self.rhythm not in ("encoder", "words"):
             raise UsageError(f"{option('rhythm')} must be 'encoder' or 'words', not {self.rhythm!r}")
         if self.candidates < 1:
@@ -99,11 +113,29 @@ class GenerateOptions:
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
 
+    def of_video(self, video: Path) -> GenerateOptions:
+        """The same with the genre of a video in place of "auto".
+
+        Raises
+        ------
+        InputError
+            Its genre can't be told.
+        """
+        if self.genre != AUTO:
+            return self
+        return replace(self, genre=genre_of_video(video, self._genres, self.genre_table), genre_table=None)
+
+    @cached_property
+    def _genres(self) -> Mapping[str, str]:
+        return read_genre_table(self.genre_table) if self.genre_table is not None else {}
+
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All of it as values that JSON can hold; a sound example by its name and content, CLAP by its files."""
+        """All of it as values that JSON can hold; files by name and content, CLAP by its files."""
         values = asdict(self)
-        audio, clap = values.pop("genre_audio"), values.pop("clap")
+        table, audio, clap = values.pop("genre_table"), values.pop("genre_audio"), values.pop("clap")
+        if table is not None:
+            values["genre_table"] = {"file": table.name, "content": content_digest(table)}
         if audio is not None:
             values["genre_audio"] = {"file": audio.name, "content": content_digest(audio)}
             values["clap"] = files_stamp(clap)

@@ -20,6 +20,7 @@ HELD_OUT = frozenset({"mBR0", "mPO1", "mLO2", "mMH3", "mLH4", "mHO5", "mWA0", "m
 """The song of each genre that training does not hear."""
 
 _NAME = re.compile(r"g([A-Z]{2})_(s[A-Z]{2})_c(All|\d{2})((?:_d\d{2})+)_(m[A-Z]{2}\d)_(ch\d{2})")
+_CLIP = re.compile(_NAME.pattern + r"(?![^\W_])")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,22 @@ class AistName:
 
 def parse_name(name: str) -> AistName | None:
     """The parts of a name without suffix, or None for a name that is not of AIST."""
-    match = _NAME.fullmatch(name)
+    return _parts(_NAME.fullmatch(name))
+
+
+def parse_clip_name(name: str) -> AistName | None:
+    """The parts of a name that may go on after the choreography, as clips cut from a dance are called.
+
+    "gLO_sBM_cAll_d13_mLO2_ch02_1", "..._ch02_slice0" and "..._ch02 (2)" are all of "gLO_sBM_cAll_d13_mLO2_ch02".
+
+    Returns
+    -------
+    None for a name that is not of AIST, and where a letter or digit follows at once: "ch021" is another choreography.
+    """
+    return _parts(_CLIP.match(name))
+
+
+def _parts(match: re.Match[str] | None) -> AistName | None:
     if match is None or match[1] not in GENRE_CODES:
         return None
     return AistName(match[1], match[2], f"c{match[3]}", match[4][1:], match[5], match[6])

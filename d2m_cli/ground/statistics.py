@@ -3,6 +3,11 @@
 Clips of one song share its tempo and sound, so they are no independent evidence: whole songs are drawn with
 replacement, all clips of a song together. A data set of one song says nothing about others, and has no interval. With
 few songs the intervals are too narrow; under about ten of them should be read as a lower bound of the doubt.
+
+Where a system made the same clips with several random seeds, songs and seeds are both drawn, each on its own, and a
+clip counts as often as its song times its seed was drawn (Owen, "The pigeonhole bootstrap", 2007). Of S seeds S - 1 are
+drawn, which gives the mean over seeds the right variance (Rao and Wu, "Resampling inference with complex survey data",
+1988); drawing S would halve that of two seeds. Of one seed nothing is known about others.
 """
 
 from __future__ import annotations
@@ -61,7 +66,8 @@ def bootstrap(
     Parameters
     ----------
     values
-        (clips, v) one line a clip; NaN where a clip has no such value, which then counts neither way.
+        (clips, v) one line a clip, or (seeds, clips, v); NaN where a clip has no such value, which then counts neither
+        way.
     songs
         Song of each clip.
     statistic
@@ -69,15 +75,15 @@ def bootstrap(
     resamples
         How many times songs are drawn.
     seed
-        The same seed draws the same songs.
+        Random seed of the draws, which has nothing to do with those of a system.
 
     Returns
     -------
     NaN for figures that fewer than two songs have a value for.
     """
     sums, counts = by_song(values, songs)
-    weights = draw_songs(len(sums), resamples, seed)
-    return percentiles(statistic(ratio(weights @ sums, weights @ counts)), of_several_songs(counts))
+    drawn = means(sums, counts, draw_songs(sums.shape[1], resamples, seed), draw_seeds(len(sums), resamples, seed + 1))
+    return percentiles(statistic(drawn), of_several_songs(counts))
 
 
 def paired_bootstrap(
@@ -93,18 +99,23 @@ def paired_bootstrap(
     Parameters
     ----------
     first, second
-        (clips, v) values of each system for the same clips in the same order; a value that one of them lacks counts for
-        neither.
+        (clips, v) or (seeds, clips, v) values of each system for the same clips in the same order; seeds of one system
+        have nothing to do with those of the other, and may be more or fewer. A value that all seeds of a system lack
+        counts for neither.
     songs, statistic, resamples, seed
         As in `bootstrap`.
     """
-    if first.shape != second.shape:
+    if first.shape[-2:] != second.shape[-2:]:
         raise ValueError(f"two systems have values of different shapes, {first.shape} and {second.shape}")
-    lacking = np.isnan(first) | np.isnan(second)
-    tables = [by_song(np.where(lacking, np.nan, values), songs) for values in (first, second)]
-    weights = draw_songs(len(tables[0][0]), resamples, seed)
-    drawn = [statistic(ratio(weights @ sums, weights @ counts)) for sums, counts in tables]
-    whole = [statistic(ratio(sums.sum(axis=0), counts.sum(axis=0))) for sums, counts in tables]
+    runs = [values.reshape(-1, *values.shape[-2:]) for values in (first, second)]
+    lacking = np.any([np.isnan(values).all(axis=0) for values in runs], axis=0)
+    tables = [by_song(np.where(lacking, np.nan, values), songs) for values in runs]
+    weights = draw_songs(tables[0][0].shape[1], resamples, seed)
+    drawn = [
+        statistic(means(*table, weights, draw_seeds(len(table[0]), resamples, seed + number)))
+        for number, table in enumerate(tables, start=1)
+    ]
+    whole = [statistic(ratio(sums.sum(axis=(0, 1)), counts.sum(axis=(0, 1)))) for sums, counts in tables]
     gain = drawn[0] - drawn[1]
     interval = percentiles(gain, of_several_songs(tables[0][1]))
     valid = np.isfinite(gain).sum(axis=0)
@@ -114,17 +125,21 @@ def paired_bootstrap(
 
 
 def by_song(values: Array, songs: Sequence[Hashable]) -> tuple[Array, Array]:
-    """Sum of the values of each song and how many there are, (songs, v) each, in order of first appearance."""
-    if len(values) != len(songs):
-        raise ValueError(f"{len(values)} clips, but {len(songs)} songs")
+    """Sum of the values of each seed and song and how many there are, (seeds, songs, v) each.
+
+    Songs stand in order of first appearance. `values` are (clips, v) or (seeds, clips, v).
+    """
+    clips = values.reshape(-1, *values.shape[-2:]).swapaxes(0, 1)
+    if len(clips) != len(songs):
+        raise ValueError(f"{len(clips)} clips, but {len(songs)} songs")
     numbers: dict[Hashable, int] = {}
     index = np.array([numbers.setdefault(song, len(numbers)) for song in songs], dtype=np.intp)
-    sums = np.zeros((len(numbers), values.shape[1]))
+    sums = np.zeros((len(numbers), *clips.shape[1:]))
     counts = np.zeros_like(sums)
-    there = np.isfinite(values)
-    np.add.at(sums, index, np.where(there, values, 0.0))
+    there = np.isfinite(clips)
+    np.add.at(sums, index, np.where(there, clips, 0.0))
     np.add.at(counts, index, there.astype(np.float64))
-    return sums, counts
+    return sums.swapaxes(0, 1), counts.swapaxes(0, 1)
 
 
 def draw_songs(songs: int, resamples: int, seed: int) -> Array:
@@ -133,14 +148,37 @@ def draw_songs(songs: int, resamples: int, seed: int) -> Array:
     return rng.multinomial(songs, np.full(songs, 1.0 / songs), size=resamples).astype(np.float64)
 
 
+def draw_seeds(seeds: int, resamples: int, seed: int) -> Array:
+    """How often each random seed of a system is drawn, (resamples, seeds): one fewer than there are, and 1 of 1."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(max(seeds - 1, 1), np.full(seeds, 1.0 / seeds), size=resamples).astype(np.float64)
+
+
+def means(sums: Array, counts: Array, songs: Array, seeds: Array) -> Array:
+    """Means over the songs and seeds that are drawn, (resamples, v).
+
+    Parameters
+    ----------
+    sums, counts
+        (seeds, songs, v) as `by_song` gives them.
+    songs, seeds
+        (resamples, songs) and (resamples, seeds): how often each is drawn.
+    """
+    total, number = (
+        sum(often[:, None] * (songs @ table) for often, table in zip(seeds.T, tables, strict=True))
+        for tables in (sums, counts)
+    )
+    return ratio(np.asarray(total), np.asarray(number))
+
+
 def ratio(sums: Array, counts: Array) -> Array:
     """Means from sums and numbers of values; NaN where there are none."""
     return np.where(counts > 0.0, sums / np.where(counts > 0.0, counts, 1.0), np.nan)
 
 
 def of_several_songs(counts: Array) -> NDArray[np.bool_]:
-    """Which values at least two songs have, (v,), from their numbers by song."""
-    return np.asarray((counts > 0.0).sum(axis=0) >= 2, dtype=np.bool_)
+    """Which values at least two songs have, (v,), from their numbers by seed and song."""
+    return np.asarray((counts > 0.0).any(axis=0).sum(axis=0) >= 2, dtype=np.bool_)
 
 
 def percentiles(drawn: Array, wanted: NDArray[np.bool_] | None = None) -> Interval:

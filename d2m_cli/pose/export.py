@@ -124,7 +124,6 @@ def read_checkpoint(checkpoint: Path) -> Any:
     """
     import torch
 
-
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=False, pickle_module=tensors_only)
     except BROKEN_CHECKPOINT as error:

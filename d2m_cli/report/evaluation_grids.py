@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from d2m_cli.ground.words import count
+from d2m_cli.report.grid import (
+    CEILING,
+    Cell,
+    Grid,
+    Row,
+    about_ceiling,
+    about_verdicts,
+    cell_of,
+    distance_cell,
+    group_heads,
+    is_given,
+    score_lines,
+    system_line,
+)
+
 if TYPE_CHECKING:
-    from d2m_cli.evaluation.results import Comparison, Evaluation, SystemResult
-    from d2m_cli.evaluation.rhythm.scores import Estimate, Scores
+    from d2m_cli.evaluation.results import Ceiling, Comparison, Evaluation, SystemResult
     from d2m_cli.evaluation.rhythm.summary import Difference
 
 MEASURES = {
@@ -26,78 +41,6 @@ MEASURES = {
     "clap": "CLAP score ↑",
 }
 """Measures whose differences between systems are printed, and how; all stand in the JSON."""
-CHANCE = "chance: "
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One figure.
-
-    Attributes
-    ----------
-    value
-        None where there is none.
-    low, high
-        Its interval, or None.
-    verdict
-        Of a difference, in words.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    verdict: str = ""
-
-    def text(self, digits: int = 3, between: str = " ") -> str:
-        """As a table prints it: figure, interval of so many digits, verdict."""
-        if self.value is None:
-            return "-"
-        sign = "+" if self.verdict else ""
-        parts = [f"{self.value:{sign}z.3f}"]
-        if self.low is not None and self.high is not None:
-            parts.append(f"[{self.low:{sign}z.{digits}f}, {self.high:{sign}z.{digits}f}]")
-        return between.join([*parts, self.verdict] if self.verdict else parts)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line.
-
-    Attributes
-    ----------
-    name
-        Of a system, of a kind of chance, or of two systems that are compared.
-    cells
-        One a column.
-    chance
-        Whether this is a floor and no system.
-    """
-
-    name: str
-    cells: tuple[Cell, ...]
-    chance: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of figures.
-
-    Attributes
-    ----------
-    title
-        Stands above it.
-    columns
-        Heads; "↑" and "↓" say which way is better.
-    rows
-        Systems first.
-    caption
-        What one has to know to read it.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    caption: str
 
 
 def grids(evaluation: Evaluation) -> tuple[Grid, ...]:
@@ -105,88 +48,82 @@ def grids(evaluation: Evaluation) -> tuple[Grid, ...]:
     systems = evaluation.systems
     made = [
         _main(evaluation),
-        _protocols(systems),
-        _tempo(systems),
+        _protocols(evaluation),
+        _tempo(evaluation),
         _sound(systems),
-        _genre(systems),
+        _genre(evaluation),
         _differences(evaluation.comparisons),
     ]
     return tuple(grid for grid in made if grid is not None)
 
 
-def _scores(systems: Sequence[SystemResult]) -> Iterator[tuple[str, Scores, bool]]:
-    """Systems and under them what chance scores; floors that no system has a part in are the same for all."""
-    for system in systems:
-        yield system.name, system.rhythm.system, False
-    for number, system in enumerate(systems):
-        for floor in system.rhythm.floors:
-            if not floor.name.startswith("generated"):
-                if number == 0:
-                    yield CHANCE + floor.name, floor, True
-            elif len(systems) == 1:
-                yield CHANCE + floor.name, floor, True
-            else:
-                yield f"{CHANCE}{system.name}'s music of another song", floor, True
-
-
 def _main(evaluation: Evaluation) -> Grid:
     rows = []
-    for name, scores, chance in _scores(evaluation.systems):
+    for line, scores in score_lines(evaluation):
         found = {one.protocol: one for one in scores.protocols}
         paper = found["paper"]
+        given, given_beats = (is_given(evaluation, line, group) for group in ("paper", "beats70"))
         cells = (
-            _cell(paper.bcs),
-            Cell(paper.csd),
-            _cell(paper.bhs),
-            Cell(paper.hsd),
-            _cell(paper.f1),
-            _cell(found["beats70"].f1),
+            cell_of(paper.bcs, given),
+            Cell(paper.csd, given=given),
+            cell_of(paper.bhs, given),
+            Cell(paper.hsd, given=given),
+            cell_of(paper.f1, given),
+            cell_of(found["beats70"].f1, given_beats),
         )
-        rows.append(Row(name, cells, chance))
+        rows.append(replace(line, cells=cells))
     first = evaluation.systems[0].rhythm
+    paper_heads = (("paper", head) for head in ("BCS ↑", "CSD ↓", "BHS ↑", "HSD ↓", "F1 ↑"))
     return Grid(
-        f"Rhythm: {evaluation.clips} clips of {evaluation.songs} songs, compared with {evaluation.reference}",
-        ("BCS ↑", "CSD ↓", "BHS ↑", "HSD ↓", "F1 ↑", "beats70 F1 ↑"),
+        f"Rhythm: {count(evaluation.clips, 'clip')} of {count(evaluation.songs, 'song')}, compared with "
+        f"{evaluation.reference}",
+        group_heads(evaluation, *paper_heads, ("beats70", "beats70 F1 ↑")),
         tuple(rows),
-        "The columns of the paper's Table 1, 0 to 1: BCS is the share of the generated onsets that meet one of the "
-        "reference within 0.2 s, BHS the share of the reference's onsets that are met, F1 their harmonic mean; CSD and "
-        "HSD are the standard deviations of BCS and BHS over clips. beats70: F1 of beats instead of onsets, within "
-        f"0.07 s; beats are tracked by {first.tracker}. In brackets: 95 % interval over songs; for chance, the middle "
-        f"95 % of {first.draws} draws. What lies within chance shows nothing.",
+        "0 to 1; BCS, BHS and F1 as in the paper's Table 1: BCS is the share of the generated onsets that meet one of "
+        "the reference within 0.2 s, BHS the share of the reference's onsets that are met, F1 their harmonic mean; CSD "
+        "and HSD are the standard deviations of BCS and BHS over clips. beats70: F1 of beats instead of onsets, within "
+        f"0.07 s; beats are tracked by {first.tracker}. In brackets: 95 % interval over songs, and over seeds where "
+        f"there are several; for chance, the middle 95 % of {first.draws} draws. What lies within chance shows nothing."
+        f"{about_ceiling(evaluation)}{about_verdicts(evaluation)}",
     )
 
 
-def _protocols(systems: Sequence[SystemResult]) -> Grid:
+def _protocols(evaluation: Evaluation) -> Grid:
     rows = []
-    names = [one.protocol for one in systems[0].rhythm.system.protocols]
-    for name, scores, chance in _scores(systems):
+    names = [one.protocol for one in evaluation.systems[0].rhythm.system.protocols]
+    for line, scores in score_lines(evaluation):
         # CDCD's coverage can pass 1 and makes no F1; what it is known by is the hit rate.
-        cells = tuple(_cell(one.f1) if one.protocol != "cdcd" else _cell(one.bhs) for one in scores.protocols)
-        rows.append(Row(name, cells, chance))
-    heads = tuple(f"{name} BHS ↑" if name == "cdcd" else f"{name} F1 ↑" for name in names)
+        cells = tuple(
+            cell_of(one.f1 if one.protocol != "cdcd" else one.bhs, is_given(evaluation, line, one.protocol))
+            for one in scores.protocols
+        )
+        rows.append(replace(line, cells=cells))
+    heads = ((name, f"{name} BHS ↑" if name == "cdcd" else f"{name} F1 ↑") for name in names)
     return Grid(
         "Rhythm by every way to count",
-        heads,
+        group_heads(evaluation, *heads),
         tuple(rows),
         "The same music counted as different publications do; a figure compares with figures of its own column alone. "
         "paper: onsets within 0.2 s; bins5: onsets in bins of 0.2 s; loris and cdcd: their public code, onsets in bins "
-        "of 1 s; beats70, beats200: beats within 0.07 s and 0.2 s.",
+        f"of 1 s; beats70, beats200: beats within 0.07 s and 0.2 s.{about_verdicts(evaluation)}",
     )
 
 
-def _tempo(systems: Sequence[SystemResult]) -> Grid:
+def _tempo(evaluation: Evaluation) -> Grid:
     rows = []
-    for name, scores, chance in _scores(systems):
+    for line, scores in score_lines(evaluation):
         tempo, steady = scores.tempo, scores.continuity
+        # All of them compare beats.
+        given = is_given(evaluation, line, "tempo")
         cells = (
-            _cell(tempo.accuracy1_4 if tempo else None),
-            _cell(tempo.accuracy2_4 if tempo else None),
-            Cell(tempo.median_octave_error) if tempo else Cell(),
-            _cell(steady.cmlt if steady else None),
-            _cell(steady.amlt if steady else None),
-            _cell(scores.alignment_reference),
+            cell_of(tempo.accuracy1_4 if tempo else None, given),
+            cell_of(tempo.accuracy2_4 if tempo else None, given),
+            Cell(tempo.median_octave_error, given=given) if tempo else Cell(),
+            cell_of(steady.cmlt if steady else None, given),
+            cell_of(steady.amlt if steady else None, given),
+            cell_of(scores.alignment_reference, given),
         )
-        rows.append(Row(name, cells, chance))
+        rows.append(replace(line, cells=cells))
     heads = (
         "tempo within 4 % ↑",
         "tempo or its octave ↑",
@@ -213,14 +150,19 @@ def _sound(systems: Sequence[SystemResult]) -> Grid | None:
     return Grid(
         "Distance of the sound to the true music",
         heads,
-        tuple(Row(system.name, tuple(Cell(distance.value) for distance in system.distances)) for system in systems),
-        "Of all clips together, so without intervals; the name in brackets is the embedding, and figures of different "
-        "embeddings have nothing in common. FAD-infinity and KAD can fall below 0 for sets that are alike; "
-        "FAD-infinity means nothing where the generated music is cut from the very songs of the reference.",
+        tuple(
+            replace(system_line(system), cells=tuple(distance_cell(distance) for distance in system.distances))
+            for system in systems
+        ),
+        "Of all clips together, so without intervals over songs; in brackets, where there are several seeds: the least "
+        "and the greatest of them. The name in the heads is the embedding, and figures of different embeddings have "
+        "nothing in common. FAD-infinity and KAD can fall below 0 for sets that are alike; FAD-infinity means nothing "
+        "where the generated music is cut from the very songs of the reference.",
     )
 
 
-def _genre(systems: Sequence[SystemResult]) -> Grid | None:
+def _genre(evaluation: Evaluation) -> Grid | None:
+    systems, ceiling = evaluation.systems, evaluation.ceiling
     heads: list[str] = []
     for genre in systems[0].genres:
         heads += [
@@ -233,15 +175,18 @@ def _genre(systems: Sequence[SystemResult]) -> Grid | None:
         heads.append("CLAP score ↑")
     if not heads:
         return None
+    lines: list[tuple[Row, SystemResult | Ceiling]] = [(system_line(system), system) for system in systems]
+    if ceiling is not None and (ceiling.genres or ceiling.text):
+        lines.append((Row(CEILING, (), ceiling=True), ceiling))
     rows = []
-    for system in systems:
+    for line, found in lines:
         cells: list[Cell] = []
-        for genre in system.genres:
+        for genre in found.genres:
             for measure in ("genre.kld_label", "genre.kld_reference", "genre.accuracy"):
-                cells.append(_cell(genre.estimates.get(measure)))
+                cells.append(cell_of(genre.estimates.get(measure), unjudged=bool(genre.no_verdict)))
         if text:
-            cells.append(_cell(system.text.score if system.text is not None else None))
-        rows.append(Row(system.name, tuple(cells)))
+            cells.append(cell_of(found.text.score if found.text is not None else None))
+        rows.append(replace(line, cells=tuple(cells)))
     notes = []
     if systems[0].genres:
         notes.append(
@@ -249,11 +194,12 @@ def _genre(systems: Sequence[SystemResult]) -> Grid | None:
             "what it predicts for the true music; one that knows nothing of ten genres has 2.303 to the label, and is "
             "right for 0.1 of clips."
         )
+    for system in systems:
+        notes += [f"No verdict on {system.name}: {genre.no_verdict}." for genre in system.genres if genre.no_verdict]
     if text:
         notes.append("CLAP score: cosine of sound and prompt.")
-    return Grid(
-        "Genre and text", tuple(heads), tuple(rows), " ".join([*notes, "In brackets: 95 % interval over songs."])
-    )
+    notes.append("In brackets: 95 % interval over songs, and over seeds where there are several.")
+    return Grid("Genre and text", tuple(heads), tuple(rows), " ".join(notes))
 
 
 def _differences(comparisons: Sequence[Comparison]) -> Grid | None:
@@ -272,20 +218,17 @@ def _differences(comparisons: Sequence[Comparison]) -> Grid | None:
         "Differences between systems on the same clips",
         tuple(heads),
         tuple(Row(name, tuple(line)) for name, line in cells.items()),
-        "In brackets: 95 % interval over songs of the difference; where it holds 0, no difference is shown. Of many "
-        "differences, one in twenty looks like one by chance.",
+        "In brackets: 95 % interval over songs (and seeds, where there are several) of the difference; where it "
+        "holds 0, no difference is shown. A verdict from one seed of a system leaves out what another seed would "
+        "change. Of many differences, one in twenty looks like one by chance.",
     )
 
 
 def _verdict(comparison: Comparison, found: Difference, arrow: str) -> str:
-    """Which of the two is better; "higher" would mislead where lower is."""
+    """Which of the two is better, and whether one seed says so; "higher" would mislead where lower is."""
     sides = {"first is higher": comparison.first, "second is higher": comparison.second}
     if found.verdict not in sides:
         return found.verdict
     higher = sides[found.verdict]
     lower = comparison.second if higher == comparison.first else comparison.first
-    return f"{higher if '↑' in arrow else lower} is better"
-
-
-def _cell(estimate: Estimate | None) -> Cell:
-    return Cell() if estimate is None else Cell(estimate.value, estimate.low, estimate.high)
+    return f"{higher if '↑' in arrow else lower} is better{' (one seed)' if comparison.one_seed else ''}"

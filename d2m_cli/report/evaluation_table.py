@@ -13,7 +13,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from d2m_cli.report.evaluation_grids import Grid, grids
+from d2m_cli.ground.words import count
+from d2m_cli.report.evaluation_grids import grids
+from d2m_cli.report.evaluation_verdict import VERDICT_DISTANCES
+from d2m_cli.report.grid import Grid
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.results import Evaluation
@@ -90,47 +93,67 @@ def _table(grid: Grid, columns: Sequence[Sequence[str]], width: int) -> Group:
     for number, column in enumerate(columns):
         table.add_column(Text(column[0]), justify="right" if number else "left", no_wrap=number > 0)
     for at, row in enumerate(grid.rows, start=1):
-        last = not row.chance and at < len(grid.rows) and grid.rows[at].chance
-        table.add_row(*(Text(column[at]) for column in columns), style="dim" if row.chance else None, end_section=last)
+        last = at < len(grid.rows) and row.is_system and not grid.rows[at].is_system
+        style = None if row.is_system else "dim"
+        table.add_row(*(Text(column[at]) for column in columns), style=style, end_section=last)
     caption = textwrap.fill(grid.caption, min(width, LONGEST_LINE))
-    return Group(Text(grid.title, "bold"), table, *([Text(caption, "dim")] if caption else []))
+    title = textwrap.fill(grid.title, min(width, LONGEST_LINE), break_long_words=False, break_on_hyphens=False)
+    return Group(Text(title, "bold"), table, *([Text(caption, "dim")] if caption else []))
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """One line a row and figure of the tables: name, table, figure, value, low, high, verdict."""
+    """One line a row and figure of the tables: name, seeds, table, figure, value, low, high, verdict."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("system", "table", "figure", "value", "low", "high", "verdict"))
+    writer.writerow(("system", "seeds", "table", "figure", "value", "low", "high", "verdict"))
     for grid in grids(evaluation):
         for row in grid.rows:
             for head, cell in zip(grid.columns, row.cells, strict=True):
                 if cell.value is not None:
                     figure = head.removesuffix(" ↑").removesuffix(" ↓")
-                    writer.writerow((row.name, grid.title, figure, cell.value, cell.low, cell.high, cell.verdict))
+                    figures = (cell.value, cell.low, cell.high)
+                    writer.writerow((row.name, row.seeds, grid.title, figure, *figures, cell.qualified))
     return text.getvalue()
 
 
 def to_latex(evaluation: Evaluation) -> str:
     """The tables as ``tabular`` environments with booktabs' rules."""
-    return "\n".join(_latex(grid) for grid in grids(evaluation))
+    return "\n".join(
+        latex_table(
+            (grid.title, grid.caption),
+            grid.columns,
+            [(row.is_system, [row.name, *(cell.text() for cell in row.cells)]) for row in grid.rows],
+        )
+        for grid in grids(evaluation)
+    )
 
 
-def _latex(grid: Grid) -> str:
-    heads = " & ".join(map(_escape, grid.columns))
-    lines = [
-        *(f"% {part}" for part in (grid.title, grid.caption)),
-        rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
+def latex_table(comments: Sequence[str], heads: Sequence[str], lines: Sequence[tuple[bool, Sequence[str]]]) -> str:
+    """One table for LaTeX.
+
+    Parameters
+    ----------
+    comments
+        Stand above it.
+    heads
+        Of all columns but that of the names.
+    lines
+        Whether it is a system's, and its texts, name first; a rule parts systems from what follows.
+    """
+    out = [
+        *(f"% {part}" for part in comments),
+        rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
         r"\toprule",
-        rf" & {heads} \\",
+        rf" & {' & '.join(map(_escape, heads))} \\",
         r"\midrule",
     ]
     ruled = False
-    for row in grid.rows:
-        if row.chance and not ruled:
-            lines.append(r"\midrule")
+    for is_system, texts in lines:
+        if not is_system and not ruled:
+            out.append(r"\midrule")
             ruled = True
-        lines.append(" & ".join(map(_escape, [row.name, *(cell.text() for cell in row.cells)])) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        out.append(" & ".join(map(_escape, texts)) + r" \\")
+    return "\n".join([*out, r"\bottomrule", r"\end{tabular}", ""])
 
 
 _LATEX = {
@@ -148,17 +171,28 @@ def _escape(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
-def remark_lines(evaluation: Evaluation) -> list[str]:
-    """What qualifies the tables: clips that are left out, and what the figures rest on."""
+def remark_lines(evaluation: Evaluation, full: bool = True) -> list[str]:
+    """What qualifies the figures: clips that are left out, and what they rest on.
+
+    Parameters
+    ----------
+    evaluation
+        All that was found.
+    full
+        Of all figures, or only of those that `d2m_cli.report.evaluation_verdict` names.
+    """
     lines = [f"left out: {one.clip}: {', '.join(one.lacks)}" for one in evaluation.missing]
     if evaluation.missing:
-        lines.insert(0, f"{evaluation.clips} clips scored, {len(evaluation.missing)} left out")
+        lines.insert(0, f"{count(evaluation.clips, 'clip')} scored, {len(evaluation.missing)} left out")
     notes: list[tuple[str, str]] = []
     for system in evaluation.systems:
-        notes += [(system.name, f"{found.column}: {note}") for found in system.distances for note in found.notes]
+        for found in system.distances:
+            if full or found.kind in VERDICT_DISTANCES:
+                notes += [(system.name, f"{found.column}: {note}") for note in found.notes]
         for genre in system.genres:
             name = genre.scores.classifier
-            notes += [(system.name, f"{name}: {note}") for note in genre.scores.notes]
+            told = (genre.doubt, *genre.scores.notes) if full else (genre.doubt,)
+            notes += [(system.name, f"{name}: {note}") for note in told if note]
             notes += [(system.name, f"{name} left out {clip}: {why}") for clip, why in genre.scores.left_out]
     for note in dict.fromkeys(note for _, note in notes):
         whose = list(dict.fromkeys(name for name, other in notes if other == note))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from d2m_cli.ground.words import count
+
 if TYPE_CHECKING:
     from d2m_cli.evaluation.listening.opinions import OpinionScores
     from d2m_cli.evaluation.listening.page import ListeningTest
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 def opinion_table(scores: OpinionScores) -> Table:
     """Mean opinion score of each system on each scale, 1 to 5 (5 is best), with 95 % intervals."""
     table = Table(
-        title=f"Mean opinion scores of {scores.participants} listeners on {scores.clips} dances", title_justify="left"
+        title=f"Mean opinion scores of {count(scores.participants, 'listener')} on {count(scores.clips, 'dance')}",
+        title_justify="left",
     )
     scales = list(dict.fromkeys(opinion.scale for opinion in scores.opinions))
     for head in ("", *(f"{scale} ↑" for scale in scales), "ratings"):
@@ -49,7 +52,7 @@ def opinion_lines(scores: OpinionScores) -> list[str]:
 
 def made_lines(test: ListeningTest) -> list[str]:
     """What a listening test holds and what was left out of it."""
-    size = f"{test.items} clips to rate, {test.size / 1e6:.1f} MB"
-    lines = [f"{len(test.clips)} dances by {len(test.systems)} systems, {size}"]
+    size = f"{count(test.items, 'clip')} to rate, {test.size / 1e6:.1f} MB"
+    lines = [f"{count(len(test.clips), 'dance')} by {count(len(test.systems), 'system')}, {size}"]
     lines += [f"left out: {one.clip}: it lacks {', '.join(one.lacks)}" for one in test.incomplete]
     return [*lines, *test.notes, f"keep {test.key}: it tells which clip is which"]

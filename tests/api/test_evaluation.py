@@ -66,7 +66,7 @@ def test_systems_by_name_are_compared(folder: Path) -> None:
 
 
 def test_options_are_checked_and_named_as_python_writes_them(folder: Path) -> None:
-    with pytest.raises(UsageError, match="reference='FOLDER'"):
+    with pytest.raises(UsageError, match="with reference='FOLDER'"):
         d2m.evaluate(folder / "true")
     with pytest.raises(UsageError, match="draws=3: give 20 or more"):
         d2m.EvaluateOptions(draws=3)
@@ -76,3 +76,28 @@ def test_options_are_checked_and_named_as_python_writes_them(folder: Path) -> No
 
 def test_defaults_are_those_of_the_library() -> None:
     assert (d2m.EvaluateOptions().resamples, d2m.EvaluateOptions().draws) == (RESAMPLES, DRAWS)
+
+
+def test_true_beats_and_seeds(folder: Path) -> None:
+    # The rhythm files of the examples hold the true beats.
+    found = d2m.evaluate(
+        {"both": [folder / "quiet", folder / "late"], "pattern": f"{folder}/[lq]*"},
+        reference=folder / "true",
+        beats=PAIRED,
+        options=FAST,
+    )
+    assert [system.seeds for system in found.systems] == [("quiet", "late"), ("late", "quiet")]
+    f1 = [
+        next(one.f1.value for one in scores.protocols if one.protocol == "beats70" and one.f1 is not None)
+        for scores in (system.rhythm.system for system in found.systems)
+    ]
+    assert f1[0] == pytest.approx(f1[1])
+    assert found.comparisons[0].seeds == (2, 2)
+    assert not found.comparisons[0].one_seed
+    assert found.ceiling is not None
+    assert found.ceiling.shows("beats70")
+
+
+def test_true_beats_stand_in_for_a_dance(folder: Path) -> None:
+    with pytest.raises(UsageError, match="beats gives the beats that dances would be looked through for"):
+        d2m.evaluate(folder / "quiet", beats=PAIRED, dances=folder / "true")

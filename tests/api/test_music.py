@@ -105,6 +105,15 @@ def test_what_is_given_goes_before_the_options(loaded: list[object], make_video,
     assert made.options == d2m.GenerateOptions("LO", "a lute", seed=0, candidates=1)
 
 
+def test_the_genre_of_a_name(loaded: list[object], make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "gWA_sBM_c01_d26_mWA0_ch02_1.mp4", seconds=1)
+    generator = d2m.Generator("embedded")
+    made = [d2m.generate(video, genre=genre, generator=generator) for genre in ("auto", "waack")]
+    assert made[0].options == made[1].options
+    assert made[0].record == made[1].record
+    assert made[0].music.samples.tobytes() == made[1].music.samples.tobytes()
+
+
 def test_what_can_not_be_used_is_said(loaded: list[object], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"encoders .*none: no such file"):
         d2m.Generator(encoders=tmp_path / "none")

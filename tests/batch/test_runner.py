@@ -15,13 +15,13 @@ import pytest
 from d2m_cli.batch import runner, stages
 from d2m_cli.batch.options import BatchOptions, Shard
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
-from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
+from d2m_cli.errors import InputError, MissingWeightsError, UsageError, VideoError
 from d2m_cli.ground import digests as digests_of
 from d2m_cli.ground import stamp
 from d2m_cli.ground.files import atomic_path, output_error
 from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.progress import Report
-from d2m_cli.ground.search import find_files, search
+from d2m_cli.ground.search import Found, find_files, search
 
 
 class Copier:
@@ -118,6 +118,33 @@ def test_what_changed_is_done_again(inputs: Path) -> None:
     assert states(run(inputs, work, artefacts=(".wav",))) == ["already done"] * 3
     assert states(run(inputs, work, artefacts=(".wav", ".mp3"))) == ["done"] * 3
     assert states(run(inputs, work, artefacts=(".wav", ".mp3"), overwrite=True)) == ["done"] * 3
+
+
+def test_settings_of_one_file_make_that_file_again_alone(inputs: Path) -> None:
+    work = Copier()
+    own = {"a": 1, "b": 2, "c": 3}
+
+    def settings_of(item: Found) -> dict[str, int]:
+        if item.path.stem not in own:
+            raise InputError(f"{item.path}: nothing is known of it")
+        return {"k": own[item.path.stem]}
+
+    assert states(run(inputs, work, settings={"k": "own"}, own_settings=settings_of)) == ["done"] * 3
+    own["b"] = 4
+    work.seen.clear()
+    # What the settings of all are then is of no matter.
+    assert states(run(inputs, work, settings={"k": "other"}, own_settings=settings_of)) == [
+        "already done",
+        "done",
+        "already done",
+    ]
+    assert work.seen == ["b.mp4"]
+    # It is as if they had been the settings of all.
+    assert states(run(inputs, work, settings={"k": 1}))[0] == "already done"
+    del own["a"]
+    summary = run(inputs, work, settings={"k": "own"}, own_settings=settings_of)
+    assert (states(summary)[0], summary.exit_code) == ("failed", 1)
+    assert summary.outcomes[0].error == f"{inputs / 'a.mp4'}: nothing is known of it"
 
 
 def test_one_bad_file_does_not_stop_the_rest(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
+import pty
+import re
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +30,11 @@ RUN = CliRunner()
 DEAF = ["--embedding", "none", "--classifier", "none", "--draws", "20", "--resamples", "100"]
 NAMES = ("house/Tanz für zwei", "gLO_sBM_cAll_d13_mLO2_ch01", "c%20&d", "e")
 VIDEO = Path(__file__).parents[2] / "examples" / "videos"
+
+
+def flat(text: str) -> str:
+    """What was folded, in one line."""
+    return " ".join(text.split())
 
 
 def run(*arguments: object, deaf: bool = True) -> Any:
@@ -44,15 +57,88 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_tables_on_stdout_and_remarks_on_stderr(folder: Path) -> None:
-    result = run(folder / "own", "--reference", folder / "true", "--system", f"late={folder / 'late'}")
+def test_words_on_stdout_remarks_on_stderr_and_tables_where_asked_for(folder: Path) -> None:
+    arguments = (folder / "own", "--reference", folder / "true", "--system", f"late={folder / 'late'}")
+    result = run(*arguments)
     assert result.exit_code == 0, result.output
-    assert "Rhythm: 4 clips of 4 songs, compared with the true music" in result.stdout
-    assert "chance: metronome at the true tempo" in result.stdout
-    assert "generated is better" in result.stdout
-    assert "no difference shown" in result.stdout
-    assert "the song of 3 clips is not known" in result.stderr
-    assert "│" not in result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[:3] == ["4 clips of 4 songs, compared with the true music", "", "generated"]
+    assert "follows the dance: shown (one seed), F1 1.00 [1.00, 1.00], chance 0." in result.stdout
+    assert "follows the dance: worse than chance (one seed), F1 0.00 [0.00, 0.00], chance 0." in flat(result.stdout)
+    assert "generated against late\n  follows the dance: generated is better (one seed), F1 +1.00" in result.stdout
+    assert "│" not in result.output
+    assert "the song of 3 clips is not known" in flat(result.stderr)
+    assert "all figures: --full" in result.stderr
+    full = run(*arguments, "--full")
+    assert full.stdout.startswith(result.stdout)
+    assert "Rhythm: 4 clips of 4 songs, compared with the true music" in full.stdout
+    assert "chance: metronome at the true tempo" in flat(full.stdout.replace("│", " "))
+    assert "no difference shown" in flat(full.stdout.replace("│", " "))
+    assert "--full" not in full.stderr
+
+
+@pytest.mark.parametrize("columns", [None, "80", "120"])
+def test_nothing_is_wider_than_the_terminal_or_80_columns_without_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    result = run(folder / "own", "--reference", folder / "true", "--system", f"late={folder / 'late'}", "--full")
+    assert result.exit_code == 0, result.output
+    width = int(columns or 80)
+    words = [line for line in result.stderr.splitlines() if not line.startswith("chance floors")]
+    assert max(map(len, [*result.stdout.splitlines(), *words])) <= width
+    assert "\x1b" not in result.output
+    assert "…" not in result.output
+
+
+def test_a_terminal_of_80_columns_sees_no_folded_table(folder: Path) -> None:
+    arguments = [folder / "own", "--reference", folder / "true", "--system", f"late={folder / 'late'}", "--full", *DEAF]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    shown = bytearray()
+    with subprocess.Popen(
+        [sys.executable, "-m", "d2m_cli", "eval", *map(str, arguments)],
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env=environment | {"TERM": "xterm", "NO_COLOR": "1"},
+    ) as process:
+        os.close(theirs)
+        try:
+            while part := os.read(ours, 65536):
+                shown += part
+        except OSError:
+            pass  # how a terminal of Linux ends
+    os.close(ours)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    assert "follows the dance: shown" in text
+    assert "beats70" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_table_for_a_paper(folder: Path) -> None:
+    arguments = (folder / "own", "--name", "mine", "--reference", folder / "true", "--table", "paper")
+    markdown, latex, table = (run(*arguments, "--table-format", style) for style in ("markdown", "latex", "csv"))
+    assert markdown.stdout.startswith("|  | BCS ↑ | BHS ↑ | F1-score ↑ | Seeds |\n| --- |")
+    assert run(*arguments).stdout == markdown.stdout
+    assert "| true music | 1.000 (given) |" in markdown.stdout
+    assert latex.stdout.startswith("% Table 1\n")
+    (line,) = (line for line in csv.DictReader(table.stdout.splitlines()) if line["system"] == "mine")
+    assert (float(line["F1-score"]), line["seeds"]) == (1.0, "1")
+    for more, told in (
+        (("--full",), "--full and --table are each printed in place of the other"),
+        (("--json",), "--table and --json are each"),
+    ):
+        result = run(*arguments, *more)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert told in flat(result.stderr)
+    result = run(*arguments[:-2], "--table-format", "csv")
+    assert result.exit_code == 2
+    assert "name the table with --table paper" in flat(result.stderr)
 
 
 def test_json_csv_and_latex_agree(folder: Path, tmp_path: Path) -> None:
@@ -86,12 +172,15 @@ def test_missing_broken_and_soundless_files_are_listed(folder: Path, tmp_path: P
     shutil.copy(silent, reference / "gLO_sBM_cAll_d13_mLO2_ch01.mp4")
     result = run(own, "--reference", reference)
     assert result.exit_code == 0, result.output
-    assert "1 clips scored, 3 left out" in result.stderr
-    assert "left out: new: no reference" in result.stderr
-    assert "left out: c%20&d: " in result.stderr
-    assert "mLO2_ch01.mp4: holds no sound" in result.stderr
-    assert "the reference has 1 more clips, for which no system has music: e" in result.stderr
-    assert "no intervals" in result.stderr
+    told = flat(result.stderr)
+    assert "1 clip scored, 3 left out" in told
+    assert "left out: new: no reference" in told
+    assert "left out: c%20&d: " in told
+    assert "mLO2_ch01.mp4: holds no sound" in told
+    assert "the reference has 1 more clip, for which no system has music: e" in told
+    assert "no intervals" in told
+    assert result.stdout.startswith("1 clip of 1 song, compared with the true music\n")
+    assert "follows the dance: can't be told from one song, F1" in result.stdout
 
 
 def test_poses_and_a_table_of_clips(folder: Path, tmp_path: Path) -> None:
@@ -105,8 +194,33 @@ def test_poses_and_a_table_of_clips(folder: Path, tmp_path: Path) -> None:
     table.write_text("\n".join(lines), encoding="utf-8")
     result = run(folder / "own", "--dances", tmp_path / "dances", "--clips", table)
     assert result.exit_code == 0, result.output
-    assert "Rhythm: 4 clips of 2 songs, compared with the dance" in result.stdout
+    assert "4 clips of 2 songs, compared with the dance" in result.stdout
     assert "is not known" not in result.stderr
+
+
+def test_true_beats_and_seeds(folder: Path, tmp_path: Path) -> None:
+    lines = ["clip,bpm,first_beat", *(f"{name},{96 + 12 * number},0.2" for number, name in enumerate(NAMES))]
+    table = tmp_path / "beats.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    for seed, system in (("seed0", "own"), ("seed1", "late")):
+        shutil.copytree(folder / system, tmp_path / "out" / seed)
+    arguments = (folder / "late", "--name", "late", "--reference", folder / "true", "--beats", table,
+                 "--system", f"mine={tmp_path / 'out' / 'seed*'}")  # fmt: skip
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "compared with true beats, and the onsets of the true music" in result.stdout
+    assert "\nmine, 2 seeds\n  follows the dance: " in result.stdout
+    assert "true music 1.00" in flat(result.stdout)
+    assert "(given)" not in result.stdout
+    assert "one seed of late: intervals" in flat(result.stderr)
+    document = json.loads(run(*arguments, "--json").stdout)
+    assert [system["seeds"] for system in document["systems"]] == [["late"], ["seed0", "seed1"]]
+    f1 = [
+        next(one for one in scores["protocols"] if one["protocol"] == "beats70")["f1"]["value"]
+        for scores in (document["ceiling"]["rhythm"], *(system["rhythm"]["system"] for system in document["systems"]))
+    ]
+    assert f1 == pytest.approx([1.0, 0.0, 0.5], abs=0.03)
 
 
 def test_with_the_listener_that_ships(folder: Path) -> None:
@@ -126,8 +240,11 @@ def test_with_the_listener_that_ships(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["own"], 2, "compare the music with either --reference FOLDER"),
-        (["own", "--reference", "true", "--dances", "true"], 2, "or, where there is none, --dances FOLDER"),
+        (["own"], 2, "compare the music with --reference FOLDER"),
+        (["own", "--beats", "true", "--dances", "true"], 2, "--beats gives the beats that --dances would be looked"),
+        (["own", "--beats", "gone.csv"], 2, "gone.csv: can't be read as text"),
+        (["own", "--beats", "wrong.csv"], 2, "wrong.csv, line 2: 'soon' is no number"),
+        (["own", "--reference", "true", "--system", "x=seed*"], 2, "seed*: no folder matches"),
         (["gone", "--reference", "true"], 2, "no such folder"),
         (["empty", "--reference", "true"], 2, "no sound file and no video in it"),
         (["own", "--reference", "empty"], 2, "no sound file and no video in it"),
@@ -152,9 +269,10 @@ def test_what_cannot_be_scored_is_said(
         (folder / name).mkdir(exist_ok=True)
     (folder / "other" / "x.wav").touch()
     (folder / "broken" / "e.wav").touch()
+    (folder / "wrong.csv").write_text("clip,time\ne,soon\n")
     result = run(*arguments)
     assert result.exit_code == code, result.output
-    assert told in result.stderr
+    assert told in flat(result.stderr)
     assert result.stdout == ""
     assert not isinstance(result.exception, SystemExit) or result.exception.code == code
 
@@ -163,5 +281,5 @@ def test_a_result_that_cannot_be_written_is_printed_first(folder: Path, tmp_path
     (tmp_path / "file").touch()
     result = run(folder / "own", "--reference", folder / "true", "--csv", tmp_path / "file" / "t.csv")
     assert result.exit_code == 1
-    assert "Rhythm: 4 clips" in result.stdout
+    assert "4 clips of 4 songs" in result.stdout
     assert "a file stands where a folder is needed" in result.stderr

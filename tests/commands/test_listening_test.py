@@ -54,7 +54,7 @@ def test_a_listening_test_and_its_scores(tmp_path: Path) -> None:
     # The folder holds the key, too, which is no answer.
     result = run("score", out, "--key", out / "key.json")
     assert result.exit_code == 0, result.output
-    assert "Mean opinion scores of 1 listeners on 1 dances" in result.stdout
+    assert "Mean opinion scores of 1 listener on 1 dance" in result.stdout
     assert "generated less true music, coherence: -3.00" in result.stderr
     result = run("score", out, "--key", out / "key.json", "--json")
     assert [one["mean"] for one in json.loads(result.stdout)["opinions"]] == [2.0, 2.0, 5.0, 5.0]

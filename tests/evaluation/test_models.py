@@ -10,20 +10,20 @@ from d2m_cli.ground.options import tell_flags
 
 
 def load(**changed: object) -> Models:
-    options = {"reference": True, "embeddings": ["none"], "classifiers": ["none"], "clap": None}
+    options = {"reference": True, "dances": False, "embeddings": ["none"], "classifiers": ["none"], "clap": None}
     return load_models(**{**options, **changed})  # type: ignore[arg-type]
 
 
 def test_the_listener_is_loaded_once_for_both() -> None:
     found = load(embeddings=["listener"], classifiers=["listener"])
     assert found.embedders[0] is found.classifiers[0]
-    assert found.about_reference == "the true music"
+    assert found.dance is None
 
 
 def test_a_dance_has_no_distance_of_sound() -> None:
-    found = load(reference=False, embeddings=["listener"], classifiers=["listener"])
+    found = load(reference=False, dances=True, embeddings=["listener"], classifiers=["listener"])
     assert (found.embedders, len(found.classifiers)) == ((), 1)
-    assert found.about_reference.startswith("the dance")
+    assert found.dance is not None
 
 
 def test_names_that_are_none() -> None:

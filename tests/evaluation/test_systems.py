@@ -11,12 +11,15 @@ import pytest
 
 from d2m_cli.errors import AudioError, InputError, UsageError
 from d2m_cli.evaluation.genre.divergence import GENRES
-from d2m_cli.evaluation.models import Models, dance_beats, true_music
+from d2m_cli.evaluation.models import Models, dance_beats
 from d2m_cli.evaluation.pairing import ClipFacts, Missing, Pairing
 from d2m_cli.evaluation.results import Evaluation
-from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE
+from d2m_cli.evaluation.rhythm.scores import GROUPS, ONSET_GROUPS
+from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE, NO_VERDICT
+from d2m_cli.evaluation.seeds import Seed
 from d2m_cli.evaluation.sound.embedding import mono_at
 from d2m_cli.evaluation.systems import score_systems
+from d2m_cli.evaluation.true_beats import TrueBeats
 from d2m_cli.ground.progress import Progress
 from d2m_cli.media.audio import save_wav
 from d2m_cli.pose.io import load_poses, save_poses
@@ -32,6 +35,7 @@ class Loudness:
     """Embeds by how loud each half second is, and takes loud music for house; what is shorter it can't hear."""
 
     name, sample_rate, width, classes = "loudness", 8000, 1, GENRES
+    same_music = ()
 
     def embed(self, samples: np.ndarray, rate: int) -> np.ndarray:
         mono = mono_at(samples, rate, 8000)
@@ -69,18 +73,19 @@ def pairing(folder: Path, *systems: str, **changed: Any) -> Pairing:
     def files(name: str) -> dict[str, Path]:
         return {clip.name: folder / name / f"{clip.name}.wav" for clip in clips}
 
-    values = {"clips": clips, "systems": {name: files(name) for name in systems}, "reference": files("true")}
+    seeds = {name: (Seed(name, files(name)),) for name in systems}
+    values = {"clips": clips, "systems": seeds, "reference": files("true")}
     return Pairing(**{**values, "missing": (), **changed})
 
 
 def scored(pairs: Pairing, models: Models | None = None, draws: int = 20) -> Evaluation:
-    return score_systems(pairs, models or Models(true_music, "the true music"), QUIET, resamples=200, draws=draws)
+    return score_systems(pairs, models or Models(), QUIET, resamples=200, draws=draws)
 
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> Evaluation:
     ear = Loudness()
-    return scored(pairing(folder, "same", "late"), Models(true_music, "the true music", (ear,), (ear,)), 200)
+    return scored(pairing(folder, "same", "late"), Models((ear,), (ear,)), 200)
 
 
 def protocol(found: Evaluation, system: int, name: str) -> Any:
@@ -157,11 +162,11 @@ def test_silence_scores_nothing_and_is_named(folder: Path, tmp_path: Path) -> No
     pairs = pairing(folder, "same")
     save_wav(tmp_path / "96.wav", np.zeros((1, RATE * 6), np.float32), RATE)
     play(tmp_path / "108.wav", np.array([0.1]), seconds=0.3)
-    files = {**pairs.systems["same"], "96": tmp_path / "96.wav", "108": tmp_path / "108.wav"}
+    files = {**pairs.systems["same"][0].files, "96": tmp_path / "96.wav", "108": tmp_path / "108.wav"}
     ear = Loudness()
     found = scored(
-        pairing(folder, "same", "mixed", systems={"same": pairs.systems["same"], "mixed": files}),
-        Models(true_music, "the true music", (ear,), (ear,)),
+        pairing(folder, "same", "mixed", systems={"same": pairs.systems["same"], "mixed": (Seed("mixed", files),)}),
+        Models((ear,), (ear,)),
     )
     assert protocol(found, 1, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
     told = "\n".join(found.remarks)
@@ -170,7 +175,7 @@ def test_silence_scores_nothing_and_is_named(folder: Path, tmp_path: Path) -> No
     assert "mixed: 108: generated: 0.30 s are too short for a beat" in told
     assert "mixed: 96: silence counts in FAD and KAD (loudness)" in told
     assert "mixed: 108: not in FAD and KAD (loudness): too short" in told
-    assert "mixed: 1 clips are shorter than their reference" in told
+    assert "mixed: 1 clip is shorter than the reference" in told
     assert "108: 5.70 s" in told
     # 3 of 4 are heard, of which the silent one is taken for another genre.
     genre = found.systems[1].genres[0]
@@ -194,12 +199,13 @@ def test_a_reference_without_beats_is_said_once(folder: Path, tmp_path: Path) ->
 def test_files_that_cannot_be_read_are_left_out_of_all_systems(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "96.wav").write_bytes(b"no sound at all")
     pairs = pairing(folder, "same", "late")
-    systems = {**pairs.systems, "late": {**pairs.systems["late"], "96": tmp_path / "96.wav"}}
+    late = Seed("late", {**pairs.systems["late"][0].files, "96": tmp_path / "96.wav"})
+    systems = {**pairs.systems, "late": (late,)}
     found = scored(pairing(folder, "same", systems=systems, missing=(Missing("x", ("no reference",)),)))
     assert (found.clips, found.songs) == (3, 3)
     assert [one.clip for one in found.missing] == ["x", "96"]
     assert "96.wav" in found.missing[1].lacks[0]
-    broken = {name: tmp_path / "96.wav" for name in pairs.systems["same"]}
+    broken = (Seed("same", {clip.name: tmp_path / "96.wav" for clip in pairs.clips}),)
     with pytest.raises(InputError, match="no clip can be read in every folder"):
         scored(pairing(folder, "same", systems={"same": broken}))
 
@@ -234,11 +240,12 @@ def test_a_dance_in_place_of_true_music(tmp_path: Path) -> None:
     ear = Loudness()
     pairs = Pairing(
         (*clips, ClipFacts("bad", "bad", None, None)),
-        {"x": {**music, "bad": music["96"]}},
-        {**paths, "bad": tmp_path / "bad.pose.npz"},
+        {"x": (Seed("x", {**music, "bad": music["96"]}),)},
+        None,
         (),
+        dances={**paths, "bad": tmp_path / "bad.pose.npz"},
     )
-    found = scored(pairs, Models(dance_beats(load_poses), "the dance", (), (ear,)))
+    found = scored(pairs, Models((), (ear,), dance=dance_beats(load_poses)))
     assert found.clips == 2
     assert [one.clip for one in found.missing] == ["bad"]
     assert found.systems[0].distances == ()
@@ -253,7 +260,7 @@ def test_prompts_are_read_before_the_work(folder: Path) -> None:
 
     clips = (ClipFacts("120", "120", None, "@ music"),)
     with pytest.raises(UsageError, match="no plain words: @ music"):
-        scored(pairing(folder, "same", clips=clips), Models(true_music, "the true music", clap=Deaf()))  # type: ignore[arg-type]
+        scored(pairing(folder, "same", clips=clips), Models(clap=Deaf()))  # type: ignore[arg-type]
 
 
 def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
@@ -270,8 +277,133 @@ def test_a_clap_score_is_a_mean_over_clips_with_prompts(folder: Path) -> None:
         ClipFacts(f"{bpm:.0f}", str(bpm), None, words)
         for bpm, words in zip(BPM, ("a", "b", "short", None), strict=True)
     )
-    found = scored(pairing(folder, "same", "late", clips=clips), Models(true_music, "the true music", clap=Half()))  # type: ignore[arg-type]
+    found = scored(pairing(folder, "same", "late", clips=clips), Models(clap=Half()))  # type: ignore[arg-type]
     text = found.systems[0].text
     assert (text.score.value, text.clips) == (pytest.approx(0.3), 2)
     assert "120: no CLAP score: too short for clap" in found.remarks
     assert next(one for one in found.comparisons[0].differences if one.measure == "clap").verdict == NO_DIFFERENCE
+
+
+def known(bpm: float, first: float = 0.2) -> TrueBeats:
+    return TrueBeats(None, bpm, first, "by hand")
+
+
+def test_the_reference_itself_is_no_measured_ceiling(both: Evaluation) -> None:
+    assert both.ceiling is not None
+    assert both.ceiling.by_construction == GROUPS
+    assert {line.f1.value for line in both.ceiling.rhythm.protocols if line.f1 is not None} == {1.0}
+    assert both.no_verdict == ()
+    (genre,) = both.ceiling.genres
+    # Judged as a system is, but for the distance from itself.
+    assert genre.estimates["genre.kld_label"].value == pytest.approx(0.5978, abs=1e-4)
+    assert "genre.kld_reference" not in genre.estimates
+
+
+def test_true_beats_take_the_place_of_tracked_ones(folder: Path) -> None:
+    # Those of two clips are half a beat from what the true music plays: half of the true music's clips miss them all.
+    beats = {f"{bpm:.0f}": known(bpm, 0.2 + (30.0 / bpm if bpm > 110 else 0.0)) for bpm in BPM}
+    found = scored(pairing(folder, "same", "late", beats=beats))
+    assert found.reference == "true beats, and the onsets of the true music"
+    assert found.ceiling is not None
+    ceiling = {line.protocol: line for line in found.ceiling.rhythm.protocols}
+    assert ceiling["beats70"].f1.value == pytest.approx(0.5, abs=0.02)
+    assert protocol(found, 0, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
+    assert protocol(found, 1, "beats70").f1.value == pytest.approx(0.5, abs=0.02)
+    # Onsets are still compared with those of the true music, whose own are the reference.
+    assert protocol(found, 0, "paper").f1.value == pytest.approx(1.0, abs=0.03)
+    assert protocol(found, 1, "paper").f1.value < 0.1
+    assert found.ceiling.by_construction == ("paper", "bins5", "loris", "cdcd")
+    assert (found.ceiling.shows("paper"), found.ceiling.shows("beats70")) == (False, True)
+    assert found.no_verdict == ()
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_true_beats_without_true_music(folder: Path) -> None:
+    beats = {f"{bpm:.0f}": known(bpm) for bpm in BPM}
+    beats["132"] = TrueBeats((900.0,), None, None, "ms.txt")
+    found = scored(pairing(folder, "same", "late", beats=beats, reference=None))
+    assert (found.reference, found.ceiling, found.clips) == ("true beats", None, 3)
+    assert found.missing[0].lacks == (
+        "ms.txt: no beat within the 6.00 s of the clip; times are seconds from its start",
+    )
+    assert protocol(found, 0, "beats70").f1.value == pytest.approx(1.0, abs=0.03)
+    assert protocol(found, 1, "beats70").f1.value == 0.0
+    assert found.no_verdict == ONSET_GROUPS
+    verdicts = {one.measure: one.verdict for one in found.comparisons[0].differences}
+    assert verdicts["paper.f1"] == verdicts["cdcd.bhs"] == NO_VERDICT
+    assert verdicts["beats70.f1"] == "first is higher"
+
+
+def test_a_tempo_that_the_tracker_mishears(folder: Path) -> None:
+    # Clicks at 96 bpm are of 48 bpm by those who know: every other beat is one.
+    beats = {f"{bpm:.0f}": known(bpm / 2) for bpm in BPM}
+    found = scored(pairing(folder, "same", beats=beats))
+    assert found.ceiling is not None
+    assert found.ceiling.rhythm.tempo.accuracy1_4.value == 0.0
+    assert found.ceiling.rhythm.tempo.accuracy2_4.value == 1.0
+
+
+def test_the_true_music_beside_a_dance(folder: Path, tmp_path: Path) -> None:
+    dances = {}
+    for bpm in BPM:
+        dances[f"{bpm:.0f}"] = tmp_path / f"{bpm:.0f}.pose.npz"
+        save_poses(dances[f"{bpm:.0f}"], bobbing(bpm, 0.2, SECONDS))
+    ear = Loudness()
+    found = scored(pairing(folder, "late", dances=dances), Models((ear,), (ear,), dance=dance_beats(load_poses)))
+    assert found.reference.startswith("the dance")
+    assert found.no_verdict == ONSET_GROUPS
+    assert found.ceiling is not None
+    assert found.ceiling.by_construction == ()
+    # What another song's reference scores, which is a dance.
+    assert found.systems[0].rhythm.floors[2].name == "reference of another song"
+    ceiling = next(line for line in found.ceiling.rhythm.protocols if line.protocol == "beats200")
+    assert protocol(found, 0, "beats200").f1.value < ceiling.f1.value
+    # Sound is compared with the true music all the same.
+    assert [one.kind for one in found.systems[0].distances] == ["FAD", "FAD-infinity", "KAD"]
+
+
+def seeds(folder: Path, *names: str) -> tuple[Seed, ...]:
+    return tuple(Seed(name, {f"{bpm:.0f}": folder / name / f"{bpm:.0f}.wav" for bpm in BPM}) for name in names)
+
+
+def test_seeds_of_a_system_are_scored_together(folder: Path) -> None:
+    systems = {"x": seeds(folder, "same", "late"), "y": seeds(folder, "late")}
+    ear = Loudness()
+    found = scored(pairing(folder, systems=systems), Models((ear,), (ear,)))
+    first, second = found.systems
+    assert (first.seeds, second.seeds) == (("same", "late"), ("late",))
+    f1 = protocol(found, 0, "beats70").f1
+    # All of one seed and none of the other.
+    assert (f1.value, f1.low, f1.high) == pytest.approx((0.5, 0.0, 1.0), abs=0.03)
+    (comparison,) = found.comparisons
+    assert (comparison.seeds, comparison.one_seed) == ((2, 1), True)
+    line = next(one for one in comparison.differences if one.measure == "beats70.f1")
+    assert line.difference == pytest.approx(0.5, abs=0.02)
+    assert line.verdict == NO_DIFFERENCE
+    assert "one seed of y: intervals and verdicts leave out what another seed would change" in found.remarks
+    assert "intervals over few seeds (2 of x) are too narrow: take 5 or more" in found.remarks
+    # A distance goes with the number of clips: that of each seed, and their mean.
+    fads = [one.distances[0] for one in found.systems]
+    assert fads[0].by_seed == pytest.approx((0.0, fads[1].value), abs=1e-4)
+    assert fads[0].value == pytest.approx(fads[1].value / 2, abs=1e-4)
+    assert fads[1].by_seed == ()
+    # Four clips of two seeds.
+    assert (first.genres[0].scores.clips, second.genres[0].scores.clips) == (8, 4)
+    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert document["systems"][0]["seeds"] == ["same", "late"]
+    assert [len(scores) for _, scores in document["systems"][0]["rhythm"]["clips"]] == [2] * 4
+    assert document["ceiling"]["rhythm"]["name"] == "true music"
+
+
+def test_remarks_name_the_seed_they_are_about(folder: Path, tmp_path: Path) -> None:
+    save_wav(tmp_path / "96.wav", np.zeros((1, 100), np.float32), RATE)
+    (same,) = seeds(folder, "same")
+    worse = Seed("worse", {**same.files, "96": tmp_path / "96.wav"})
+    ear = Loudness()
+    found = scored(pairing(folder, systems={"x": (same, worse)}), Models((ear,), (ear,)))
+    told = "\n".join(found.remarks)
+    assert "worse: 96: generated: no onsets found" in told
+    assert "worse: 96: not in FAD and KAD (loudness): too short" in told
+    assert "most of all worse: 96: 5.99 s" in told
+    assert "one seed" not in told
+    assert found.systems[0].genres[0].scores.left_out == (("worse: 96", "96: too short"),)

@@ -129,3 +129,38 @@ def test_options_that_do_not_go_together(generate, example, tmp_path: Path) -> N
         result = generate(*arguments)
         assert result.exit_code == 2, arguments
         assert text in " ".join(result.stderr.split())
+
+
+def test_each_video_has_the_genre_of_its_name_or_of_a_table(generate, encoders, make_video, tmp_path: Path) -> None:
+    file, out = encoders(genre="label"), tmp_path / "out"
+    name = "gKR_sFM_c01_d28_mKR1_ch02_slice0"
+    aist = make_video(tmp_path / f"{name}.mp4", seconds=SECONDS, fps=20)
+    result = generate(aist, "--encoders", file, "--genre", "auto")
+    assert result.exit_code == 1
+    assert "dance.mp4: its genre can't be told" in " ".join(result.stderr.split())
+    assert not (out / "dance.wav").exists()
+    assert json.loads((out / f"{name}.json").read_text())["settings"]["genre"] == "KR"
+    first = (out / f"{name}.wav").read_bytes()
+
+    table = tmp_path / "genres.csv"
+    table.write_text("name,genre\ndance,house\n")
+    result = generate(aist, "--encoders", file, "--genre", "auto", "--genre-table", table, "--json")
+    assert result.exit_code == 0, result.output
+    told = {Path(item["input"]).stem: item for item in json.loads(result.stdout)["items"]}
+    assert (told["dance"]["state"], told["dance"]["details"]["genre"]) == ("done", "HO")
+    # The line that came to the table says nothing of this one.
+    assert told[name]["state"] == "already done"
+    assert (out / f"{name}.wav").read_bytes() == first
+
+    # Where the line changes, the music does; naming the same genre for all makes the same music.
+    table.write_text("name,genre\ndance,lock\n")
+    result = generate("--encoders", file, "--genre", "auto", "--genre-table", table)
+    assert json.loads((out / "dance.json").read_text())["settings"]["genre"] == "LO"
+    assert "already" in generate("--encoders", file, "--genre", "lock").output
+
+
+def test_a_genre_for_each_video_needs_encoders_that_know_them(generate, encoders, make_video, tmp_path: Path) -> None:
+    aist = make_video(tmp_path / "gLO_sBM_c01_d13_mLO2_ch02.mp4", seconds=SECONDS)
+    result = generate(aist, "--encoders", encoders(genre="constant"), "--genre", "auto")
+    assert result.exit_code == 2
+    assert "--genre auto needs encoders whose '@' knows genres by name" in " ".join(result.stderr.split())

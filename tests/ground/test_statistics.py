@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from d2m_cli.ground.statistics import bootstrap, paired_bootstrap
+from d2m_cli.ground.statistics import bootstrap, draw_seeds, paired_bootstrap
 
 
 def same(means: np.ndarray) -> np.ndarray:
@@ -128,3 +128,69 @@ def test_a_thousand_clips_take_under_a_second() -> None:
     start = time.process_time()
     bootstrap(values, list(range(1000)), same, 2000)
     assert time.process_time() - start < 1.0
+
+
+def test_one_seed_of_several_is_that_seed_alone() -> None:
+    values = np.random.default_rng(20).random((12, 2))
+    songs = [number // 2 for number in range(12)]
+    for alone, stacked in (
+        (bootstrap(values, songs, same), bootstrap(values[None], songs, same)),
+        (
+            paired_bootstrap(values, values**2, songs, same).interval,
+            paired_bootstrap(values[None], values[None] ** 2, songs, same).interval,
+        ),
+    ):
+        assert (alone.low == stacked.low).all()
+        assert (alone.high == stacked.high).all()
+
+
+def test_seeds_that_differ_alone_spread_as_their_mean_does() -> None:
+    # Seeds of 0, 1 and 2, all clips of each alike: two are drawn of three, so the mean of them is 0 or 2 in one draw of
+    # nine each. Of two seeds one is drawn.
+    three = np.broadcast_to(np.arange(3.0)[:, None, None], (3, 50, 1))
+    found = bootstrap(three, list(range(50)), same, 5000)
+    assert (found.low[0], found.high[0]) == (0.0, 2.0)
+    drawn = draw_seeds(3, 20000, 0) @ np.arange(3.0) / 2
+    # Standard error of a mean: the standard deviation with ddof 1, here 1, over the root of 3.
+    assert drawn.std() == pytest.approx(np.arange(3.0).std(ddof=1) / np.sqrt(3), rel=0.02)
+    assert set(map(tuple, draw_seeds(2, 100, 0).tolist())) == {(0.0, 1.0), (1.0, 0.0)}
+    assert (draw_seeds(1, 10, 0) == 1.0).all()
+
+
+def seeds_and_songs(rng: np.random.Generator, seeds: int, songs: int) -> np.ndarray:
+    """(seeds, songs, 1) values whose mean over all seeds and songs there could be is 0."""
+    shape = (seeds, songs)
+    return (rng.normal(0.0, 0.5, songs) + rng.normal(0.0, 0.5, (seeds, 1)) + rng.normal(0.0, 1.0, shape))[..., None]
+
+
+def test_intervals_over_seeds_cover_what_intervals_of_one_seed_miss() -> None:
+    rng = np.random.default_rng(21)
+    one = several = 0
+    for trial in range(200):
+        values = seeds_and_songs(rng, 5, 20)
+        alone = bootstrap(values[:1], list(range(20)), same, 400, trial)
+        found = bootstrap(values, list(range(20)), same, 400, trial)
+        one += alone.low[0] <= 0.0 <= alone.high[0]
+        several += found.low[0] <= 0.0 <= found.high[0]
+    assert one / 200 < 0.8
+    assert several / 200 > 0.88
+
+
+def test_a_difference_pairs_songs_and_draws_the_seeds_of_each_system() -> None:
+    rng = np.random.default_rng(22)
+    song = rng.normal(0.0, 5.0, (1, 30, 1))
+    # The songs differ by far more than the systems, and drop out; the seeds of the second are one fewer.
+    first, second = (song + np.array(gains)[:, None, None] for gains in ([1.0, 1.2, 1.4], [0.0, 0.1]))
+    found = paired_bootstrap(first, second, list(range(30)), same)
+    assert found.difference[0] == pytest.approx(1.15)
+    # 1.0 to 1.4 less 0 to 0.1, by hand.
+    assert (found.interval.low[0], found.interval.high[0]) == pytest.approx((0.9, 1.4))
+    assert found.p[0] < 0.01
+
+
+def test_a_value_that_some_seeds_lack_counts_and_one_that_all_lack_counts_for_neither() -> None:
+    first = np.array([[[1.0], [2.0], [np.nan]], [[3.0], [np.nan], [np.nan]]])
+    second = np.zeros((1, 3, 1))
+    second[0, 2] = 9.0
+    found = paired_bootstrap(first, second, ["a", "b", "c"], same)
+    assert found.difference[0] == pytest.approx((1.0 + 3.0 + 2.0) / 3)

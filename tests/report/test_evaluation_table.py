@@ -4,55 +4,20 @@ import csv
 import io
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from d2m_cli.evaluation.genre.divergence import GenreScores
-from d2m_cli.evaluation.pairing import Missing
-from d2m_cli.evaluation.results import Comparison, Evaluation, GenreResult, SystemResult, TextScore
-from d2m_cli.evaluation.rhythm.detections import Detections
-from d2m_cli.evaluation.rhythm.scores import Estimate, Pair
-from d2m_cli.evaluation.rhythm.summary import Difference, summarise
-from d2m_cli.evaluation.sound.frechet import Distance
-from d2m_cli.report.evaluation_grids import Cell, grids
+from d2m_cli.evaluation.results import Evaluation
+from d2m_cli.evaluation.rhythm.scores import ONSET_GROUPS
+from d2m_cli.report.evaluation_grids import grids
 from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
-
-
-def system(name: str, late: float) -> SystemResult:
-    pairs = [
-        Pair(str(bpm), str(bpm), *(Detections.at(np.arange(at, 5.9, 60 / bpm), 6.0, bpm) for at in (0.2, 0.2 + late)))
-        for bpm in (90.0, 120.0)
-    ]
-    distances = (
-        Distance("FAD", "listener", 1.5, 40, 40, ("few frames",)),
-        Distance("FAD", "vggish", None, 40, 40, ("no frames",)),
-    )
-    genre = GenreResult(
-        GenreScores("listener", 2, 0.5, None, None, 0, 1.0, ("a note",), (("c", "too short"),)),
-        {"genre.kld_label": Estimate(0.5, 0.25, 0.75), "genre.accuracy": Estimate(1.0, 1.0, 1.0)},
-    )
-    text = TextScore(Estimate(-0.125, -0.25, 0.0), 2)
-    return SystemResult(name, summarise(pairs, name, 100, 20), distances, (genre,), text)
+from d2m_cli.report.grid import Cell
+from tests.report.evaluations import evaluation, known_beats
 
 
 @pytest.fixture(scope="module")
 def found() -> Evaluation:
-    comparison = Comparison(
-        "second best",
-        "R&D_50% [x]",
-        (
-            Difference("beats70.f1", 0.5, 0.25, 0.75, 0.01, "first is higher"),
-            Difference("paper.f1", -0.5, -0.75, -0.25, 0.01, "second is higher"),
-            Difference("genre.accuracy (listener)", 0.1, -0.1, 0.3, 0.4, "no difference shown"),
-            Difference("genre.kld_label (listener)", 0.5, 0.25, 0.75, 0.01, "first is higher"),
-            Difference("loris.bhs", 0.1, -0.1, 0.3, 0.4, "no difference shown"),
-        ),
-    )
-    systems = (system("second best", 0.0), system("R&D_50% [x]", 0.03))
-    return Evaluation(
-        2, 2, "the true music", systems, (comparison,), (Missing("lost", ("no reference",)),), ("a remark",)
-    )
+    return evaluation()
 
 
 def test_a_cell_says_figure_interval_and_verdict() -> None:
@@ -62,6 +27,18 @@ def test_a_cell_says_figure_interval_and_verdict() -> None:
     assert Cell(0.5, 0.25, 0.75).text(2, "\n") == "0.500\n[0.25, 0.75]"
     assert Cell(0.5, -0.25, 0.75, "no difference shown").text() == "+0.500 [-0.250, +0.750] no difference shown"
     assert Cell(0.5, verdict="one song: no interval").text() == "+0.500 one song: no interval"
+
+
+def test_figures_that_no_verdict_follows_from_say_so(found: Evaluation) -> None:
+    first, second = found.systems
+    own = replace(first, genres=(replace(first.genres[0], no_verdict="it learned from the same"),))
+    judged = replace(found, systems=(own, second))
+    genre = grids(judged)[4]
+    assert genre.rows[0].cells[0].text() == "0.500 [0.250, 0.750] (no verdict)"
+    assert genre.rows[1].cells[0].text() == "0.500 [0.250, 0.750]"
+    assert "No verdict on second best: it learned from the same." in genre.caption
+    lines = [line for line in csv.DictReader(io.StringIO(to_csv(judged))) if line["figure"].startswith("genre right")]
+    assert [line["verdict"] for line in lines if line["system"] == "second best"] == ["no verdict"]
 
 
 def test_every_row_has_every_column(found: Evaluation) -> None:
@@ -104,11 +81,55 @@ def test_a_difference_is_named_after_its_systems_whatever_they_are_called(found:
     grid = grids(found)[-1]
     assert grid.columns == ("second best less R&D_50% [x]",)
     assert {row.name: row.cells[0].text() for row in grid.rows} == {
-        "beats70 F1 ↑": "+0.500 [+0.250, +0.750] second best is better",
-        "paper F1 ↑": "-0.500 [-0.750, -0.250] R&D_50% [x] is better",
-        "KLD to label (listener) ↓": "+0.500 [+0.250, +0.750] R&D_50% [x] is better",
+        "beats70 F1 ↑": "+0.500 [+0.250, +0.750] second best is better (one seed)",
+        "paper F1 ↑": "-0.500 [-0.750, -0.250] R&D_50% [x] is better (one seed)",
+        "KLD to label (listener) ↓": "+0.500 [+0.250, +0.750] R&D_50% [x] is better (one seed)",
         "genre right (listener) ↑": "+0.100 [-0.100, +0.300] no difference shown",
     }
+
+
+def test_the_true_music_stands_between_systems_and_chance(found: Evaluation) -> None:
+    tables = grids(known_beats(found))
+    for grid in (*tables[:3], tables[4]):
+        (number,) = (number for number, row in enumerate(grid.rows) if row.ceiling)
+        assert (number, grid.rows[number].name) == (2, "true music")
+        assert not any(row.chance for row in grid.rows[:number])
+    # Its onsets are the reference itself, its beats are not.
+    assert [cell.given for cell in tables[0].rows[2].cells] == [True] * 5 + [False]
+    assert tables[0].rows[2].cells[0].text() == "1.000 (given)"
+    assert tables[0].rows[2].cells[5].text().startswith("1.000 [")
+    assert "(given)" in tables[0].caption
+    assert not any(cell.given for cell in (*tables[2].rows[2].cells, *tables[4].rows[2].cells))
+    assert tables[4].rows[2].cells[0].text() == "0.500 [0.250, 0.750]"
+    # Against itself it has no distance.
+    assert not any(row.ceiling for row in tables[3].rows)
+    assert not any(row.ceiling for grid in grids(found) for row in grid.rows)
+
+
+def test_seeds_are_counted(found: Evaluation) -> None:
+    several = known_beats(found)
+    assert [row.name for row in grids(several)[0].rows[:2]] == ["second best, 2 seeds", "R&D_50% [x]"]
+    assert grids(several)[3].rows[0].cells[0].text() == "1.500 [1.250, 1.750]"
+    lines = list(csv.DictReader(io.StringIO(to_csv(several))))
+    assert {(line["system"], line["seeds"]) for line in lines if line["figure"] == "F1"} >= {
+        ("second best, 2 seeds", "2"),
+        ("R&D_50% [x]", "1"),
+        ("true music", ""),
+    }
+    assert {line["verdict"] for line in lines if line["system"] == "true music" and line["figure"] == "BCS"} == {
+        "given by construction"
+    }
+    (comparison,) = found.comparisons
+    told = grids(replace(found, comparisons=(replace(comparison, seeds=(2, 3)),)))[-1].rows
+    assert told[0].cells[0].text() == "+0.500 [+0.250, +0.750] second best is better"
+
+
+def test_what_no_verdict_follows_from_is_marked(found: Evaluation) -> None:
+    tables = grids(replace(found, no_verdict=ONSET_GROUPS))
+    assert tables[0].columns[4:] == ("F1 (no verdict) ↑", "beats70 F1 ↑")
+    assert tables[1].columns[3:5] == ("cdcd BHS (no verdict) ↑", "beats70 F1 ↑")
+    assert "(no verdict)" in tables[0].caption
+    assert "(no verdict)" not in to_csv(found)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

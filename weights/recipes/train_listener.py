@@ -33,7 +33,7 @@ PICTURE = SpectrogramConfig(
     sample_rate=CONFIG.sample_rate, hop_length=CONFIG.hop_length, win_length=CONFIG.win_length, n_fft=CONFIG.n_fft,
     n_mels=CONFIG.n_mels, max_frequency=CONFIG.max_frequency, power=CONFIG.power, sample_scale=CONFIG.sample_scale,
 )  # fmt: skip
-LISTENER = ListenerConfig("listener", PICTURE, tuple(MOODS), ("", *LEADS), ("", *COMPS))
+LISTENER = ListenerConfig("listener", PICTURE, tuple(MOODS), ("", *LEADS), ("", *COMPS), same_music=("embedded",))
 VALIDATION = 250
 """Last pieces of MUSIC, kept from training: the temperature of the genre head is fitted on them."""
 WEIGHT = {"genre": 1.0, "mood": 0.4, "lead": 0.4, "comp": 0.4, "wear": 0.5}

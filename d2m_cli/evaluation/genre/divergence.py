@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError
 from d2m_cli.ground.genres import GENRE_CODES, genre_code
+from d2m_cli.ground.words import count
 
 Array = NDArray[np.float64]
 
@@ -49,6 +50,8 @@ class Classifier(Protocol):
         Goes into the heads of tables.
     classes
         Names of its genres, in the order of the probabilities; `GENRES` where it knows those of AIST++.
+    same_music
+        Names of the backbones that learned from the very music that it learned from.
     """
 
     @property
@@ -56,6 +59,9 @@ class Classifier(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def same_music(self) -> tuple[str, ...]: ...
 
     def genres(self, samples: NDArray[np.floating[Any]], rate: int) -> Array:
         """Probabilities (classes,) of (n,) or (channels, n) samples; AudioError where they are too short."""
@@ -211,9 +217,13 @@ def genre_scores(classifier: str, clips: Sequence[GenreClip], left_out: Sequence
     foreign = [clip for clip in clips if clip.label is not None and clip.label not in clip.classes]
     if foreign:
         notes.append(f"{classifier} knows {', '.join(foreign[0].classes)}: no label of AIST++ is among them")
-    lost = int(there[:, 1].sum() - there[:, 2].sum())
-    if lost:
-        notes.append(f"kld_dmd is infinite for {lost} of {int(there[:, 1].sum())} clips and counts the others alone")
+    compared, finite = int(there[:, 1].sum()), int(there[:, 2].sum())
+    if compared > finite:
+        lost = f"infinite for {compared - finite} of {count(compared, 'clip')}"
+        notes.append(
+            f"kld_dmd: {f'mean of the other {finite}' if finite else 'no mean'}, since it is {lost} (in which another "
+            "genre comes last than in the true music)"
+        )
     return GenreScores(
         classifier, len(clips), label, reference, dmd, int(there[:, 2].sum()), accuracy, tuple(notes), tuple(left_out)
     )

@@ -162,6 +162,8 @@ class MsSincResNet:
         to 4.5 of that, so that of a clip of 5 s it hears half a second, six times too slow.
     """
 
+    same_music: tuple[str, ...] = ()
+
     def __init__(self, network: SincResNet, classes: tuple[str, ...] = GTZAN, hearing: str = "windows") -> None:
         if hearing not in HEARING:
             raise UsageError(f"unknown way of hearing {hearing!r}; choose one of {', '.join(HEARING)}")

@@ -11,7 +11,8 @@ import numpy as np
 
 from d2m_cli.errors import UsageError, VideoError
 from d2m_cli.evaluation.listening.loudness import loudness
-from d2m_cli.evaluation.pairing import SOUND_SUFFIXES, Missing, by_stem
+from d2m_cli.evaluation.pairing import SOUND_SUFFIXES, Missing
+from d2m_cli.evaluation.stems import by_stem
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.search import VIDEO_SUFFIXES
 from d2m_cli.media.audio import Samples, load_audio

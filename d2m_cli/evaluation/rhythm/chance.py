@@ -5,7 +5,7 @@ table prints what each of these would score, drawn many times over the same clip
 
 - a metronome at the reference's tempo, started at random: what knowing the tempo alone is worth;
 - a metronome at a random tempo, started at random: what knowing nothing is worth;
-- the true music of another song: what being music is worth;
+- the true music of another song: what being music is worth (where the reference is a dance, its dance);
 - the generated music of another song: what the system scores without looking at this dance.
 """
 
@@ -25,6 +25,7 @@ DRAWS = 200
 CONTINUITY_DRAWS = 20
 """Draws that CMLt and AMLt are computed for: they take longer than all else together."""
 
+TRUE_MUSIC = "true music"
 OWN_MUSIC = "generated music of another song"
 """The kind of chance that is another for every system."""
 
@@ -59,14 +60,19 @@ def random_bpm(rng: np.random.Generator) -> float:
 
 
 def chance_floors(
-    pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0, known: Sequence[Scores] = ()
+    pairs: Sequence[Pair],
+    draws: int = DRAWS,
+    seed: int = 0,
+    known: Sequence[Scores] = (),
+    reference: str = TRUE_MUSIC,
 ) -> tuple[Scores, ...]:
     """What chance scores on a data set, by kind.
 
     Parameters
     ----------
     pairs
-        The clips; nothing but the references, and the other songs' music, is used.
+        The clips; nothing but the references, and the other songs' music, is used. Of a system with several seeds one
+        is guessed in each draw, and the music of all may be taken for another song's.
     draws
         How many times all clips are guessed.
     seed
@@ -74,12 +80,15 @@ def chance_floors(
     known
         Floors of another system on the same references with the same draws and seed: those in which a system's music
         has no part are taken over.
+    reference
+        What the references are, in a word or two: goes into the name of the floor that plays another song's.
 
     Returns
     -------
     Means over the draws, with the middle 95 % of the draws as interval. Where the reference of a clip has no tempo, a
     random one stands in. The two kinds that play other songs are absent from a data set of one song.
     """
+    clips = [pair for pair in pairs if pair.seed == pairs[0].seed]
     songs = len({pair.song for pair in pairs})
     kinds = [
         Kind(
@@ -90,12 +99,12 @@ def chance_floors(
     ]
     if songs > 1:
         kinds += [
-            Kind("true music of another song", other_song(pairs, [pair.reference for pair in pairs])),
+            Kind(f"{reference} of another song", other_song(clips, [clip.reference for clip in clips])),
             Kind(OWN_MUSIC, other_song(pairs, [pair.estimated for pair in pairs])),
         ]
     drawn = {scores.name: scores for scores in known if scores.name != OWN_MUSIC}
     return tuple(
-        drawn.get(kind.name) or floor(kind, pairs, songs, draws, (seed, number)) for number, kind in enumerate(kinds)
+        drawn.get(kind.name) or floor(kind, clips, songs, draws, (seed, number)) for number, kind in enumerate(kinds)
     )
 
 

@@ -36,4 +36,3 @@ def detect_dance(poses: Poses, dancers: int | str = "all") -> Detections:
     accents = rhythm.peaks[(rhythm.peaks >= 0.0) & (rhythm.peaks < rhythm.duration)]
     tempo = rhythm.tempo
     return Detections(rhythm.duration, accents, accents, accents, None if tempo is None else tempo.bpm)
-

@@ -34,6 +34,10 @@ COLUMNS: tuple[str, ...] = (
     "tempo.octave_error",
 )
 """What `PairScores.values` holds, in its order; all but the last are better when higher."""
+GROUPS: tuple[str, ...] = tuple(dict.fromkeys(column.partition(".")[0] for column in COLUMNS))
+"""Protocols and other families of measures: what stands before the dot in `COLUMNS`."""
+ONSET_GROUPS: tuple[str, ...] = tuple(protocol.name for protocol in PROTOCOLS if protocol.detector != "beats")
+"""Those of `GROUPS` that compare onsets; the others compare beats."""
 SPREADS: tuple[str, ...] = tuple(f"{protocol.name}.{name}" for protocol in PROTOCOLS for name in ("csd", "hsd"))
 MEDIAN = "tempo.median_octave_error"
 FIGURES: tuple[str, ...] = (*COLUMNS, *SPREADS, MEDIAN)
@@ -47,19 +51,22 @@ class Pair:
     Attributes
     ----------
     name
-        Of the clip; unique within a data set.
+        Of the clip; unique within a data set, but for the seeds of a system.
     song
         What clips that are no independent evidence share: the song, or the video.
     reference
         The true music, or the dance itself (`d2m_cli.evaluation.rhythm.dance_beats`).
     estimated
         The generated music.
+    seed
+        Name of the seed of the system that made it.
     """
 
     name: str
     song: str
     reference: Detections
     estimated: Detections
+    seed: str = ""
 
 
 @dataclass(frozen=True)
@@ -260,16 +267,26 @@ def overall(means: Array) -> Array:
 
 
 def figures(values: Array) -> Array:
-    """All `FIGURES` of a data set from the (clips, `COLUMNS`) values of its clips; NaN where it has none."""
-    there = np.isfinite(values)
-    clips = there.sum(axis=0)
-    means = np.where(clips > 0, np.where(there, values, 0.0).sum(axis=0) / np.maximum(clips, 1), np.nan)
+    """All `FIGURES` of a data set from the values of its clips; NaN where it has none.
+
+    Parameters
+    ----------
+    values
+        (clips, `COLUMNS`) or (seeds, clips, `COLUMNS`). Of several seeds all clips count alike, and spreads over clips
+        are the mean of the seeds' own.
+    """
+    runs = values.reshape(-1, *values.shape[-2:])
+    there = np.isfinite(runs)
+    number = there.sum(axis=(0, 1))
+    means = np.where(number > 0, np.where(there, runs, 0.0).sum(axis=(0, 1)) / np.maximum(number, 1), np.nan)
     spreads = [
-        values[:, COLUMNS.index(f"{protocol.name}.{measure}")].std(ddof=1) if len(values) > 1 else np.nan
+        runs[..., COLUMNS.index(f"{protocol.name}.{measure}")].std(axis=1, ddof=1).mean()
+        if runs.shape[1] > 1
+        else np.nan
         for protocol in PROTOCOLS
         for measure in ("bcs", "bhs")
     ]
-    errors = values[there[:, -1], -1]
+    errors = runs[there[..., -1], -1]
     return np.concatenate([overall(means), spreads, [np.median(errors) if len(errors) else np.nan]])
 
 

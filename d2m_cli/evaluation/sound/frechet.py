@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.evaluation.sound.embedding import EmbeddingSet
+from d2m_cli.ground.words import count
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,9 @@ class Distance:
         Embeddings of the real and of the generated music.
     notes
         What to know before trusting it, in words.
+    by_seed
+        Where a system has several seeds, the distance of each of them, whose mean `value` is: a distance goes with the
+        number of clips, so seeds are not put together.
     """
 
     kind: str
@@ -50,6 +54,7 @@ class Distance:
     reference_frames: int
     estimated_frames: int
     notes: tuple[str, ...] = ()
+    by_seed: tuple[float | None, ...] = ()
 
     @property
     def column(self) -> str:
@@ -150,7 +155,9 @@ def fad_infinity(reference: EmbeddingSet, estimated: EmbeddingSet, steps: int = 
     enough = int(np.ceil((estimated.frames.shape[1] + 1) / (len(estimated.frames) / len(clips))))
     smallest = max(enough, len(clips) // 4, 2)
     if len(clips) < 2 * smallest:
-        few = f"{len(clips)} clips with {len(estimated.frames)} frames are too few to extrapolate from"
+        few = (
+            f"{count(len(clips), 'clip')} with {count(len(estimated.frames), 'frame')} are too few to extrapolate from"
+        )
         return _distance(kind, reference, estimated, None, (f"{few}; it takes {2 * smallest} such clips",))
     rng = np.random.default_rng(seed)
     target = Gaussian.of(reference.frames)
@@ -235,17 +242,15 @@ def _obstacles(reference: EmbeddingSet, estimated: EmbeddingSet) -> tuple[str, .
     found = []
     for side, whole in (("real", reference), ("generated", estimated)):
         if len(whole.clips) < 2 or len(whole.frames) < 2:
-            found.append(
-                f"{len(whole.clips)} {side} clips with {len(whole.frames)} frames: a distance between sets takes at "
-                "least two clips"
-            )
+            there = f"{count(len(whole.clips), f'{side} clip')} with {count(len(whole.frames), 'frame')}"
+            found.append(f"{there}: a distance between sets takes at least two clips")
     return tuple(found)
 
 
 def _few_frames(reference: EmbeddingSet, estimated: EmbeddingSet) -> tuple[str, ...]:
     return tuple(
-        f"{len(whole.frames)} {side} frames in {whole.frames.shape[1]} dimensions: their covariance has gaps, so "
-        "compare this figure only with others from as many frames"
+        f"{count(len(whole.frames), f'{side} frame')} in {whole.frames.shape[1]} dimensions: their covariance has "
+        "gaps, so compare this figure only with others from as many frames"
         for side, whole in (("real", reference), ("generated", estimated))
         if len(whole.frames) <= whole.frames.shape[1]
     )

@@ -54,6 +54,8 @@ class ListenerConfig:
         Steps that one embedding is the mean of.
     moods, leads, comps
         Words of the other heads: mood, lead instrument, accompanying instrument; "" for none.
+    same_music
+        Names of the backbones that learned from the music that it learned from.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ListenerConfig:
     channels: int = 80
     dilations: tuple[int, ...] = (1, 2, 4, 8)
     frame_steps: int = 16
+    same_music: tuple[str, ...] = ()
 
     @property
     def heads(self) -> dict[str, int]:
@@ -172,6 +175,11 @@ class Listener:
     def name(self) -> str:
         """Goes into the heads of tables."""
         return self.config.name
+
+    @property
+    def same_music(self) -> tuple[str, ...]:
+        """Names of the backbones that learned from the music that it learned from."""
+        return self.config.same_music
 
     @property
     def sample_rate(self) -> int:

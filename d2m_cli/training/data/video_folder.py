@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from d2m_cli.errors import UsageError
-from d2m_cli.ground.aist import Split, parse_name
+from d2m_cli.ground.aist import Split, parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.search import find_videos
 from d2m_cli.training.data.clips import Skip
@@ -49,7 +49,7 @@ def read_folder(source: Path) -> Drafts:
         if sorted_by_hand and split is None:
             skipped.append(place.skip("lies outside the folders of the splits"))
             continue
-        aist = parse_name(item.path.stem)
+        aist = parse_clip_name(item.path.stem)
         genre = aist.genre if aist else _genre(inside.parts[:-1])
         if genre is None:
             nameless[inside.parts[-2] if len(inside.parts) > 1 else "."] += 1

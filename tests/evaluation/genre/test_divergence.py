@@ -81,10 +81,22 @@ def test_a_data_set_as_the_public_code_means_it() -> None:
     assert found.kld_dmd == pytest.approx(np.mean(ma.masked_invalid(sums)))
     assert found.dmd_clips == np.isfinite(sums).sum()
     assert 7 <= found.dmd_clips < 12
-    assert f"infinite for {12 - found.dmd_clips} of 12 clips" in found.notes[0]
+    finite = found.dmd_clips
+    assert found.notes == (
+        f"kld_dmd: mean of the other {finite}, since it is infinite for {12 - finite} of 12 clips (in which another "
+        "genre comes last than in the true music)",
+    )
     terms = softmax(true, 1) * (log_softmax(true, 1) - log_softmax(heard, 1))
     assert found.kld_reference == pytest.approx(terms.sum(1).mean(), rel=1e-3)
     assert (found.kld_label, found.accuracy) == (None, None)
+
+
+@pytest.mark.parametrize(("clips", "told"), [(1, "1 of 1 clip "), (3, "3 of 3 clips ")])
+def test_infinities_alone_have_no_mean(clips: int, told: str) -> None:
+    found = genre_scores("net", [GenreClip(GENRES, spread(0, 0.9), spread(1, 0.9))] * clips)
+    # Scaled, HO is 1 in the true music and 0 in the other.
+    assert (found.kld_dmd, found.dmd_clips) == (None, 0)
+    assert found.notes[0].startswith(f"kld_dmd: no mean, since it is infinite for {told}")
 
 
 def test_means_over_clips() -> None:
@@ -125,7 +137,7 @@ def test_a_clip_checks_itself() -> None:
 
 class Deaf:
     name = "deaf"
-    classes = GENRES
+    classes, same_music = GENRES, ()
 
     def genres(self, samples: np.ndarray, rate: int) -> np.ndarray:
         if len(samples) < rate:

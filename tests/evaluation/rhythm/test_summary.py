@@ -11,8 +11,16 @@ import pytest
 
 from d2m_cli.errors import InputError
 from d2m_cli.evaluation.rhythm.detections import Detections
-from d2m_cli.evaluation.rhythm.scores import COLUMNS, Pair, Scores, beat_alignment, score_pair
-from d2m_cli.evaluation.rhythm.summary import NO_DIFFERENCE, ONE_SONG, Difference, Summary, compare, summarise
+from d2m_cli.evaluation.rhythm.scores import COLUMNS, ONSET_GROUPS, Pair, Scores, beat_alignment, score_pair
+from d2m_cli.evaluation.rhythm.summary import (
+    NO_DIFFERENCE,
+    NO_VERDICT,
+    ONE_SONG,
+    Difference,
+    Summary,
+    compare,
+    summarise,
+)
 from tests.evaluation.sounds import bursts, metronome
 
 
@@ -126,8 +134,8 @@ def test_chance_and_remarks_stand_beside_the_system() -> None:
     assert len(found.floors) == 4
     assert found.tracker.startswith("predominant local pulse")
     assert "3: generated: no beats found" in found.remarks
-    assert "1 references have no tempo: chance takes a random one there" in found.remarks
-    assert dict(found.clips)["3"].counts[0].hits == 0
+    assert "1 reference has no tempo: chance takes a random one there" in found.remarks
+    assert dict(found.clips)["3"][0].counts[0].hits == 0
 
 
 def test_one_song_says_so() -> None:
@@ -211,3 +219,86 @@ def test_what_can_not_be_scored_is_refused() -> None:
         summarise([*pairs, pairs[0]])
     with pytest.raises(InputError, match="only one of the two systems has 3"):
         compared(pairs, pairs[:3])
+
+
+def seeds_by_hand() -> list[Pair]:
+    """Two clips of four beats, of which seed x hits all and none, seed y all and half."""
+    times = (0.5, 1.5, 2.5, 3.5)
+    true = at(*times)
+    hits = {"x": (times, (1.0, 2.0, 3.0, 4.0)), "y": (times, (0.5, 1.0, 2.5, 3.0))}
+    return [
+        Pair(name, name, true, at(*made), seed)
+        for seed, clips in hits.items()
+        for name, made in zip("ab", clips, strict=True)
+    ]
+
+
+def test_figures_are_means_over_seeds() -> None:
+    found = summarise(seeds_by_hand(), draws=5, resamples=500)
+    beats = line(found.system, "beats70")
+    assert beats.f1.value == pytest.approx((1.0 + 0.0 + 1.0 + 0.5) / 4)
+    # One song of one seed, at least and at most.
+    assert (beats.f1.low, beats.f1.high) == pytest.approx((0.0, 1.0))
+    # Spreads of two clips are their distance over the root of 2: those of 1 and 0 and of 1 and 0.5, averaged.
+    assert beats.bhs.value == pytest.approx(0.625)
+    assert beats.hsd == pytest.approx((1.0 + 0.5) / 2 / np.sqrt(2))
+    assert (found.system.clips, found.system.songs) == (2, 2)
+    assert [(name, len(seeds)) for name, seeds in found.clips] == [("a", 2), ("b", 2)]
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_seed_more_widens_the_interval_where_seeds_differ() -> None:
+    first = random_pairs(40, 11)
+    right = [replace(pair, estimated=pair.reference, seed="right") for pair in first]
+    alone = line(summarise(first, draws=1).system, "beats70").f1
+    both = line(summarise([*first, *right], draws=1).system, "beats70").f1
+    assert both.value == pytest.approx((alone.value + 1.0) / 2)
+    assert both.high == pytest.approx(1.0)
+    assert both.low == pytest.approx(alone.low, abs=0.05)
+
+
+def test_chance_is_that_of_one_seed() -> None:
+    pairs = seeds_by_hand()
+    one, both = (summarise(some, draws=20, resamples=50) for some in (pairs[:2], pairs))
+    assert one.floors[:3] == both.floors[:3]
+    assert both.floors[3].clips == 2
+
+
+def test_remarks_name_the_seed_and_those_of_the_reference_none() -> None:
+    pairs = seeds_by_hand()
+    pairs[3] = replace(pairs[3], estimated=Detections.at(np.zeros(0), 5.0))
+    lone = Detections.at(np.zeros(0), 5.0)
+    pairs = [replace(pair, reference=lone) if pair.name == "a" else pair for pair in pairs]
+    found = summarise(pairs, draws=5, resamples=50).remarks
+    assert "y: b: generated: no beats found" in found
+    assert found.count("a: reference: no beats found") == 1
+    assert "1 reference has no tempo: chance takes a random one there" in found
+
+
+def test_systems_with_other_numbers_of_seeds_are_compared() -> None:
+    pairs = seeds_by_hand()
+    found = by_measure(compared(pairs[:2], pairs[2:]))["beats70.f1"]
+    assert found.difference == pytest.approx(0.5 - 0.75)
+    found = by_measure(compared(pairs, pairs[2:]))["beats70.f1"]
+    assert found.difference == pytest.approx(0.625 - 0.75)
+    # x or y of the first less y, by song: 0 to 0.5 - 1.
+    assert (found.low, found.high) == pytest.approx((-0.5, 0.0))
+
+
+def test_no_verdict_from_onsets_where_none_follows() -> None:
+    worse = random_pairs(60, 6)
+    better = [replace(pair, estimated=pair.reference) for pair in worse]
+    songs = {pair.name: pair.song for pair in worse}
+    found = by_measure(compare(summarise(better, draws=1), summarise(worse, draws=1), songs, ONSET_GROUPS))
+    assert {found[f"{name}.f1"].verdict for name in ("paper", "bins5", "loris")} == {NO_VERDICT}
+    assert found["cdcd.bhs"].verdict == NO_VERDICT
+    assert found["paper.f1"].difference > 0.0
+    assert found["beats70.f1"].verdict == "first is higher"
+
+
+def test_seeds_have_the_same_clips() -> None:
+    pairs = seeds_by_hand()
+    with pytest.raises(InputError, match="seed y has no b"):
+        summarise(pairs[:3])
+    with pytest.raises(InputError, match="two clips are named a"):
+        summarise([*pairs, pairs[0]])

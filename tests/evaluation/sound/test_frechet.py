@@ -96,8 +96,8 @@ def test_one_file_tells_no_distance() -> None:
     none = EmbeddingSet("test", np.zeros((0, 3)), (), ())
     for distance in (fad, fad_infinity, kad):
         for reference, estimated, words in (
-            (several, one, "1 generated clips with 40 frames"),
-            (one, several, "1 real clips with 40 frames"),
+            (several, one, "1 generated clip with 40 frames"),
+            (one, several, "1 real clip with 40 frames"),
             (several, none, "0 generated clips with 0 frames"),
         ):
             found = distance(reference, estimated)
