@@ -186,6 +186,7 @@ class Generator:
         """
         from d2m_cli.generation.genre import check_genre, check_listener, hear
         from d2m_cli.generation.models import Models
+        from d2m_cli.pose.options import PoseOptions
         from d2m_cli.rhythm.cache import DanceCache
 
         path = self.encoders_for(options)
@@ -200,7 +201,8 @@ class Generator:
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        known = DanceCache(self._cache, poses.options) if self._cache is not None else None
+        seen = PoseOptions(dancers=options.dancers, device=self.device, decoder=options.decoder)
+        known = DanceCache(self._cache, seen) if self._cache is not None else None
         return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound, known)
 
 
