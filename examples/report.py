@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def scores(estimated: dict[str, np.ndarray], beats: np.ndarray) -> dict[str, flo
     }
 
 
-def seams(music: Music, takes: Sequence[Take], overlap: float) -> list[tuple[float, float, float]]:
+def seams(music: Music, takes: Sequence[Take]) -> list[tuple[float, float, float]]:
     """For every seam: level step in dB, the 99th percentile of such steps elsewhere, and how far beats slip in seconds.
 
     A level step is the difference of level between two 50 ms frames. The slip is the distance, on one grid, between the
@@ -73,13 +74,13 @@ def seams(music: Music, takes: Sequence[Take], overlap: float) -> list[tuple[flo
     beats = music.beats
     period = float(np.median(np.diff(beats)))
     inside = np.ones(len(times), bool)
-    for take in takes[1:]:
-        inside &= (times < take.window.start) | (times > take.window.start + overlap)
+    overlaps = [(take.window.start, last.window.end) for last, take in pairwise(takes)]
+    for start, end in overlaps:
+        inside &= (times < start) | (times > end)
     found = []
-    for take in takes[1:]:
-        start = take.window.start
-        here = (times >= start) & (times <= start + overlap)
-        before, after = beats[beats < start][-3:], beats[beats > start + overlap][:3]
+    for start, end in overlaps:
+        here = (times >= start) & (times <= end)
+        before, after = beats[beats < start][-3:], beats[beats > end][:3]
         slip = 0.0
         if len(before) and len(after):
             steps_between = (after[:, None] - before[None]) / period
@@ -137,7 +138,7 @@ def main() -> None:
             for seed in range(arguments.seeds):
                 options = replace(wanted, seed=seed, candidates=arguments.candidates)
                 music, takes = compose(rhythm, poses.duration, with_models, options, content, lambda *_: None)
-                joins.setdefault(system, []).extend(seams(music, takes, options.overlap_seconds))
+                joins.setdefault(system, []).extend(seams(music, takes))
                 mono = music.samples.mean(0)
                 heard = {"onsets": onsets(mono, music.sample_rate), "pulse": pulse(mono, music.sample_rate)}
                 made.append(scores(heard, beats))

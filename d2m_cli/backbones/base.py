@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
-from d2m_cli.inversion.prompt import first_beat_words, in_caption_octave
+from d2m_cli.inversion.prompt import MOST_MODELS, TempoWords, first_beat_words, in_caption_octave
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,11 +77,14 @@ class Identity:
         As in the protocol.
     speaks_tempo
         Whether its captions gave tempo and first beat in words.
+    tempo_words
+        How its family is told a tempo where they did not.
     """
 
     name: str
     licence: str
     speaks_tempo: bool = False
+    tempo_words: TempoWords = MOST_MODELS
 
 
 @dataclass(frozen=True, repr=False)
@@ -296,6 +299,12 @@ class Backbone(Protocol):
         Music of `window_seconds`.
         """
         ...
+
+
+def tempo_words(backbone: Backbone) -> TempoWords:
+    """How a backbone is told a tempo: its attribute ``tempo_words``, which is not part of the protocol, or as most."""
+    words: TempoWords = getattr(backbone, "tempo_words", MOST_MODELS)
+    return words
 
 
 def unread_words(backbone: Backbone, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:

@@ -83,6 +83,7 @@ class CodecLanguageBackbone(ABC):
         self, identity: Identity, layout: TokenLayout, text_encoder: Any, tokenizer: Any, device: str, layers: int
     ) -> None:
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
+        self.tempo_words = identity.tempo_words
         self.layout = layout
         self.device = torch.device(device)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer

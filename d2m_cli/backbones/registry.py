@@ -22,6 +22,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
 from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
 from d2m_cli.hub.store import model_folder
+from d2m_cli.inversion.prompt import MOST_MODELS, TempoWords
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -50,6 +51,8 @@ class Family:
     find
         "module:function" that turns what follows the colon into a folder, or None for the common way: a folder, or a
         model that `d2m weights pull` fetched.
+    tempo_words
+        How its models are told a tempo, but for those whose captions gave tempo and first beat.
     """
 
     backbone: str
@@ -57,19 +60,28 @@ class Family:
     default: str | None = None
     compiles: bool = False
     find: str | None = None
+    tempo_words: TempoWords = MOST_MODELS
 
+
+# Part of MusicGen's captions ended in such fields of metadata.
+_MUSICGEN_TEMPO = TempoWords("bpm: {bpm}")
 
 FAMILIES: dict[str, Family] = {
     "embedded": Family("d2m_cli.backbones.riffusion:RiffusionBackbone"),
     "riffusion": Family("d2m_cli.backbones.riffusion:RiffusionBackbone", default="riffusion/riffusion-model-v1"),
     "musicgen": Family(
-        "d2m_cli.backbones.musicgen:MusicgenBackbone", _MUSICGEN, default="facebook/musicgen-small", compiles=True
+        "d2m_cli.backbones.musicgen:MusicgenBackbone",
+        _MUSICGEN,
+        default="facebook/musicgen-small",
+        compiles=True,
+        tempo_words=_MUSICGEN_TEMPO,
     ),
     "audiocraft": Family(
         "d2m_cli.backbones.audiocraft:AudiocraftBackbone",
         _MUSICGEN,
         default="facebook/musicgen-small",
         find="d2m_cli.backbones.audiocraft_files:find",
+        tempo_words=_MUSICGEN_TEMPO,
     ),
 }
 
@@ -211,10 +223,11 @@ def identity(choice: Choice) -> Identity:
         The card can't be read.
     """
     card = choice.folder / CARD
+    tempo_words = _family(choice.family, choice.family).tempo_words
     if card.is_file():
         try:
             told = json.loads(card.read_text(encoding="utf-8"))
-            return Identity(choice.name, str(told["licence"]), bool(told.get("speaks_tempo", False)))
+            return Identity(choice.name, str(told["licence"]), bool(told.get("speaks_tempo", False)), tempo_words)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MissingWeightsError(
                 f"{card}: is not a card of a model ({error!r}). It should hold "
@@ -225,7 +238,7 @@ def identity(choice: Choice) -> Identity:
     known = _published_licence(choice.name.partition(":")[2]) or _readme_licence(choice.folder)
     if known and known.lower() == "cc-by-nc-4.0":
         known = NO_COMMERCIAL_USE
-    return Identity(choice.name, known or f"not known, see {choice.folder}")
+    return Identity(choice.name, known or f"not known, see {choice.folder}", tempo_words=tempo_words)
 
 
 def _published_licence(origin: str) -> str | None:

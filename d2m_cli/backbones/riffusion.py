@@ -125,6 +125,7 @@ class RiffusionBackbone:
                 f"{folder}: not a model in Stable Diffusion's layout: no folder {', '.join(missing)}"
             )
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
+        self.tempo_words = identity.tempo_words
         self.folder = folder
         self.device = torch.device(device)
         dtype = number_format(self.device.type, precision)

@@ -138,9 +138,12 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
     tempo, takes = made.rhythm.tempo, made.takes
     if made.timeline.notes:
         notes = {**notes, "video": "; ".join(made.timeline.notes)}
+    if made.notes:
+        notes = {**notes, "note": "; ".join(made.notes)}
     speed = f"{tempo.bpm:.1f} bpm" if tempo is not None else "no steady tempo"
+    said = [f"{made.music.seconds:.2f} s", speed, f"{len(takes)} {'window' if len(takes) == 1 else 'windows'}"]
     return ItemResult(
-        summary=f"{made.music.seconds:.2f} s, {speed}, {len(takes)} {'window' if len(takes) == 1 else 'windows'}",
+        summary=", ".join([*said, *made.notes]),
         details={
             "seconds": round(made.music.seconds, 6),
             "genre": made.options.genre,

@@ -40,7 +40,23 @@ class RhythmBy(StrEnum):
     words = "words"
 
 
+class EndingBy(StrEnum):
+    """How the music ends."""
+
+    fade = "fade"
+    hit = "hit"
+    none = "none"
+
+
 _SAMPLING = "How music is drawn"
+
+
+def _print_words(wanted: bool) -> None:
+    if wanted:
+        from d2m_cli.inversion.word_bank import bank_lines
+
+        print("\n".join(bank_lines()))
+        raise typer.Exit
 
 
 def generate(
@@ -59,6 +75,13 @@ def generate(
         Path | None,
         typer.Option(
             help="For --genre auto: a table (.csv) with the columns name and genre, one line a video.",
+            show_default=False,
+        ),
+    ] = None,
+    genre_words: Annotated[
+        str | None,
+        typer.Option(
+            help="What --genre is called for models that read it in plain words, as in 'funk, slap bass'.",
             show_default=False,
         ),
     ] = None,
@@ -124,7 +147,20 @@ def generate(
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    ending: Annotated[
+        EndingBy, typer.Option(help="Fade on the last beats, end on a last hit, or stop where the video does.")
+    ] = EndingBy.fade,
+    breaks: Annotated[
+        bool, typer.Option("--breaks", help="Silence the music where the dance holds for more than two beats.")
+    ] = False,
+    loudness: Annotated[
+        float, typer.Option(help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.")
+    ] = -14.0,
     dancers: Dancers = "largest",
+    allow_no_dancer: Annotated[
+        bool,
+        typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
+    ] = False,
     device: DeviceOption = Device.auto,
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
@@ -146,6 +182,10 @@ def generate(
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
     json_out: JsonOut = False,
+    list_words: Annotated[
+        bool,
+        typer.Option("--list-words", callback=_print_words, is_eager=True, help="Print words for prompts and exit."),
+    ] = False,
 ) -> None:
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from d2m_cli.api.music import Generator
@@ -167,6 +207,11 @@ def generate(
         seed=seed,
         dancers=parse_dancers(dancers),
         decoder=decoder.value,
+        genre_words=genre_words,
+        ending=ending.value,
+        breaks=breaks,
+        allow_no_dancer=allow_no_dancer,
+        loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,
     )

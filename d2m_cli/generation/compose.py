@@ -6,19 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from d2m_cli.backbones.base import Condition, Draw, Sampling, unread_words
+import numpy as np
+
+from d2m_cli.backbones.base import Condition, Draw, Sampling, tempo_words, unread_words
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.candidates import choose_take
+from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
-from d2m_cli.ground.genres import GENRE_CODES
+from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.inversion.prompt import CAPTION_OCTAVE, GENRE_WORD, RHYTHM_WORD, Prompt, compose_prompt, rhythm_words
+from d2m_cli.inversion.prompt import (
+    CAPTION_OCTAVE,
+    RHYTHM_WORD,
+    Prompt,
+    compose_prompt,
+    describing_prompt,
+    rhythm_words,
+)
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 
 if TYPE_CHECKING:
@@ -68,6 +78,7 @@ def compose(
     content: str,
     report: Report,
     tell: Tell = silent,
+    holds: Sequence[tuple[float, float]] = (),
 ) -> tuple[Music, tuple[Take, ...]]:
     """Music in the rhythm of a dance.
 
@@ -90,11 +101,14 @@ def compose(
         Told where the work is.
     tell
         Told which words of the prompts the backbone does not read.
+    holds
+        (start, end) in seconds of where the dance holds and the music is to break off.
     """
     import torch
 
     backbone = models.backbone
-    windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds)
+    steady = rhythm.beats.beats if rhythm.beats.steady else None
+    windows = plan_windows(duration, backbone.window_seconds, options.overlap_seconds, backbone.quantum_seconds, steady)
     takes: list[Take] = []
     draws: list[Draw] = []
     with torch.inference_mode():
@@ -115,9 +129,14 @@ def compose(
             draws.append(made[best])
             takes.append(Take(window, prompt, seeds[best], unread))
     report("joining windows", 1.0)
-    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, backbone.sample_rate, duration)
+    rate = backbone.sample_rate
+    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, duration, steady)
     bpm = rhythm.beats.bpm or None
-    return Music(samples, backbone.sample_rate, track_beats(samples, backbone.sample_rate, bpm)), tuple(takes)
+    # Where the dance has no steady beat to end on, the music has one of its own.
+    last_beats = steady if steady is not None else track_beats(samples, rate, bpm)
+    breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
+    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
+    return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks), tuple(takes)
 
 
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:
@@ -145,14 +164,35 @@ def _takes(
 
 def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
     """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
+    backbone = models.backbone
+    words = tempo_words(backbone)
+    octave = CAPTION_OCTAVE if backbone.speaks_tempo else words.octave
+    tempo = window_tempo(rhythm.beats, window, octave)
+    genre = genre_in_words(options, captioned=backbone.speaks_tempo) if models.encoders is None else None
+    if options.rhythm == "words" and models.encoders is None and not backbone.speaks_tempo:
+        return describing_prompt(options.prompt, genre, words.say(tempo))
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
-    if options.rhythm == "words":
-        tempo = window_tempo(rhythm.beats, window, in_octave=models.backbone.speaks_tempo)
-        prompt = prompt.with_rhythm(rhythm_words(tempo, models.backbone.speaks_tempo))
-    if models.encoders is None and options.genre is not None:
-        prompt = Prompt(prompt.text.replace(GENRE_WORD, GENRE_CODES[options.genre]))
-    return prompt
+    if options.rhythm == "words" and not backbone.speaks_tempo:
+        prompt = prompt.with_rhythm(words.say(tempo))
+    elif options.rhythm == "words":
+        prompt = prompt.with_rhythm(rhythm_words(tempo)) if tempo is not None else prompt.without_rhythm()
+    return prompt.with_genre(genre) if genre is not None else prompt
+
+
+def genre_in_words(options: GenerateOptions, *, captioned: bool) -> str | None:
+    """What stands for "@" without encoders: the user's words, or the name of captions, or what describes the genre.
+
+    Parameters
+    ----------
+    options
+        Genre and words.
+    captioned
+        Whether the backbone was trained with captions that named dance genres.
+    """
+    if options.genre is None or options.genre_words is not None:
+        return options.genre_words
+    return (GENRE_CODES if captioned else GENRE_WORDS)[options.genre]
 
 
 def pseudo_words(
@@ -174,7 +214,7 @@ def pseudo_words(
     return {word: vectors for word, vectors in words.items() if word in prompt}
 
 
-def window_tempo(beats: BeatMap, window: Window, *, in_octave: bool) -> Tempo | None:
+def window_tempo(beats: BeatMap, window: Window, octave: tuple[float, float]) -> Tempo | None:
     """The tempo of one window, its first beat counted from the window's start; None where the dance has no beats.
 
     Parameters
@@ -183,8 +223,8 @@ def window_tempo(beats: BeatMap, window: Window, *, in_octave: bool) -> Tempo | 
         Of the whole video.
     window
         Where it lies.
-    in_octave
-        Bring beats to between 71.5 and 143.5 bpm first. That has to come before the first beat is counted: of a halved
-        tempo every second beat is one, and all windows must mean the same ones.
+    octave
+        Beats a minute between which beats are brought first. That has to come before the first beat is counted: of a
+        halved tempo every second beat is one, and all windows must mean the same ones.
     """
-    return (beats.folded(*CAPTION_OCTAVE) if in_octave else beats).seen_from(window.start, window.seconds)
+    return beats.folded(*octave).seen_from(window.start, window.seconds)

@@ -49,6 +49,8 @@ class Generated:
         Samples, sample rate and beats.
     takes
         What each window of the music was made from, in order.
+    notes
+        What is particular about it, in words.
     """
 
     video: Path
@@ -60,6 +62,7 @@ class Generated:
     rhythm: Rhythm
     music: Music
     takes: tuple[Take, ...]
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Generated({self.video.name}, {self.music}, windows={len(self.takes)})"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.media.loudness import Level
+
 
 @dataclass(frozen=True, repr=False)
 class Music:
@@ -20,11 +22,17 @@ class Music:
         In Hz.
     beats
         (b,) float64: times of its beats in seconds, rising, as a beat tracker hears them.
+    level
+        How loud it is, and what decided that; None where it was left as it came.
+    breaks
+        (start, end) in seconds of where it is silent since the dance holds.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
     beats: NDArray[np.float64]
+    level: Level | None = None
+    breaks: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:

@@ -18,6 +18,10 @@ from d2m_cli.hub.known import files_stamp
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
 
+ENDINGS = ("fade", "hit", "none")
+QUIETEST = -70.0
+"""LUFS of the gate of BS.1770, below which nothing counts."""
+
 
 @dataclass(frozen=True)
 class GenerateOptions:
@@ -44,8 +48,20 @@ class GenerateOptions:
         How many takes of each window are drawn; the one that keeps time best with the dance is kept.
     overlap_seconds
         How much of the last window each window continues.
+    allow_no_dancer
+        Whether a video without a dancer gets music by the prompt alone; else it can't be used.
     dancers, decoder
         As in `PoseOptions`.
+    genre_words
+        What a genre is called for a backbone that reads it in plain words, as in `d2m_cli.ground.genres.GENRE_WORDS`;
+        None takes those.
+    ending
+        "fade": the music fades on its last beats; "hit": it ends on its last beat, which rings out; "none": it stops
+        where the video does.
+    breaks
+        Whether the music is silent where the dance holds for more than two beats.
+    loudness
+        Integrated loudness in LUFS; where it would lift the true peak above -1 dBTP, the peak decides.
     genre_audio, clap
         A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it, or
         "clap" for the one that ``d2m weights pull clap`` fetched.
@@ -72,6 +88,11 @@ class GenerateOptions:
     overlap_seconds: float = 1.28
     dancers: str | int = "largest"
     decoder: str = "auto"
+    genre_words: str | None = None
+    ending: Literal["fade", "hit", "none"] = "fade"
+    breaks: bool = False
+    allow_no_dancer: bool = False
+    loudness: float = -14.0
     genre_audio: Path | None = None
     clap: Path | None = None
     genre_table: Path | None = None
@@ -94,6 +115,12 @@ class GenerateOptions:
             raise UsageError(
                 f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}"
             )
+        if self.genre_words is not None and self.genre in (None, AUTO):
+            raise UsageError(f"{option('genre_words')} puts one genre in words: name it with {option('genre')}")
+        if self.ending not in ENDINGS:
+            raise UsageError(f"{option('ending')} must be one of {', '.join(ENDINGS)}, not {self.ending!r}")
+        if not QUIETEST <= self.loudness <= 0.0:
+            raise UsageError(f"{option('loudness')} must lie between {QUIETEST:g} and 0 LUFS, not at {self.loudness}")
         self._check_sound_example()
 
     def _check_sound_example(self) -> None:

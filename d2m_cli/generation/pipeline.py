@@ -6,14 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from d2m_cli.errors import NoPersonError
 from d2m_cli.generation.compose import Tell, compose, silent
 from d2m_cli.generation.generated import Generated
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
-from d2m_cli.rhythm.sequence import RhythmGrid
+from d2m_cli.pose.dancers import only_dancer
+from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
 if TYPE_CHECKING:
     from d2m_cli.generation.models import Models
     from d2m_cli.generation.options import GenerateOptions
+    from d2m_cli.media.timeline import Timeline
+    from d2m_cli.pose.track import Poses
+
+NOBODY = "nobody was found in the picture: the music is by the prompt alone"
+"""Note on music that follows no dance."""
 
 
 def generate_music(
@@ -40,10 +50,13 @@ def generate_music(
     ------
     InputError
         The video can't be used.
+    NoPersonError
+        Nobody dances in it, and the options do not allow that.
     UsageError
         The prompt does not fit the networks.
     """
     from d2m_cli.media.video import probe
+    from d2m_cli.rhythm.holds import find_holds
 
     def estimating(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 * fraction)
@@ -52,11 +65,40 @@ def generate_music(
         report(step, 0.3 + 0.65 * fraction)
 
     timeline = probe(video)
-    poses = models.dancers(video, content, estimating, timeline)
+    poses = _seen(video, content, timeline, models, options, estimating)
+    if poses is None:
+        # Without a dance there is nothing for "*" to say.
+        by_prompt = replace(options, rhythm="words")
+        nobody = unseen(timeline.duration)
+        music, takes = compose(nobody, timeline.duration, models, by_prompt, content, composing, tell)
+        return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (NOBODY,))
     grid = models.encoders.grid if models.encoders is not None else RhythmGrid()
     rhythm = models.rhythm(poses, content, grid.mode)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
         rhythm = replace(rhythm, mapped=models.rhythm(poses, content, "beats").beats)
-    music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell)
+    holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
+    music, takes = compose(rhythm, timeline.duration, models, options, content, composing, tell, holds)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)
+
+
+def _seen(
+    video: Path, content: str, timeline: Timeline, models: Models, options: GenerateOptions, report: Report
+) -> Poses | None:
+    """Poses of a video; None where nobody is in it and that is allowed."""
+    try:
+        return models.dancers(video, content, report, timeline)
+    except NoPersonError as error:
+        # A dancer asked for by number who is not there is a slip, not a video without dance.
+        if only_dancer(options.dancers) is not None:
+            raise
+        if options.allow_no_dancer:
+            return None
+        raise NoPersonError(f"{error} {option('allow_no_dancer', True)} makes music by the prompt alone.") from None
+
+
+def unseen(duration: float) -> Rhythm:
+    """The rhythm of a video in which nobody dances: no peaks, no tempo, no beats."""
+    grid = RhythmGrid()
+    steps = int(np.ceil(duration * grid.rate - 1e-6)) + 1
+    return Rhythm(np.zeros(steps, np.float32), grid.rate, np.zeros(0), duration, None, grid.mode)

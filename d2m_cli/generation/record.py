@@ -35,9 +35,11 @@ def describe(made: Generated) -> dict[str, Any]:
     """All that made one piece of music, as values that JSON can hold; times in seconds."""
     used, rhythm, music = made.models, made.rhythm, made.music
     notes = {"notes": list(made.timeline.notes)} if made.timeline.notes else {}
+    told = {"notes": list(made.notes)} if made.notes else {}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        **told,
         "video": {"file": made.video.name, "content": made.content, "seconds": music.seconds, **notes},
         "settings": made.options.settings,
         "models": {
@@ -64,6 +66,8 @@ def describe(made: Generated) -> dict[str, Any]:
             "sample_rate": music.sample_rate,
             "channels": len(music.samples),
             "peak": round(float(np.abs(music.samples).max(initial=0.0)), 6),
+            "level": asdict(music.level) if music.level is not None else None,
+            "breaks": [[round(time, 6) for time in silent] for silent in music.breaks],
             "beats": [round(float(beat), 6) for beat in music.beats],
             "beat_tracker": BEAT_TRACKER,
         },

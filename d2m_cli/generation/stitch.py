@@ -14,20 +14,18 @@ Array = NDArray[np.float64]
 
 FADE_SECONDS = 0.25
 """Longest cross-fade. Two takes that differ sound like an echo of each other for as long as both are heard."""
-EDGE_SECONDS = 0.01
-PEAK = 10 ** (-1 / 20)
-"""-1 dBFS: what AAC adds at peaks stays below full scale."""
 MAX_GAIN_DB = 3.0
-_LIMITER_SECONDS = 0.005
 _SILENCE = 1e-5
 
 
-def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, duration: float) -> Samples:
+def stitch(
+    audio: Sequence[Samples], windows: Sequence[Window], rate: int, duration: float, beats: Array | None = None
+) -> Samples:
     """Join windows into music of the exact length of a video.
 
     Each sample stays at its time: window starts are rounded to the nearest sample and nothing is shifted or stretched,
     since beats are what the music is made for. Levels of neighbours are brought together by at most +-3 dB a window.
-    The cross-fade lies where, within an overlap, the two sides differ least.
+    The cross-fade lies where, within an overlap, the two sides differ least; with beats its middle is on one of them.
 
     Parameters
     ----------
@@ -39,10 +37,12 @@ def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, durat
         Hz.
     duration
         Length of the video in seconds.
+    beats
+        (n,) seconds, rising: a steady map of the whole video, or None.
 
     Returns
     -------
-    (channels, round(duration * rate)) float32: no constant offset, 10 ms fades at both ends, peaks at most at -1 dBFS.
+    (channels, round(duration * rate)) float32, as loud as the takes are: `d2m_cli.generation.finish` comes next.
     """
     _check(audio, windows, rate)
     starts = [round(window.start * rate) for window in windows]
@@ -50,12 +50,13 @@ def stitch(audio: Sequence[Samples], windows: Sequence[Window], rate: int, durat
     gains = _level_gains(takes, starts)
     takes = [take * gain for take, gain in zip(takes, gains, strict=True)]
     music = takes[0]
+    middles = None if beats is None else np.round(beats * rate).astype(int)
     for start, take in zip(starts[1:], takes[1:], strict=True):
-        music = _join(music, take, start, rate)
+        music = _join(music, take, start, rate, None if middles is None else middles - start)
     length = round(duration * rate)
     if music.shape[1] < length:
         raise ValueError(f"windows end at {music.shape[1] / rate:.3f} s, before the video's {duration:.3f} s")
-    return _master(music[:, :length], rate)
+    return music[:, :length].astype(np.float32)
 
 
 def _check(audio: Sequence[Samples], windows: Sequence[Window], rate: int) -> None:
@@ -106,14 +107,14 @@ def _step_db(left: Array, right: Array, offset: int) -> float:
     return 20 * float(np.log10(levels[1] / levels[0]))
 
 
-def _join(music: Array, take: Array, start: int, rate: int) -> Array:
-    """Go over from `music` to `take`, which begins at sample `start` of it."""
+def _join(music: Array, take: Array, start: int, rate: int, middles: NDArray[np.intp] | None = None) -> Array:
+    """Go over from `music` to `take`, which begins at sample `start` of it, best around one of some samples of it."""
     overlap = music.shape[1] - start
     if overlap <= 0:
         raise ValueError(f"windows leave a gap at {music.shape[1] / rate:.3f} s")
     left, right = music[:, start:], take[:, :overlap]
     length = min(overlap, round(FADE_SECONDS * rate))
-    at = _best_place(left, right, length)
+    at = _best_place(left, right, length, middles)
     there, here = left[:, at : at + length], right[:, at : at + length]
     fade_out, fade_in = fade_curves(length, correlation(there, here))
     faded = there * fade_out + here * fade_in
@@ -121,11 +122,20 @@ def _join(music: Array, take: Array, start: int, rate: int) -> Array:
     return joined
 
 
-def _best_place(left: Array, right: Array, length: int) -> int:
-    """Where a cross-fade of some length hides best: where the two sides differ least in energy."""
+def _best_place(left: Array, right: Array, length: int, middles: NDArray[np.intp] | None = None) -> int:
+    """Where a cross-fade of some length hides best: where the two sides differ least in energy.
+
+    Of places around `middles` where any of them leaves room for it, else of all.
+    """
     difference = ((left - right) ** 2).sum(axis=0)
     sums = np.concatenate([[0.0], np.cumsum(difference)])
-    return int(np.argmin(sums[length:] - sums[:-length]))
+    costs = sums[length:] - sums[:-length]
+    if middles is not None:
+        begins = middles - length // 2
+        begins = begins[(begins >= 0) & (begins < len(costs))]
+        if len(begins):
+            return int(begins[np.argmin(costs[begins])])
+    return int(np.argmin(costs))
 
 
 def correlation(left: Array, right: Array) -> float:
@@ -146,31 +156,3 @@ def fade_curves(length: int, correlated: float) -> tuple[Array, Array]:
     falling, rising = np.cos(angle), np.sin(angle)
     power = np.sqrt(1 + 2 * correlated * falling * rising)
     return falling / power, rising / power
-
-
-def _master(music: Array, rate: int) -> Samples:
-    music = music - music.mean(axis=1, keepdims=True)
-    edge = min(round(EDGE_SECONDS * rate), music.shape[1] // 2)
-    ramp = np.sin((np.arange(edge) + 0.5) / max(edge, 1) * np.pi / 2) ** 2
-    music[:, :edge] *= ramp
-    music[:, music.shape[1] - edge :] *= ramp[::-1]
-    return limit(music, rate).astype(np.float32)
-
-
-def limit(music: Array, rate: int, peak: float = PEAK) -> Array:
-    """Hold peaks at a level by turning the gain down around them; what lies below is left as it is.
-
-    The gain that each sample needs is spread to its surroundings and smoothed over the same width, so it never exceeds
-    what a sample needs.
-    """
-    from scipy.ndimage import minimum_filter1d, uniform_filter1d
-
-    loudest = np.abs(music).max(axis=0, initial=0.0)
-    if loudest.max(initial=0.0) <= peak:
-        return music
-    needed = peak / np.maximum(loudest, peak)
-    half = max(1, round(_LIMITER_SECONDS * rate))
-    gain = uniform_filter1d(minimum_filter1d(needed, 2 * half + 1, mode="nearest"), 2 * half + 1, mode="nearest")
-    # Running sums round; the last step makes the promise exact.
-    limited: Array = np.clip(music * np.minimum(gain, 1.0), -peak, peak)
-    return limited

@@ -6,6 +6,16 @@ import math
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+STEPS = (4, 2, 1)
+"""Beats that windows are placed by: bars where they fit, else less."""
+MORE_WINDOWS = 1.25
+"""By so much the number of windows may grow for starts on bars, or on half bars."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -32,7 +42,11 @@ class Window:
 
 
 def plan_windows(
-    duration: float, window_seconds: float = 5.12, overlap_seconds: float = 0.64, quantum: float = 0.08
+    duration: float,
+    window_seconds: float = 5.12,
+    overlap_seconds: float = 0.64,
+    quantum: float = 0.08,
+    beats: Array | None = None,
 ) -> tuple[Window, ...]:
     """Windows that cover a video from 0 to its end.
 
@@ -46,11 +60,14 @@ def plan_windows(
         How much two neighbours share at least.
     quantum
         Starts are multiples of this: a latent column of the backbone, so that a context fills whole columns.
+    beats
+        (n,) seconds, rising: a steady map of the whole video, or None.
 
     Returns
     -------
-    At least one window, evenly spaced; each overlaps the next by at least `overlap_seconds` and by less than a quantum
-    more.
+    At least one window, the first at 0; each overlaps the next by at least `overlap_seconds`. Without beats they are
+    evenly spaced, as far apart as that allows. With beats they start on beats, to the nearest quantum: on every fourth
+    from the first where that takes hardly more windows, else on every second, else on any.
     """
     if not duration > 0.0:
         raise ValueError(f"duration must be above 0 s, not {duration}")
@@ -61,7 +78,22 @@ def plan_windows(
     if hop < 1:
         raise ValueError(f"windows of {window_seconds} s less {overlap_seconds} s are shorter than {quantum} s")
     count = 1 + max(0, math.ceil((duration - window_seconds) / (hop * quantum) - 1e-9))
-    return tuple(Window(i, round(i * hop * quantum, 9), window_seconds) for i in range(count))
+    columns = [hop * i for i in range(count)]
+    if beats is not None and len(beats):
+        on_beats = np.round(beats / quantum).astype(int)
+        last = (duration - window_seconds) / quantum - 1e-6
+        plans = [_on_beats(on_beats[::step], hop, last) for step in STEPS]
+        columns = next((plan for plan in plans if len(plan) <= int(MORE_WINDOWS * count)), plans[-1])
+    return tuple(Window(i, round(column * quantum, 9), window_seconds) for i, column in enumerate(columns))
+
+
+def _on_beats(beats: NDArray[np.intp], hop: int, last: float) -> list[int]:
+    """Starts from 0 until one is at `last` or behind: each on the last beat within a hop, or a hop away without one."""
+    starts = [0]
+    while starts[-1] < last:
+        able = beats[(beats > starts[-1]) & (beats <= starts[-1] + hop)]
+        starts.append(int(able[-1]) if len(able) else starts[-1] + hop)
+    return starts
 
 
 def window_seed(seed: int, content: str, index: int) -> int:

@@ -18,6 +18,20 @@ GENRE_CODES: dict[str, str] = {
 }
 """Two-letter code, as in AIST++ file names ("gLO_..."), to the name in words."""
 
+GENRE_WORDS: dict[str, str] = {
+    "BR": "breakbeat funk, syncopated drum breaks, horn stabs, scratching",
+    "HO": "house, four-on-the-floor kick, deep bass, piano chords",
+    "JB": "contemporary ballet jazz, piano, strings, brushed drums",
+    "JS": "jazz funk, groovy bass, electric piano, brass",
+    "KR": "aggressive hip hop, heavy 808 bass, hard claps, dark brass",
+    "LH": "west coast hip hop, punchy drums, synth lead, deep bass",
+    "LO": "funk, tight drums, slap bass",
+    "MH": "boom bap hip hop, dusty drums, jazzy samples, upright bass",
+    "PO": "electro funk, drum machine, synth bass, vocoder",
+    "WA": "disco, four-on-the-floor kick, octave bass, sweeping strings",
+}
+"""Code to words that text-to-music models know: the music that is danced to, then what plays it."""
+
 
 def _key(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -26,6 +26,32 @@ CAPTION_OCTAVE = (71.5, 143.5)
 
 
 @dataclass(frozen=True)
+class TempoWords:
+    """How a family of models is told a tempo.
+
+    Attributes
+    ----------
+    wording
+        What stands for "*": "{bpm}" in it becomes the whole number of beats a minute.
+    octave
+        Beats a minute between which tempi are halved or doubled before they are told.
+    """
+
+    wording: str = "{bpm} BPM"
+    octave: tuple[float, float] = (80.0, 160.0)
+
+    def say(self, tempo: Tempo | None) -> str:
+        """A tempo, or that there is a steady one."""
+        if tempo is None:
+            return "a steady beat"
+        return self.wording.format(bpm=round(tempo.bpm))
+
+
+MOST_MODELS = TempoWords()
+"""How a model is told a tempo of which nothing else is known."""
+
+
+@dataclass(frozen=True)
 class Prompt:
     """Text with placeholders.
 
@@ -51,6 +77,16 @@ class Prompt:
         """The prompt with "*" spoken in plain words instead."""
         return Prompt(self.text.replace(RHYTHM_WORD, words))
 
+    def without_rhythm(self) -> Prompt:
+        """The prompt as captions have it that tell nothing of the rhythm."""
+        return Prompt(self.text.replace(f" with {RHYTHM_WORD} as the rhythm", "")).with_rhythm("a steady beat")
+
+    def with_genre(self, words: str) -> Prompt:
+        """The prompt with "@" spoken in plain words instead: the first of a list where it stands, the rest behind."""
+        genre, _, rest = words.partition(", ")
+        text = self.text.replace(GENRE_WORD, genre)
+        return Prompt(f"{text}, {rest}" if rest and self.has_genre else text)
+
 
 def compose_prompt(words: str | None = None, *, genre: bool) -> Prompt:
     """Put the user's words behind the training prompt.
@@ -68,6 +104,26 @@ def compose_prompt(words: str | None = None, *, genre: bool) -> Prompt:
     if not genre:
         text = re.sub(rf"\s*{re.escape(GENRE_WORD)}", "", text).strip()
     return Prompt(text)
+
+
+def describing_prompt(words: str | None, genre_words: str | None, tempo: str) -> Prompt:
+    """A prompt as text-to-music models meet them: a genre, a tempo and what else is heard, one behind the other.
+
+    Parameters
+    ----------
+    words
+        The user's prompt. Where it holds "@" or "*" of its own, genre and tempo stand there.
+    genre_words
+        As in `d2m_cli.ground.genres.GENRE_WORDS`; None without a genre.
+    tempo
+        From `TempoWords.say`.
+    """
+    words = (words or "").strip()
+    if GENRE_WORD in words or RHYTHM_WORD in words:
+        prompt = compose_prompt(words, genre=genre_words is not None).with_rhythm(tempo)
+        return prompt.with_genre(genre_words) if genre_words is not None else prompt
+    genre, _, rest = (genre_words or ("" if words else "dance music")).partition(", ")
+    return Prompt(", ".join(part for part in (genre, tempo, rest, words) if part))
 
 
 def training_prompt(genre: bool) -> str:
@@ -88,20 +144,8 @@ def in_caption_octave(tempo: Tempo) -> Tempo:
     return Tempo(bpm, tempo.first_beat % (60.0 / bpm), tempo.confidence)
 
 
-def rhythm_words(tempo: Tempo | None, with_phase: bool) -> str:
-    """Say a tempo in words, for a prompt without "*".
-
-    Parameters
-    ----------
-    tempo
-        Tempo and first beat of the window; None says "a steady beat".
-    with_phase
-        Whether the backbone's captions spoke of the first beat.
-    """
-    if tempo is None:
-        return "a steady beat"
-    if not with_phase:
-        return f"{tempo.bpm:.0f} bpm"
+def rhythm_words(tempo: Tempo) -> str:
+    """Say tempo and first beat of a window as captions say it."""
     return f"{tempo.bpm:.0f} bpm and first beat at {first_beat_words(tempo)} seconds"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ FILLED_SECONDS, FILLED_WEIGHT = 0.15, 0.3
 """A joint that is lost for no longer than this follows a smooth curve, at this weight."""
 BRIDGED_SECONDS = 0.1
 """Where a speed is still unknown for no longer than this, it is drawn straight on."""
+LEAP, FASTEST = 0.35, 10.0
+"""Torso lengths, and torso lengths a second, that the middle one of all joints does not move from frame to frame."""
+AROUND = 2
+"""Frames by which a leap must outlast itself: shorter, the joints were misplaced."""
+FEWEST_SEEN = 4
+"""Of the nose and eight pairs of joints, so many have to be seen before and after a leap."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,20 +61,82 @@ class Motion:
 
 
 def resample(track: PoseTrack, camera: CameraMotion | None, steps: int, rate: float) -> Motion:
-    """Velocities on an even clock: camera and body size taken out, misplaced and unsure joints weighted away."""
+    """Velocities on an even clock: camera and body size taken out, misplaced and unsure joints weighted away.
+
+    Where the film cuts to another shot, all joints leap; no velocity is read across that.
+    """
     points = stabilise(track, camera)
     weight = np.clip((track.keypoints[..., 2].astype(np.float64) - LOW_SCORE) / (FULL_SCORE - LOW_SCORE), 0.0, 1.0)
-    size = body_size(points, weight, track.times)
-    weight = weight * ~misplaced(points, weight, size)
-    clock = np.arange(steps) / rate
-    points, weight = fill_short_gaps(points, weight, track.times)
     spacing = float(np.median(np.diff(track.times))) if len(track.times) > 1 else 1.0 / rate
     kernel = max(KERNEL_SECONDS, KERNEL_FRAMES * spacing)
-    velocity, known = local_velocity(track.times, points, weight, clock, kernel, spacing)
+    bounds = [0, *find_cuts(points, weight, track.times), len(track.times)]
+    velocity, known, noise = np.zeros((steps, 17, 2)), np.zeros((steps, 17), dtype=bool), np.zeros(17)
+    for first, end in pairwise(bounds):
+        shot = slice(first, end)
+        # A shot's first and last frame bound what it tells, but those of the film.
+        low = 0 if first == 0 else int(np.ceil(track.times[first] * rate))
+        high = steps if end == len(track.times) else min(steps, int(track.times[end - 1] * rate) + 1)
+        if high <= low:
+            continue
+        clock = np.arange(low, high) / rate
+        parts = shot_velocity(track.times[shot], points[shot], weight[shot], clock, rate, kernel, spacing)
+        velocity[low:high], known[low:high] = parts[:2]
+        noise = np.maximum(noise, parts[2])
+    return Motion(velocity, known, rate, kernel, noise)
+
+
+def shot_velocity(
+    times: Array, points: Array, weight: Array, clock: Array, rate: float, kernel: float, spacing: float
+) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Velocity, known and noise of `Motion` for one shot, on the steps of a clock."""
+    size = body_size(points, weight, times)
+    weight = weight * ~misplaced(points, weight, size)
+    points, weight = fill_short_gaps(points, weight, times)
+    velocity, known = local_velocity(times, points, weight, clock, kernel, spacing)
     bridge(velocity, known, round(BRIDGED_SECONDS * rate))
-    scale = np.interp(clock, track.times, size)
+    scale = np.interp(clock, times, size)
     noise = jitter(points / size[:, None, None], weight) * velocity_noise(kernel, spacing)
-    return Motion(velocity / scale[:, None, None], known, rate, kernel, noise)
+    return velocity / scale[:, None, None], known, noise
+
+
+def find_cuts(points: Array, weight: Array, times: Array) -> list[int]:
+    """Frames that begin another shot: from the one before, most joints leap farther than a body can, and stay there.
+
+    Parameters
+    ----------
+    points
+        (T, 17, 2) pixels.
+    weight
+        (T, 17), 0 where a joint was not seen.
+    times
+        (T,) seconds.
+    """
+    if len(times) < 2 * AROUND + 2:
+        return []
+    size = body_size(points, weight, times)
+    farthest = np.maximum(LEAP, FASTEST * np.diff(times))
+    # Frame k + 1 beside k, and what lies some frames further on either side.
+    near = leaps(points[:-1], points[1:], weight[:-1], weight[1:]) / size[1:]
+    far = np.zeros(len(near))
+    before, after = slice(0, -2 * AROUND - 1), slice(2 * AROUND + 1, None)
+    far[AROUND:-AROUND] = (
+        leaps(points[before], points[after], weight[before], weight[after]) / size[AROUND + 1 : -AROUND]
+    )
+    return [int(k) + 1 for k in np.flatnonzero((near > farthest) & (far > farthest))]
+
+
+def leaps(before: Array, after: Array, seen_before: Array, seen_after: Array) -> Array:
+    """Median distance of what is seen in both, (n,): the nose, and the middles of pairs, which no confusion of left and
+    right moves; 0 where too little is seen."""
+    both = (seen_before > 0.0) & (seen_after > 0.0)
+    both = np.concatenate([both[:, :1], both[:, 1::2] & both[:, 2::2]], axis=1)
+    enough = both.sum(axis=1) >= FEWEST_SEEN
+    moved = after - before
+    moved = np.concatenate([moved[:, :1], 0.5 * (moved[:, 1::2] + moved[:, 2::2])], axis=1)
+    distance = np.where(both, np.linalg.norm(moved, axis=2), np.nan)
+    out = np.zeros(len(both))
+    out[enough] = np.nanmedian(distance[enough], axis=1)
+    return out
 
 
 def stabilise(track: PoseTrack, camera: CameraMotion | None) -> Array:

@@ -10,6 +10,7 @@ import pytest
 from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.hub import catalogue
+from d2m_cli.rhythm.sequence import Tempo
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +109,12 @@ def test_published_models_have_their_own() -> None:
         assert identity(Choice(name.partition(":")[0], nowhere, name, None)).licence == NO_COMMERCIAL_USE
     name = "riffusion:riffusion/riffusion-model-v1"
     assert identity(Choice("riffusion", nowhere, name, None)).licence == "CreativeML OpenRAIL-M"
+
+
+def test_each_family_says_how_it_is_told_a_tempo(tmp_path: Path) -> None:
+    tempo = Tempo(112.3, 0.2, 0.9)
+    said = {"riffusion": "112 BPM", "musicgen": "bpm: 112", "audiocraft": "bpm: 112"}
+    for family, words in said.items():
+        assert identity(Choice(family, tmp_path, f"{family}:{tmp_path}", None)).tempo_words.say(tempo) == words
+    (tmp_path / "d2m.json").write_text('{"licence": "MIT"}')
+    assert identity(Choice("musicgen", tmp_path, "musicgen:x", None)).tempo_words.say(tempo) == "bpm: 112"

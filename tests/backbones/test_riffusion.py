@@ -11,10 +11,11 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from safetensors.torch import load_file, save_file
 
-from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, unread_words
+from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, tempo_words, unread_words
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.ground.weights_path import weights_dir
+from d2m_cli.inversion.prompt import TempoWords
 
 
 @pytest.fixture(scope="module")
@@ -376,3 +377,11 @@ def test_a_missing_tokenizer_is_not_made_up(tiny_riffusion: Path, tmp_path: Path
         path.unlink()
     with pytest.raises(MissingWeightsError, match=r"tokenizer: holds no tokenizer\.json and no vocab\.json"):
         RiffusionBackbone(folder, Identity("riffusion:tiny", "MIT"))
+
+
+def test_it_is_told_a_tempo_as_its_identity_says(tiny_riffusion: Path) -> None:
+    words = TempoWords("at {bpm}", (100.0, 200.0))
+    told = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT", tempo_words=words))
+    assert tempo_words(told) is words
+    # A backbone of another package need not have the attribute.
+    assert tempo_words(object()) == TempoWords()  # type: ignore[arg-type]

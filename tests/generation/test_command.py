@@ -131,6 +131,32 @@ def test_options_that_do_not_go_together(generate, example, tmp_path: Path) -> N
         assert text in " ".join(result.stderr.split())
 
 
+def test_a_video_without_a_dancer_is_named_as_failed_or_gets_music_by_the_prompt(generate, tmp_path: Path) -> None:
+    video = tmp_path / "dance.mp4"
+    video.write_bytes(video.read_bytes() + b"nobody")
+    failed = generate("--rhythm", "words")
+    assert failed.exit_code == 1
+    assert "nobody was found" in " ".join(failed.stderr.split())
+    assert "--allow-no-dancer makes music by the prompt alone" in " ".join(failed.stderr.split())
+    assert not (tmp_path / "out" / "dance.wav").exists()
+    asked = ("--rhythm", "words", "--genre", "waack", "--genre-words", "disco, horns", "--ending", "hit", "--breaks")
+    result = generate(*asked, "--loudness", "-20", "--allow-no-dancer")
+    assert result.exit_code == 0, result.output
+    assert "music is by the prompt alone" in " ".join(result.output.split())
+    document = json.loads((tmp_path / "out" / "dance.json").read_text())
+    assert document["windows"][0]["prompt"] == "disco, a steady beat, horns"
+    assert document["music"]["level"]["wanted"] == -20.0
+    assert (document["settings"]["ending"], document["settings"]["breaks"]) == ("hit", True)
+
+
+def test_words_for_prompts_are_listed_without_a_video() -> None:
+    result = CliRunner().invoke(d2m_cli.app.app, ["generate", "--list-words"])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == ["instruments", "moods", "genres"]
+    assert "waack (WA): disco, four-on-the-floor kick, octave bass, sweeping strings" in lines
+
+
 def test_each_video_has_the_genre_of_its_name_or_of_a_table(generate, encoders, make_video, tmp_path: Path) -> None:
     file, out = encoders(genre="label"), tmp_path / "out"
     name = "gKR_sFM_c01_d28_mKR1_ch02_slice0"

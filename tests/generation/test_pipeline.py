@@ -12,7 +12,7 @@ import torch
 
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.batch.music_files import result_of
-from d2m_cli.errors import EncoderMismatchError, UsageError
+from d2m_cli.errors import EncoderMismatchError, NoPersonError, UsageError
 from d2m_cli.generation.compose import compose, window_prompt, window_tempo
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import SoundExample, check_genre, check_listener, hear
@@ -23,11 +23,15 @@ from d2m_cli.generation.windows import Window, window_seed
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.inversion.clap import ClapAudio
+from d2m_cli.inversion.prompt import CAPTION_OCTAVE, TempoWords
 from d2m_cli.media.audio import load_audio, save_wav
+from d2m_cli.media.loudness import integrated_loudness, true_peak
 from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.rhythm.cache import DanceCache
+from d2m_cli.rhythm.extract import extract_rhythm
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
+from tests.rhythm.dances import film, groove
 from tests.tiny_clap import save_tiny_clap
 
 
@@ -84,8 +88,10 @@ def test_seeds_and_bytes_hang_on_content_and_seed_alone() -> None:
         (GenerateOptions("LO", "funky guitar"), True, "a @ music with * as the rhythm, funky guitar", {"@", "*"}),
         (GenerateOptions("LO", "a harp, *, in @ style"), True, "a harp, *, in @ style", {"@", "*"}),
         (GenerateOptions(None, "a harp, *, in @ style"), True, "a harp, *, in style", {"*"}),
-        (GenerateOptions("LO", rhythm="words"), True, "a @ music with 120 bpm as the rhythm", {"@"}),
-        (GenerateOptions("LO", rhythm="words"), False, "a lock music with 120 bpm as the rhythm", set()),
+        (GenerateOptions("LO", rhythm="words"), True, "a @ music with 120 BPM as the rhythm", {"@"}),
+        (GenerateOptions("LO", rhythm="words"), False, "funk, 120 BPM, tight drums, slap bass", set()),
+        (GenerateOptions("LO", rhythm="words", genre_words="p-funk, horns"), False, "p-funk, 120 BPM, horns", set()),
+        (GenerateOptions("LO", "a @ solo"), False, "a funk solo, tight drums, slap bass", set()),
     ],
 )
 def test_prompts(options: GenerateOptions, encoders: bool, text: str, words: set[str]) -> None:
@@ -237,16 +243,70 @@ def test_star_without_encoders_is_an_error_that_says_what_to_do() -> None:
 def test_tempo_of_a_window_by_hand() -> None:
     # 120 bpm, beats at 0.2, 0.7, ...; from 3.84 s on the first is at 4.2.
     window = Window(1, 3.84, 5.12)
-    seen = window_tempo(BeatMap.even(Tempo(120.0, 0.2, 0.9), 12.0), window, in_octave=False)
+    seen = window_tempo(BeatMap.even(Tempo(120.0, 0.2, 0.9), 12.0), window, (100.0, 200.0))
     assert seen is not None
     assert (seen.bpm, seen.confidence) == (120.0, 0.9)
     assert seen.first_beat == pytest.approx(0.36)
     # 180 bpm is said as 90: beats at 0.1, 0.7667, 1.4333, 2.1, 2.7667, 3.4333, 4.1, ...
-    seen = window_tempo(BeatMap.even(Tempo(180.0, 0.1, 0.9), 12.0), window, in_octave=True)
+    seen = window_tempo(BeatMap.even(Tempo(180.0, 0.1, 0.9), 12.0), window, CAPTION_OCTAVE)
     assert seen is not None
     assert seen.bpm == 90.0
     assert seen.first_beat == pytest.approx(0.26)
-    assert window_tempo(BeatMap.none(), window, in_octave=True) is None
+    assert window_tempo(BeatMap.none(), window, CAPTION_OCTAVE) is None
+
+
+@pytest.mark.parametrize(("bpm", "told"), [(75.0, 150), (80.0, 80), (118.6, 119), (165.0, 82), (330.0, 82)])
+def test_a_tempo_is_told_in_the_familys_octave(bpm: float, told: int) -> None:
+    used = models()
+    used.backbone.tempo_words = TempoWords("bpm: {bpm}")
+    dance = rhythm(12.0, [1.0], Tempo(bpm, 0.2, 0.9))
+    text = window_prompt(dance, Window(1, 3.84, 5.12), used, GenerateOptions("house", rhythm="words")).text
+    assert text == f"house, bpm: {told}, four-on-the-floor kick, deep bass, piano chords"
+
+
+def test_captions_that_named_dances_keep_their_names() -> None:
+    used = models()
+    used.backbone.speaks_tempo = True
+    dance = rhythm(12.0, [1.0], Tempo(120.0, 0.2, 0.9))
+    window, by_words = Window(0, 0.0, 5.12), GenerateOptions("LO", rhythm="words")
+    text = window_prompt(dance, window, used, by_words).text
+    assert text == "a lock music with 120 bpm and first beat at 0.20 seconds as the rhythm"
+    own = window_prompt(dance, window, used, replace(by_words, genre_words="funk, horns")).text
+    assert own == "a funk music with 120 bpm and first beat at 0.20 seconds as the rhythm, horns"
+
+
+def test_words_for_a_genre_need_a_genre_and_no_encoders() -> None:
+    for genre in (None, "auto"):
+        with pytest.raises(UsageError, match="genre_words puts one genre in words: name it with genre"):
+            GenerateOptions(genre, genre_words="funk")
+    with pytest.raises(EncoderMismatchError, match="leave genre_words out"):
+        check_genre(FakeEncoders(), GenerateOptions("LO", genre_words="funk"))
+    check_genre(None, GenerateOptions("LO", genre_words="funk"))
+
+
+def test_windows_start_on_the_beats_that_were_seen() -> None:
+    # 125 bpm: every eighth beat from 0.16 s; where the beat is doubtful, 3.84 s apart.
+    for confidence, starts in ((0.9, [0.0, 2.08, 5.92, 9.76, 13.6]), (0.1, [0.0, 3.84, 7.68, 11.52])):
+        dance = rhythm(16.5, [1.0], Tempo(125.0, 0.16, confidence))
+        _, takes = compose(dance, 16.5, models(encoders=FakeEncoders()), GenerateOptions(candidates=1), "aa", quiet)
+        assert [take.window.start for take in takes] == starts
+
+
+def test_the_record_says_how_loud_the_music_is_and_why(make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=6)
+    generated = made(video, 6.0, GenerateOptions(loudness=-40.0))
+    level = generated.record["music"]["level"]  # type: ignore[index]
+    assert (level["wanted"], level["decided_by"]) == (-40.0, "loudness")
+    assert integrated_loudness(generated.music.samples, RATE) == pytest.approx(level["loudness"], abs=0.01)
+    # Clicks over noise have peaks far above their loudness.
+    loud = made(video, 6.0, GenerateOptions())
+    assert loud.music.level.decided_by == "peak"
+    assert true_peak(loud.music.samples) == pytest.approx(10 ** (-1.01 / 20), rel=1e-3)
+    for wrong in (0.1, -70.1, float("nan")):
+        with pytest.raises(UsageError, match="loudness must lie between -70 and 0 LUFS"):
+            GenerateOptions(loudness=wrong)
+    with pytest.raises(UsageError, match="ending must be one of fade, hit, none"):
+        GenerateOptions(ending="bang")  # type: ignore[arg-type]
 
 
 def test_words_tell_the_first_beat_where_the_backbone_knows_it() -> None:
@@ -283,7 +343,11 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert document["licences"] == {"music": "CC0"}
     assert document["run"]["threads"] == torch.get_num_threads()
     assert document["rhythm"]["tempo"]["bpm"] == pytest.approx(120, rel=0.02)
-    assert [window["start"] for window in document["windows"]] == [0.0, 3.84]
+    start, beats = document["windows"][1]["start"], generated.rhythm.beats
+    assert beats.steady
+    assert 0.0 < start <= 3.84
+    # The fake's columns last 0.08 s.
+    assert np.abs(beats.beats - start).min() <= 0.04 + 1e-9
     assert document["music"]["beat_tracker"] == "librosa.beat.beat_track"
     assert torch.__version__.startswith(document["versions"]["torch"])
 
@@ -371,3 +435,70 @@ def test_other_music_for_the_same_dance_needs_no_new_poses(make_video, tmp_path:
     np.testing.assert_array_equal(music("warm", None), first)
     np.testing.assert_array_equal(music("cold", None), other)
     assert len(looked) == 3
+
+
+def empty_room(make_video, folder: Path) -> Path:
+    """A video in which the fake finds nobody."""
+    video = make_video(folder / "room.mp4", seconds=6)
+    video.write_bytes(video.read_bytes() + b"nobody")
+    return video
+
+
+def test_a_video_without_a_dancer_fails_unless_that_is_allowed(make_video, tmp_path: Path) -> None:
+    video = empty_room(make_video, tmp_path)
+    with pytest.raises(NoPersonError, match=r"nobody was found.*allow_no_dancer=True makes music by the prompt alone"):
+        made(video, 6.0, GenerateOptions())
+    # Whoever asks for a dancer by number means one.
+    with pytest.raises(NoPersonError):
+        made(video, 6.0, GenerateOptions(allow_no_dancer=True, dancers="only:3"))
+
+
+@pytest.mark.parametrize(
+    ("encoders", "captioned", "text", "words"),
+    [
+        (True, False, "a @ music with a steady beat as the rhythm, harp", {"@"}),
+        (True, True, "a @ music, harp", {"@"}),
+        (False, True, "a lock music, harp", set()),
+        (False, False, "funk, a steady beat, tight drums, slap bass, harp", set()),
+    ],
+)
+def test_music_without_a_dancer_is_by_the_prompt_alone(
+    make_video, tmp_path: Path, encoders: bool, captioned: bool, text: str, words: set[str]
+) -> None:
+    video = empty_room(make_video, tmp_path)
+    used = models(6.0, FakeEncoders() if encoders else None)
+    used.backbone.speaks_tempo = captioned
+    options = GenerateOptions("LO", "harp", allow_no_dancer=True, breaks=True)
+    generated = generate_music(video, content_digest(video), used, options, quiet)
+    assert generated.music.samples.shape == (1, 6 * RATE)
+    assert [take.prompt for take in generated.takes] == [text, text]
+    assert set(used.backbone.words[1]) == words
+    assert generated.pose_source is None
+    assert generated.record["notes"] == ["nobody was found in the picture: the music is by the prompt alone"]
+    assert generated.record["rhythm"]["tempo"] is None  # type: ignore[index]
+    result = result_of(generated, {})
+    assert result.summary.endswith("no steady tempo, 2 windows, " + generated.notes[0])
+    assert result.details["note"] == generated.notes[0]
+    assert "notes" not in made(make_video(tmp_path / "a.mp4", seconds=6), 6.0, GenerateOptions()).record
+
+
+def test_music_goes_on_at_the_tempo_where_nobody_is_seen() -> None:
+    dance = groove(seconds=24.0, bpm=116.0)
+    poses = film(dance, 30.0)
+    (track,) = poses.tracks
+    keypoints = track.keypoints.copy()
+    # The dancer leaves the picture at 13 s.
+    keypoints[track.times > 13.0] = 0.0
+    found = extract_rhythm(replace(poses, tracks=(replace(track, keypoints=keypoints),)))
+    assert found.beats.steady
+    used = models(24.0, FakeEncoders())
+    _, takes = compose(found, 24.0, used, GenerateOptions(candidates=1), "aa", quiet)
+    late = [take.window.start for take in takes if take.window.start > 14.0]
+    assert late
+    period = 60 / 116
+    for start in late:
+        off = (start - 0.31) % period
+        assert min(off, period - off) <= 0.04 + 0.03
+    # "*" has a step for each of the beats that go on: a window of 5.12 s holds nine or ten.
+    for words in used.backbone.words[-len(late) :]:
+        assert int(words["*"].sum()) >= 9

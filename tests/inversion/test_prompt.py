@@ -3,9 +3,18 @@ from __future__ import annotations
 import pytest
 
 from d2m_cli.errors import UsageError
-from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS, genre_code
 from d2m_cli.inversion.genre_encoder import one_hot
-from d2m_cli.inversion.prompt import compose_prompt, in_caption_octave, rhythm_words, tokenize, unread_text
+from d2m_cli.inversion.prompt import (
+    TempoWords,
+    compose_prompt,
+    describing_prompt,
+    in_caption_octave,
+    rhythm_words,
+    tokenize,
+    unread_text,
+)
+from d2m_cli.inversion.word_bank import WORD_BANK, bank_lines
 from d2m_cli.rhythm.sequence import Tempo
 
 
@@ -21,13 +30,45 @@ def test_a_prompt_with_placeholders_of_its_own_is_kept() -> None:
 
 
 def test_tempo_in_words_is_folded_into_the_captions_octave() -> None:
-    assert rhythm_words(Tempo(112.0, 0.32, 1.0), True) == "112 bpm and first beat at 0.32 seconds"
+    assert rhythm_words(Tempo(112.0, 0.32, 1.0)) == "112 bpm and first beat at 0.32 seconds"
     assert in_caption_octave(Tempo(160.0, 0.2, 1.0)) == Tempo(80.0, 0.2, 1.0)
     # At 50 bpm the first beat may come at 1.1 s; at 100 bpm (a beat each 0.6 s) one comes at 0.5 s.
     doubled = in_caption_octave(Tempo(50.0, 1.1, 1.0))
     assert (doubled.bpm, doubled.first_beat, doubled.confidence) == (100.0, pytest.approx(0.5), 1.0)
-    assert rhythm_words(Tempo(160.0, 0.2, 1.0), False) == "160 bpm"
-    assert rhythm_words(None, True) == "a steady beat"
+
+
+def test_a_prompt_can_go_without_rhythm() -> None:
+    assert compose_prompt("harp", genre=True).without_rhythm().text == "a @ music, harp"
+    assert compose_prompt("a harp, *", genre=True).without_rhythm().text == "a harp, a steady beat"
+
+
+def test_a_family_words_tempi_in_its_own_way() -> None:
+    assert TempoWords().say(Tempo(111.7, 0.1, 1.0)) == "112 BPM"
+    assert TempoWords("bpm: {bpm}").say(Tempo(111.2, 0.1, 1.0)) == "bpm: 111"
+    assert TempoWords().say(None) == "a steady beat"
+
+
+def test_a_prompt_that_describes() -> None:
+    funk, tempo = GENRE_WORDS["LO"], "112 BPM"
+    assert describing_prompt(None, funk, tempo).text == "funk, 112 BPM, tight drums, slap bass"
+    assert describing_prompt("wah guitar", funk, tempo).text == "funk, 112 BPM, tight drums, slap bass, wah guitar"
+    assert describing_prompt("sad piano", None, tempo).text == "112 BPM, sad piano"
+    assert describing_prompt(None, None, tempo).text == "dance music, 112 BPM"
+    assert describing_prompt("a harp plays a @ groove, *", funk, tempo).text == (
+        "a harp plays a funk groove, 112 BPM, tight drums, slap bass"
+    )
+    assert describing_prompt("a @ groove, *", None, tempo).text == "a groove, 112 BPM"
+    assert describing_prompt("a harp, *", funk, tempo).text == "a harp, 112 BPM"
+
+
+def test_every_genre_has_words_and_the_bank_those_of_the_paper() -> None:
+    assert GENRE_WORDS.keys() == GENRE_CODES.keys()
+    assert all(len(words.split(", ")) >= 3 and not set("@*") & set(words) for words in GENRE_WORDS.values())
+    # Fig. 1 of the paper.
+    assert {"piano", "guitar", "violin"} <= set(WORD_BANK["instruments"])
+    assert {"joyful", "sad", "relaxing"} <= set(WORD_BANK["moods"])
+    assert {"pop", "electronic", "funk"} <= set(WORD_BANK["genres"])
+    assert "lock (LO): funk, tight drums, slap bass" in bank_lines()
 
 
 class Letters:

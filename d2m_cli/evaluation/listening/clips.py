@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from d2m_cli.errors import UsageError, VideoError
-from d2m_cli.evaluation.listening.loudness import loudness
 from d2m_cli.evaluation.pairing import SOUND_SUFFIXES, Missing
 from d2m_cli.evaluation.stems import by_stem
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.search import VIDEO_SUFFIXES
 from d2m_cli.media.audio import Samples, load_audio
+from d2m_cli.media.loudness import integrated_loudness
 from d2m_cli.media.mux import mux, picture_seconds
 
 LOUDNESS = -18.0
@@ -99,7 +99,7 @@ def equal_gains(sources: Mapping[str, Source], same_loudness: bool) -> tuple[dic
     for name, source in sources.items():
         samples, rate = _load(source.sound)
         samples = samples[:, : round(picture_seconds(source.picture) * rate)]
-        level = loudness(samples, rate)
+        level = integrated_loudness(samples, rate)
         if level is None:
             notes.append(f"{source.system}, {source.clip}: silence, or too short to have a loudness")
             continue

@@ -13,10 +13,10 @@ import pytest
 
 from d2m_cli.errors import AudioError, UsageError, VideoError
 from d2m_cli.evaluation.listening.clips import LOUDNESS
-from d2m_cli.evaluation.listening.loudness import loudness
 from d2m_cli.evaluation.listening.page import ListeningTest, make_listening_test, with_true_music
 from d2m_cli.ground.options import tell_flags
 from d2m_cli.media.audio import load_audio, save_wav
+from d2m_cli.media.loudness import integrated_loudness
 from d2m_cli.media.mux import mux
 from d2m_cli.media.video import probe
 from tests.conftest import write_video
@@ -107,7 +107,7 @@ def test_all_clips_are_equally_loud(beside: ListeningTest) -> None:
     assert beside.media is not None
     assert beside.loudness is not None
     assert beside.loudness <= LOUDNESS
-    heard = [loudness(*load_audio(path)) for path in beside.media.iterdir()]
+    heard = [integrated_loudness(*load_audio(path)) for path in beside.media.iterdir()]
     assert heard == pytest.approx([beside.loudness] * 9, abs=0.3)
     assert document(beside.page)["loudness"] == pytest.approx(beside.loudness, abs=0.051)
 
@@ -119,7 +119,7 @@ def test_loudness_can_be_left_as_it_is(folder: Path) -> None:
     )
     assert test.loudness is None
     heard = {
-        system: loudness(*load_audio(out / "media" / f"{item}.mp4"))
+        system: integrated_loudness(*load_audio(out / "media" / f"{item}.mp4"))
         for item, (_, system) in key_items(test.key).items()
     }
     # Each system has half the amplitude of the one before.

@@ -1,0 +1,124 @@
+"""From joined windows to a whole piece: where it pauses, how it ends, and how loud it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m_cli.media.loudness import Level, bring_to
+
+Samples = NDArray[np.float32]
+Array = NDArray[np.float64]
+Ending = Literal["fade", "hit", "none"]
+
+EDGE_SECONDS = 0.01
+"""Ramps at both ends, which keep them from clicking."""
+FADE_SECONDS = 1.0
+"""Shortest fade at the end, but for music of less than four times that."""
+HIT_SECONDS, LONGEST_HIT = 0.35, 1.2
+"""What a last hit has at least to ring out, and at most."""
+STOP_SECONDS = 0.15
+"""In which music dies away where a break begins."""
+BACK_SECONDS = 0.1
+"""By so much a beat may come before a dancer is seen to move on, and still be the one on which a break ends."""
+SILENT_DB = 60.0
+"""By so much a hit has died away when it ends."""
+
+
+Break = tuple[float, float]
+
+
+def finish(
+    samples: Samples, rate: int, beats: Array, ending: Ending, loudness: float, breaks: Sequence[Break] = ()
+) -> tuple[Samples, Level]:
+    """Make a piece of joined windows: no constant offset, no click at either end, an ending, and one gain.
+
+    Parameters
+    ----------
+    samples
+        (channels, n) float32.
+    rate
+        In Hz.
+    beats
+        Seconds, rising, on which the music may end; empty where there are none.
+    ending
+        As in `GenerateOptions`.
+    loudness
+        LUFS; see `d2m_cli.media.loudness.bring_to`.
+    breaks
+        From `breaks_in`.
+
+    Returns
+    -------
+    Samples of the same shape, and how loud they are.
+    """
+    wide = samples.astype(np.float64)
+    wide = wide - wide.mean(axis=1, keepdims=True)
+    wide *= envelope(samples.shape[1], rate, beats, ending) * pauses(samples.shape[1], rate, breaks)
+    return bring_to(wide.astype(np.float32), rate, loudness)
+
+
+def envelope(length: int, rate: int, beats: Array, ending: Ending) -> Array:
+    """Gain of each sample, (length,): ramps of 10 ms at both ends, and the ending."""
+    gain = np.ones(length)
+    edge = min(round(EDGE_SECONDS * rate), length // 2)
+    ramp = np.sin((np.arange(edge) + 0.5) / max(edge, 1) * np.pi / 2) ** 2
+    if ending == "fade":
+        start = min(max(round(fade_start(length / rate, beats) * rate), 0), length)
+        gain[start:] = np.cos((np.arange(length - start) + 0.5) / (length - start) * np.pi / 2)
+    elif ending == "hit" and (hit := last_hit(length / rate, beats)) is not None:
+        start = round(hit * rate)
+        following = beats[beats > hit]
+        # Dead before the next beat, which would be heard as a second hit.
+        longest = min(LONGEST_HIT, float(following[0]) - hit - EDGE_SECONDS if len(following) else LONGEST_HIT)
+        ringing = min(length - start, round(longest * rate))
+        gain[start:] = 0.0
+        gain[start : start + ringing] = 10.0 ** (-SILENT_DB / 20.0 * np.arange(ringing) / ringing)
+    gain[:edge] *= ramp
+    gain[length - edge :] *= ramp[::-1]
+    return gain
+
+
+def breaks_in(holds: Sequence[tuple[float, float]], beats: Array, seconds: float) -> tuple[Break, ...]:
+    """Where the music breaks off and comes in again, in seconds, for the holds of a dance.
+
+    It stops with the dancer, and comes in on the first beat from when the dancer moves on; without beats, right then.
+    """
+    breaks: list[Break] = []
+    for start, end in holds:
+        following = beats[beats >= end - BACK_SECONDS]
+        back = min(float(following[0]) if len(following) else end, seconds)
+        if not breaks or start > breaks[-1][1]:
+            breaks.append((start, back))
+    return tuple(breaks)
+
+
+def pauses(length: int, rate: int, breaks: Sequence[Break]) -> Array:
+    """Gain of each sample, (length,): silence in breaks, soft at their beginning, with a ramp of 10 ms at their end."""
+    gain = np.ones(length)
+    for start, back in breaks:
+        first, last = round(start * rate), min(round(back * rate), length)
+        dying = min(round(STOP_SECONDS * rate), last - first)
+        gain[first:last] = 0.0
+        gain[first : first + dying] = np.cos((np.arange(dying) + 0.5) / dying * np.pi / 2)
+        ramp = min(round(EDGE_SECONDS * rate), last - first - dying)
+        if last < length and ramp > 0:
+            gain[last - ramp : last] = np.sin((np.arange(ramp) + 0.5) / ramp * np.pi / 2) ** 2
+    return gain
+
+
+def fade_start(seconds: float, beats: Array) -> float:
+    """Where the fade begins: on the last beat that leaves it its length, where there is one near enough."""
+    fade = min(FADE_SECONDS, seconds / 4)
+    latest = seconds - fade
+    before = beats[(beats <= latest) & (beats >= latest - fade)]
+    return float(before[-1]) if len(before) else latest
+
+
+def last_hit(seconds: float, beats: Array) -> float | None:
+    """The last beat that has time to ring out; None where there is none near the end."""
+    able = beats[(beats <= seconds - HIT_SECONDS) & (beats >= seconds - 2 * LONGEST_HIT)]
+    return float(able[-1]) if len(able) else None

@@ -1,0 +1,108 @@
+"""How loud music is, and one gain that brings it to a level: BS.1770 loudness, held below a true peak.
+
+Nothing is limited or compressed: where the loudness asked for would lift peaks too high, the peak decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+CEILING = -1.0
+"""Highest true peak in dBTP (EBU R 128): what a codec adds at peaks stays below full scale."""
+ROUNDING = 0.01
+"""Decibels kept below the ceiling, for what rounding to 16 bits adds."""
+OVERSAMPLED = 4
+"""Times that the rate is raised to see peaks between samples (BS.1770-4, Annex 2)."""
+BLOCK_SECONDS = 0.4
+"""Shortest sound that has a loudness."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """How loud a piece came out.
+
+    Attributes
+    ----------
+    wanted
+        LUFS that were asked for.
+    loudness
+        Integrated loudness in LUFS; None for silence, or under 0.4 s.
+    true_peak
+        In dBTP; None for silence.
+    decided_by
+        "loudness": it is as loud as was asked; "peak": it is as loud as the peak allows; None: left as it was.
+    gain
+        In dB, what was done.
+    """
+
+    wanted: float
+    loudness: float | None
+    true_peak: float | None
+    decided_by: Literal["loudness", "peak"] | None
+    gain: float
+
+
+def integrated_loudness(samples: Samples, rate: int) -> float | None:
+    """Loudness of ITU-R BS.1770-4 in LUFS, by pyloudnorm; None for silence, or under 0.4 s.
+
+    Parameters
+    ----------
+    samples
+        (channels, n), one to five channels.
+    rate
+        In Hz.
+    """
+    import pyloudnorm  # type: ignore[import-untyped]
+
+    if samples.shape[1] < BLOCK_SECONDS * rate:
+        return None
+    found = float(pyloudnorm.Meter(rate, block_size=BLOCK_SECONDS).integrated_loudness(samples.T.astype(np.float64)))
+    return found if np.isfinite(found) else None
+
+
+def true_peak(samples: Samples) -> float:
+    """Largest value of (channels, n) samples and of the curve through them, at four times their rate; 0 for silence."""
+    from scipy.signal import resample_poly
+
+    if not samples.any():
+        return 0.0
+    between = resample_poly(samples.astype(np.float64), OVERSAMPLED, 1, axis=1)
+    # The filter's own ripple must not hide a sample.
+    return max(float(np.abs(between).max()), float(np.abs(samples).max()))
+
+
+def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILING) -> tuple[Samples, Level]:
+    """Give music a loudness by one gain.
+
+    Parameters
+    ----------
+    samples
+        (channels, n) float32.
+    rate
+        In Hz.
+    wanted
+        Integrated loudness in LUFS. Sound of under 0.4 s has none: its peak is brought to the ceiling.
+    ceiling
+        Highest true peak in dBTP; where `wanted` would pass it, the peak decides.
+    """
+    peak = true_peak(samples)
+    if peak == 0.0:
+        return samples, Level(wanted, None, None, None, 0.0)
+    peak_db = 20.0 * float(np.log10(peak))
+    allowed = ceiling - ROUNDING - peak_db
+    found = integrated_loudness(samples, rate)
+    short = samples.shape[1] < BLOCK_SECONDS * rate
+    if found is None and not short:
+        # Below the gate of -70 LUFS there is nothing but noise, which is not to be lifted.
+        return samples, Level(wanted, None, round(peak_db, 3), None, 0.0)
+    by_peak = found is None or wanted - found > allowed
+    gain = allowed if found is None else min(wanted - found, allowed)
+    louder = (samples * 10.0 ** (gain / 20.0)).astype(np.float32)
+    level = None if found is None else round(found + gain, 3)
+    return louder, Level(wanted, level, round(peak_db + gain, 3), "peak" if by_peak else "loudness", round(gain, 3))
