@@ -13,11 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 from d2m_cli import __version__
+from d2m_cli.commands.cache import app as cache
 from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.listening_test import app as listening_test
 from d2m_cli.commands.pose import pose
 from d2m_cli.commands.rhythm import rhythm
+from d2m_cli.commands.status import status
 from d2m_cli.commands.train import train
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
@@ -83,6 +85,8 @@ app.command("generate")(generate)
 app.command("eval")(evaluate)
 app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
+app.command("status")(status)
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,34 @@ def options_named_as_in_python() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def own_cache_of_hashes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what tests remember of their weights out of the user's cache."""
+    from d2m_cli.ground.user_cache import user_cache
     from d2m_cli.hub import known
 
-    real, folder = known.cache_folder, tmp_path_factory.mktemp("hashes")
-    known.cache_folder = lambda: real() if "XDG_CACHE_HOME" in os.environ else folder
+    folder = tmp_path_factory.mktemp("hashes")
+    known.user_cache = (  # type: ignore[attr-defined]
+        lambda name: user_cache(name) if "XDG_CACHE_HOME" in os.environ else folder / name
+    )
     yield
-    known.cache_folder = real
+    known.user_cache = user_cache  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders of caches, which are not made before they are used."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in count())
+
+
+@pytest.fixture(autouse=True)
+def own_cache_of_dances(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep poses out of the user's cache, and from other tests, where stand-ins may have made them."""
+    from d2m_cli.ground import file_cache
+    from d2m_cli.ground.user_cache import user_cache
+
+    folder = next(caches)
+    monkeypatch.setattr(
+        file_cache, "user_cache", lambda name: user_cache(name) if "XDG_CACHE_HOME" in os.environ else folder / name
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import d2m_cli as d2m
+import d2m_cli.api.poses as api_poses
 from tests.rhythm.dances import film, groove
 
 # Whoever adds a public name adds it here; taking one away breaks other people's code.
@@ -89,7 +90,9 @@ def test_rhythm_of_poses_and_of_their_file(tmp_path: Path, capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_video_gives_what_its_poses_give(dance: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_video_gives_what_its_poses_give(
+    dance: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     estimator = d2m.Estimator(d2m.PoseOptions(device="cpu", threads=1))
     capfd.readouterr()
     poses = d2m.estimate_poses(dance, estimator=estimator)
@@ -98,5 +101,16 @@ def test_a_video_gives_what_its_poses_give(dance: Path, capfd: pytest.CaptureFix
     by_poses, by_video = d2m.extract_rhythm(poses), d2m.extract_rhythm(str(dance), estimator=estimator)
     np.testing.assert_array_equal(by_video.envelope, by_poses.envelope)
     assert capfd.readouterr() == ("", "")
+    # Kept by content and options: networks are not even loaded.
+    cache, options = dance.parent / "cache", estimator.options
+    kept = d2m.estimate_poses(dance, estimator=estimator, cache=cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(api_poses, "Estimator", None)
+        for again in (kept, d2m.estimate_poses(dance, options, cache=str(cache))):
+            np.testing.assert_array_equal(again.tracks[0].keypoints, poses.tracks[0].keypoints)
+        by_cache = d2m.extract_rhythm(dance, estimator=estimator, cache=cache)
+    np.testing.assert_array_equal(by_cache.envelope, by_poses.envelope)
+    with pytest.raises(d2m.D2MError, match="give the cache to it"):
+        d2m.generate(dance, generator=d2m.Generator("embedded"), cache=cache)
     with pytest.raises(d2m.D2MError, match="give either options or an estimator"):
         d2m.estimate_poses(dance, d2m.PoseOptions(), estimator=estimator)

@@ -249,7 +249,7 @@ def test_what_is_done_is_told_without_loading_a_network(make_video, tmp_path: Pa
         "    app(sys.argv[1:])\n"
         "except SystemExit as end:\n"
         "    code = end.code\n"
-        "heavy = ('torch', 'onnxruntime', 'av', 'decord')\n"
+        "heavy = ('torch', 'onnxruntime', 'av', 'decord', 'scipy', 'cv2', 'librosa', 'matplotlib')\n"
         "print([name for name in heavy if name in sys.modules], code, file=sys.stderr)\n"
     )
     for command in ("pose", "rhythm", "generate"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache, partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.registry import choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.ground.options import option
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.pose.estimator import PoseEstimator
+    from d2m_cli.rhythm.cache import DanceCache
 
 
 def generate(
@@ -32,6 +35,7 @@ def generate(
     seed: int | None = None,
     options: GenerateOptions | None = None,
     generator: Generator | None = None,
+    cache: str | PathLike[str] | None = None,
 ) -> Generated:
     """Make music that moves with the dancers of one video.
 
@@ -45,6 +49,9 @@ def generate(
         All that can be asked of the music.
     generator
         Holds loaded networks; make one where there are several videos. None loads the default ones for this call.
+    cache
+        Folder in which poses and rhythm of the video are kept, and looked for first, where no generator says so: other
+        music for the same dance then costs music alone. None makes them anew.
 
     Returns
     -------
@@ -58,13 +65,15 @@ def generate(
     InputError
         The genre is "auto", and that of the video can't be told.
     UsageError
-        An option is out of range, or does not fit the networks.
+        An option is out of range, or does not fit the networks; both a generator and a cache are given.
     MissingWeightsError
         A network is not on this machine.
     """
+    if generator is not None and cache is not None:
+        raise UsageError("a generator has a cache of its own, or none: give the cache to it")
     given: dict[str, Any] = {"genre": genre, "prompt": prompt, "negative_prompt": negative_prompt, "seed": seed}
     wanted = {name: value for name, value in given.items() if value is not None}
-    return (generator or Generator()).generate(video, replace(options or GenerateOptions(), **wanted))
+    return (generator or Generator(cache=cache)).generate(video, replace(options or GenerateOptions(), **wanted))
 
 
 class Generator:
@@ -80,6 +89,8 @@ class Generator:
         "auto" (CUDA where there is one), "cpu" or "cuda".
     compile
         Compile what runs again and again, for backbones that can.
+    cache
+        Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
 
     Attributes
     ----------
@@ -101,10 +112,12 @@ class Generator:
         device: str = "auto",
         *,
         compile: bool = False,
+        cache: str | PathLike[str] | FileCache | None = None,
     ) -> None:
         self.choice = choose(backbone)
         self.device = device
         self.compile = compile
+        self._cache = as_cache(cache)
         self._encoders = Path(encoders) if encoders is not None else None
         if self._encoders is not None and not self._encoders.is_file():
             raise UsageError(
@@ -188,7 +201,8 @@ class Generator:
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return Models(poses, backbone, encoders, encoders.sha256 if encoders is not None else "", sound, listener)
+        sha256 = encoders.sha256 if encoders is not None else ""
+        return Models(poses, backbone, encoders, sha256, sound, listener, known=self._known(options))
 
     def track_models(self, options: GenerateOptions) -> TrackModels:
         """What a track in place of a backbone needs, loaded: no backbone and no encoders.
@@ -204,7 +218,14 @@ class Generator:
         if options.music is None:
             raise UsageError(f"there is no track: give one with {option('music')}")
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return TrackModels(poses, options.music.name, content_digest(options.music))
+        return TrackModels(poses, options.music.name, content_digest(options.music), known=self._known(options))
+
+    def _known(self, options: GenerateOptions) -> DanceCache | None:
+        from d2m_cli.pose.options import PoseOptions
+        from d2m_cli.rhythm.cache import DanceCache
+
+        seen = PoseOptions(dancers=options.dancers, device=self.device, decoder=options.decoder)
+        return DanceCache(self._cache, seen) if self._cache is not None else None
 
 
 def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) -> Backbone:

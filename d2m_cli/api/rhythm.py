@@ -5,10 +5,11 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from d2m_cli.api.poses import Estimator
+from d2m_cli.api.poses import Estimator, poses_of
+from d2m_cli.ground.file_cache import as_cache
 from d2m_cli.pose.dancers import to_follow
-from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.pose.io import load_poses
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.track import Poses
 from d2m_cli.rhythm import extract
 from d2m_cli.rhythm.extract import RhythmOptions
@@ -22,6 +23,7 @@ def extract_rhythm(
     options: RhythmOptions | None = None,
     *,
     estimator: Estimator | None = None,
+    cache: str | PathLike[str] | None = None,
 ) -> Rhythm:
     """Peaks, envelope and tempo of the dance in one video (Sec. 3.2).
 
@@ -35,6 +37,8 @@ def extract_rhythm(
     estimator
         For videos: loaded networks to be kept for many of them. It follows the dancers that its own options say,
         and `options` choose among those.
+    cache
+        For videos: folder in which their poses are kept, and looked for first; None estimates them anew.
 
     Returns
     -------
@@ -55,5 +59,5 @@ def extract_rhythm(
     path = Path(video_or_poses)
     if path.suffix.lower() == ".npz":
         return extract.extract_rhythm(load_poses(path), options)
-    estimator = estimator or Estimator(PoseOptions(dancers=to_follow(options.dancers)))
-    return extract.extract_rhythm(estimator.estimate(path), options)
+    poses = poses_of(path, PoseOptions(dancers=to_follow(options.dancers)), estimator, as_cache(cache))
+    return extract.extract_rhythm(poses, options)

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.ground.ledger import LEDGER_NAME
+from d2m_cli.ground.options import option
 from d2m_cli.ground.printable import printable
 from d2m_cli.ground.stdout import Stdout
 
@@ -87,9 +89,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def display(
-    total: int, label: str, results: Results, *, quiet: bool, json_out: bool, verbose: bool
-) -> Iterator[Display]:
+def display(total: int, label: str, results: Results, options: BatchOptions) -> Iterator[Display]:
     """The display for stderr as it is.
 
     Parameters
@@ -100,15 +100,11 @@ def display(
         The command.
     results
         Where results are listed.
-    quiet
-        Say nothing of progress, as in a dry run.
-    json_out
-        Results are not listed one by one.
-    verbose
-        Show where unforeseen errors came from.
+    options
+        A dry run says nothing of progress; with `json_out` results are not listed one by one.
     """
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        with _Lines(total, results, quiet, json_out, verbose) as lines:
+    if options.dry_run or sys.stderr is None or not sys.stderr.isatty():
+        with _Lines(total, results, options) as lines:
             yield lines
         return
     from rich.console import Console
@@ -123,15 +119,14 @@ def display(
     )
     # stdout is left alone: it may lead to a file, where nothing but results belongs.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as progress:
-        yield _Bar(progress, progress.add_task(label, total=total, step=""), results, json_out, verbose)
+        yield _Bar(progress, progress.add_task(label, total=total, step=""), results, options)
 
 
 class _Lines:
     """Lines for a log file: one when a file is finished, and one a minute while a file takes longer."""
 
-    def __init__(self, total: int, results: Results, quiet: bool, json_out: bool, verbose: bool) -> None:
-        self._total, self._results, self._quiet = total, results, quiet
-        self._json_out, self._verbose = json_out, verbose
+    def __init__(self, total: int, results: Results, options: BatchOptions) -> None:
+        self._total, self._results, self._options = total, results, options
         self._begun = self._spoke = time.monotonic()
         self._worked = 0
         self._now = ""
@@ -155,18 +150,18 @@ class _Lines:
 
     def finish(self, number: int, outcome: Outcome) -> None:
         self._now = ""
-        if not self._json_out:
+        if not self._options.json_out:
             for line in _result_lines(outcome):
                 self._results.line(line)
-        if self._quiet:
+        if self._options.dry_run:
             return
-        self._worked += outcome.state != "already done"
+        self._worked += outcome.state != "already done" and not outcome.failed_before
         left = self._total - number - 1
         line = f"[{number + 1}/{self._total}] {_line(outcome)}"
         if left and self._worked:
-            line += f", about {_clock((time.monotonic() - self._begun) / self._worked * left)} left"
+            line += f", about {clock((time.monotonic() - self._begun) / self._worked * left)} left"
         self._say(line)
-        for line in _traceback_lines(outcome) if self._verbose else ():
+        for line in _traceback_lines(outcome) if self._options.verbose else ():
             self._say(line)
 
     def _say(self, line: str) -> None:
@@ -182,9 +177,9 @@ class _Lines:
 class _Bar:
     """A bar on a terminal, and one line above it for each finished file."""
 
-    def __init__(self, progress: Any, task: Any, results: Results, json_out: bool, verbose: bool) -> None:
+    def __init__(self, progress: Any, task: Any, results: Results, options: BatchOptions) -> None:
         self._progress, self._task, self._results = progress, task, results
-        self._json_out, self._verbose = json_out, verbose
+        self._options = options
         self._number, self._name = 0, ""
 
     def start(self, number: int, name: str) -> None:
@@ -200,9 +195,9 @@ class _Bar:
         console = self._progress.console
         if outcome.state == "failed":
             console.print(printable(_line(outcome)), style="red", markup=False, highlight=False)
-            for line in _traceback_lines(outcome) if self._verbose else ():
+            for line in _traceback_lines(outcome) if self._options.verbose else ():
                 console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-        if self._json_out:
+        if self._options.json_out:
             return
         for line in _result_lines(outcome):
             if sys.stdout is not None and sys.stdout.isatty():
@@ -222,12 +217,17 @@ def close(summary: BatchSummary, results: Results, *, json_out: bool) -> None:
     ]
     if summary.passed_over:
         counts.append(f"{len(summary.passed_over)} passed over")
-    say(f"d2m {summary.label}: {', '.join(counts)} in {_clock(summary.seconds)}")
+    say(f"d2m {summary.label}: {', '.join(counts) or 'no files'} in {clock(summary.seconds)}")
     for outcome in summary.outcomes:
         if outcome.state == "failed" and outcome.error != summary.stopped:
-            say(f"  failed: {outcome.input}: {_cause(outcome)}")
+            say(f"  failed: {outcome.input}: {outcome.cause}")
         elif outcome.state == "being made":
             say(f"  being made by another run: {outcome.input}")
+    if summary.failed_before:
+        say(
+            f"d2m: {summary.failed_before} of the failed were not tried again: they would fail as before; "
+            f"{option('retry_failed', True)} tries them"
+        )
     if summary.stopped is not None:
         say(f"d2m: error: {summary.stopped}")
     if summary.interrupted:
@@ -245,7 +245,8 @@ def _result_lines(outcome: Outcome) -> list[str]:
 
 def _line(outcome: Outcome) -> str:
     if outcome.state == "failed":
-        return f"{outcome.input}: failed: {_cause(outcome)}"
+        again = " (as before; not tried again)" if outcome.failed_before else ""
+        return f"{outcome.input}: failed: {outcome.cause}{again}"
     if outcome.state == "done":
         return f"{outcome.input}: done in {outcome.seconds:.1f} s"
     if outcome.state == "being made":
@@ -253,19 +254,12 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.input}: {outcome.state}"
 
 
-def _cause(outcome: Outcome) -> str:
-    """Why it failed, without the name that stands before it already."""
-    text = outcome.error or ""
-    if text.startswith(outcome.input) and text[len(outcome.input) :][:1] in (":", " "):
-        return text[len(outcome.input) :].lstrip(": ")
-    return text
-
-
 def _traceback_lines(outcome: Outcome) -> list[str]:
     return (outcome.traceback or "").splitlines()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A length of time as "1:02:03", without hours where there are none."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

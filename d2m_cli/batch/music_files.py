@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.models import Models, TrackModels
@@ -19,7 +20,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
-from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, takes_gpu
 
 
@@ -31,11 +32,7 @@ def generate_files(
     *,
     mp4: bool = True,
     sampling_given: Collection[str] = (),
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
 
@@ -85,7 +82,7 @@ def generate_files(
         report("writing", 0.96)
         return result_of(made, made.write(job.artefacts))
 
-    settings = music_settings(generator, options, verify=verify)
+    settings = music_settings(generator, options, verify=batch.verify)
     common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
 
     def own_settings(item: Found) -> dict[str, Any]:
@@ -99,11 +96,7 @@ def generate_files(
         own_settings=own_settings if options.genre == AUTO else None,
         artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
         out_dir=out,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=verbose,
+        options=batch,
         passed_over=videos.passed_over,
         label="generate",
     )

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from d2m_cli.ground.ledger import Entry, Ledger
+from d2m_cli.ground.real_paths import RealPaths
 from d2m_cli.ground.search import Found, name_key
 
 LONGEST = 231
@@ -49,17 +50,23 @@ def keep_apart(items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger)
 
 def place(path: Path, folder: Path) -> str:
     """Path of an input from a folder of results, with forward slashes, as `Entry.place` has it."""
+    return place_from(os.path.realpath(path), os.path.realpath(folder))
+
+
+def place_from(path: str, folder: str) -> str:
+    """`place` of what is resolved already."""
     try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # on another drive
-        return path.resolve().as_posix()
+        return Path(path).as_posix()
 
 
 class _Names:
     def __init__(self, items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger) -> None:
         self._artefacts = artefacts
         self._folder = ledger.folder
-        self._places = {item.path: place(item.path, ledger.folder) for item in items}
+        real, folder = RealPaths(), os.path.realpath(ledger.folder)
+        self._places = {item.path: place_from(real.of(item.path), folder) for item in items}
         self._here = set(self._places.values())
         self._taken: dict[str, str] = {}
         self._owners = {name_key(name): entry for name, entry in ledger.owned().items()}

@@ -57,7 +57,7 @@ class ItemResult:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one file.
 
@@ -78,6 +78,8 @@ class Outcome:
         Whether it failed on an exception that d2m did not foresee, and where that came from.
     seconds
         How long it took.
+    failed_before
+        Whether it failed in an earlier run, or in another, and so was not tried.
     """
 
     input: str
@@ -89,6 +91,19 @@ class Outcome:
     bug: bool = False
     traceback: str | None = None
     seconds: float = 0.0
+    failed_before: bool = False
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, without the name of the file in front."""
+        return cause(self.input, self.error or "")
+
+
+def cause(name: str, error: str) -> str:
+    """The text of an error without the name of the input in front of it."""
+    if error.startswith(name) and error[len(name) :][:1] in (":", " "):
+        return error[len(name) :].lstrip(": ")
+    return error
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,11 @@ class BatchSummary:
     passed_over: tuple[PassedOver, ...] = ()
     unlisted: str | None = None
 
+    @property
+    def failed_before(self) -> int:
+        """How many of those that failed were not tried, since they failed before."""
+        return sum(outcome.failed_before for outcome in self.outcomes)
+
     def count(self, state: State) -> int:
         """How many files ended in a state."""
         return sum(outcome.state == state for outcome in self.outcomes)
@@ -150,6 +170,7 @@ class BatchSummary:
             "being_made": self.count("being made"),
             "planned": self.count("planned"),
             "failed": self.count("failed"),
+            "failed_before": self.failed_before,
             "not_tried": self.count("not tried"),
             "interrupted": self.interrupted,
             "stopped": self.stopped,

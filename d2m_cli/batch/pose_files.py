@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
 from d2m_cli.media.video import probe
-from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
-from d2m_cli.pose.overlay import write_overlay
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
+
+if TYPE_CHECKING:
+    from d2m_cli.pose.estimator import PoseEstimator
 
 OVERLAY_SUFFIX = ".pose.mp4"
 
@@ -27,13 +33,25 @@ def estimate_files(
     options: PoseOptions,
     *,
     overlay: bool = False,
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    cache: FileCache | None = None,
+    batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write a pose file for each video, and a preview where `overlay` asks for one; see `run_batch` for the rest.
+
+    Parameters
+    ----------
+    videos
+        What the search for them found and passed over.
+    out
+        Folder of the results.
+    options
+        Networks, and which dancers to follow.
+    overlay
+        Whether to write previews.
+    cache
+        Where poses are kept and looked for; None estimates all of them.
+    batch
+        How to go through them.
 
     Raises
     ------
@@ -41,34 +59,36 @@ def estimate_files(
         The options do not fit, or a network is not there.
     """
 
-    @cache
+    @lru_cache
     def estimator() -> PoseEstimator:
         # Only once there is something to do: a batch that is done already answers at once.
+        from d2m_cli.pose.estimator import PoseEstimator
+
         loaded = PoseEstimator(options)
         print(f"d2m pose: {loaded.description}", file=sys.stderr)
         return loaded
 
+    known = PoseCache(cache, options)
+
     def work(job: Job, report: Report) -> ItemResult:
-        report("loading networks")
+        report("reading")
         timeline = probe(job.path)
-        poses = estimator().estimate(job.path, report, timeline)
+        poses = known.poses(job.path, job.content, lambda: estimator().estimate(job.path, report, timeline))
         save_poses(job.artefacts[SUFFIX], poses)
         encoder = None
         if overlay:
+            from d2m_cli.pose.overlay import write_overlay
+
             encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder, timeline)
         return _result(poses, encoder)
 
     return run_batch(
         videos.found,
         work,
-        settings=pose_settings(options, verify=verify),
+        settings=pose_settings(options, verify=batch.verify),
         artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
         out_dir=out,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=verbose,
+        options=batch,
         passed_over=videos.passed_over,
         label="pose",
     )

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
 from d2m_cli.pose.dancers import to_follow
-from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import pose_settings
 from d2m_cli.pose.track import Poses
 from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
+from d2m_cli.rhythm.cache import DanceCache
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.io import SUFFIX, save_rhythm, settings_of
 from d2m_cli.rhythm.sequence import Rhythm
+
+if TYPE_CHECKING:
+    from d2m_cli.pose.estimator import PoseEstimator
 
 PLOT_SUFFIX = ".rhythm.png"
 ARRAYS = ".npz"
@@ -56,13 +63,27 @@ def extract_files(
     device: str = "auto",
     decoder: str = "auto",
     plot: bool = False,
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    cache: FileCache | None = None,
+    batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write a rhythm file for each dance, and a drawing where `plot` asks for one; see `run_batch` for the rest.
+
+    Parameters
+    ----------
+    dances
+        From `find_dances`.
+    out
+        Folder of the results.
+    options
+        How to read rhythm off poses.
+    device, decoder
+        As in `PoseOptions`, for videos.
+    plot
+        Whether to write drawings.
+    cache
+        Where poses and rhythms of videos are kept and looked for; None makes all anew.
+    batch
+        How to go through them.
 
     Raises
     ------
@@ -71,23 +92,37 @@ def extract_files(
     """
     pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
 
-    @cache
+    known = DanceCache(cache, pose_options)
+
+    @lru_cache
     def estimator() -> PoseEstimator:
         # Only once a video needs it: pose files and what is done already need none.
+        from d2m_cli.pose.estimator import PoseEstimator
+
         loaded = PoseEstimator(pose_options)
         print(f"poses: {loaded.description}", file=sys.stderr)
         return loaded
 
-    def poses_of(path: Path, report: Report) -> Poses:
+    def poses_of(job: Job, report: Report) -> Poses:
+        path = job.path
         if path.suffix.lower() == ARRAYS:
             report("reading poses")
             return load_poses(path)
-        return estimator().estimate(path, lambda step, fraction=0.0: report(step, 0.9 * fraction))
+
+        def estimating(step: str, fraction: float = 0.0) -> None:
+            report(step, 0.9 * fraction)
+
+        return known.poses(path, job.content, lambda: estimator().estimate(path, estimating))
+
+    def rhythm_of(job: Job, poses: Poses) -> Rhythm:
+        if job.path.suffix.lower() == ARRAYS:
+            return extract_rhythm(poses, options)
+        return known.rhythm(job.content, options, lambda: extract_rhythm(poses, options))
 
     def work(job: Job, report: Report) -> ItemResult:
-        poses = poses_of(job.path, report)
+        poses = poses_of(job, report)
         report("rhythm", 0.9)
-        found = extract_rhythm(poses, options)
+        found = rhythm_of(job, poses)
         source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
         save_rhythm(job.artefacts[SUFFIX], found, options, source)
         result = _result(poses, found)
@@ -99,14 +134,10 @@ def extract_files(
     return run_batch(
         dances.found,
         work,
-        settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=verify)},
+        settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=batch.verify)},
         artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
         out_dir=out,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=verbose,
+        options=batch,
         passed_over=dances.passed_over,
         label="rhythm",
     )

@@ -11,6 +11,7 @@ from typing import Any
 from d2m_cli import __version__
 from d2m_cli.batch.display import Results, close, display, say
 from d2m_cli.batch.naming import keep_apart
+from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.errors import OutputError, UsageError
@@ -18,6 +19,7 @@ from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.ledger import Ledger
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
+from d2m_cli.ground.real_paths import RealPaths
 from d2m_cli.ground.search import Found, PassedOver
 
 
@@ -29,11 +31,7 @@ def run_batch(
     own_settings: Callable[[Found], Mapping[str, Any]] | None = None,
     artefacts: Sequence[str],
     out_dir: Path,
-    overwrite: bool = False,
-    verify: bool = False,
-    dry_run: bool = False,
-    json_out: bool = False,
-    verbose: bool = False,
+    options: BatchOptions = PLAIN,
     passed_over: Sequence[PassedOver] = (),
     label: str,
 ) -> BatchSummary:
@@ -48,6 +46,10 @@ def run_batch(
     work has claimed. All results of a file appear together, and those of the same name that
     were made with other settings go. Files over which d2m itself died (killed, out of memory) are tried last, and are
     left out after `DEATHS` deaths in a row.
+
+    A file that can't be used, or over which an error came that nobody foresaw, is not tried again with the same
+    content, settings and version, whichever run it failed in, unless `BatchOptions.retry_failed` asks for it. What
+    failed otherwise (a full disk, a file that changed meanwhile) is.
 
     Parameters
     ----------
@@ -64,16 +66,8 @@ def run_batch(
         Suffixes of the files that work makes, such as ".wav"; appended to an item's stem.
     out_dir
         Folder of the results and of the ledger.
-    overwrite
-        Do what is done again, and replace files that d2m did not make.
-    verify
-        Read all inputs and results, also those whose size and times say that they are what they were.
-    dry_run
-        Only say what would be done; nothing is written.
-    json_out
-        One JSON document on stdout in place of lines.
-    verbose
-        Show where errors that nobody foresaw came from; the ledger keeps that in any case.
+    options
+        How to go through them.
     passed_over
         What the search for the items passed over, to be told.
     label
@@ -89,32 +83,26 @@ def run_batch(
         raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with {option('out')}")
     settings = {**settings, "d2m": __version__}
     ledger = Ledger(out_dir)
-    items = keep_apart(items, artefacts, ledger)
-    _refuse_to_replace_inputs(items, artefacts, out_dir)
+    # All are named before a share is taken: names must not hang on which share is worked on where.
+    named = keep_apart(items, artefacts, ledger)
+    _refuse_to_replace_inputs(named, artefacts, out_dir)
+    items = _share(items, named, options.shard)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
+    common = settings_digest(label, settings)
 
     def settings_of(item: Found) -> str:
-        return settings_digest(label, {**own_settings(item), "d2m": __version__} if own_settings else settings)
+        if own_settings is None:
+            return common
+        return settings_digest(label, {**own_settings(item), "d2m": __version__})
 
-    batch = Batch(
-        label,
-        items,
-        work,
-        settings_digest(label, settings),
-        settings_of,
-        tuple(artefacts),
-        ledger,
-        overwrite,
-        verify,
-        dry_run,
-    )
+    batch = Batch(label, items, work, common, settings_of, own_settings is not None, tuple(artefacts), ledger, options)
     results = Results()
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}
-    interrupted, stopped = False, None
+    interrupted, stopped, failures = False, None, 0
     try:
-        with display(len(items), label, results, quiet=dry_run, json_out=json_out, verbose=verbose) as shown:
+        with display(len(items), label, results, options) as shown:
             for count, number in enumerate(batch.order(outcomes, shown)):
                 shown.start(min(count, len(items) - 1), str(items[number].stem))
                 try:
@@ -124,6 +112,10 @@ def run_batch(
                     outcomes[number] = Outcome(str(items[number].path), "failed", error=stopped)
                     break
                 shown.finish(min(count, len(items) - 1), outcomes[number])
+                failures += outcomes[number].state == "failed" and not outcomes[number].failed_before
+                if failures == options.max_failures:
+                    stopped = f"stopped after {failures} failures, as {option('max_failures', failures)} asks for"
+                    break
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -132,15 +124,23 @@ def run_batch(
     summary = BatchSummary(
         label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
     )
-    close(summary, results, json_out=json_out)
+    close(summary, results, json_out=options.json_out)
     return replace(summary, unlisted=results.lost)
 
 
+def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) -> Sequence[Found]:
+    """Those that are in a share by the names that they were found under."""
+    if shard is None:
+        return named
+    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.stem)]
+
+
 def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], out_dir: Path) -> None:
-    inputs = {item.path.resolve() for item in items}
+    real = RealPaths()
+    inputs = {real.of(item.path) for item in items}
     for item in items:
         for path in targets(item, artefacts, out_dir).values():
-            if path.resolve() in inputs:
+            if real.of(path) in inputs:
                 raise UsageError(
                     f"the result {path} would replace an input: choose another folder with {option('out')}"
                 )

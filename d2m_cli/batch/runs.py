@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -34,12 +35,24 @@ class OtherRun:
         Suffixes of what it makes.
     results
         Artefacts (as the ledger names them) that it has claimed.
+    command
+        What it makes; "" where its version does not say.
+    begun
+        When it claimed them, in seconds since 1970; 0 where its version does not say.
+    again
+        Statuses of entries from before that it does again.
+    own_settings
+        Whether each file has settings of its own, of which `settings` says nothing.
     """
 
     who: str
     settings: str
     artefacts: tuple[str, ...]
     results: frozenset[str]
+    command: str = ""
+    begun: float = 0.0
+    again: tuple[str, ...] = ()
+    own_settings: bool = False
 
 
 class Run:
@@ -59,7 +72,16 @@ class Run:
         Runs that were at work when this one began.
     """
 
-    def __init__(self, ledger: Ledger, settings: str, artefacts: Sequence[str], results: Iterable[str]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: str,
+        artefacts: Sequence[str],
+        results: Iterable[str],
+        command: str = "",
+        again: Sequence[str] = (),
+        own_settings: bool = False,
+    ) -> None:
         """Claim `results`, but for those that another run has claimed for other settings.
 
         Raises
@@ -70,7 +92,7 @@ class Run:
         self.name = uuid4().hex[:12]
         self.folder = ledger.folder / f"{_MARK}{self.name}"
         with ledger.locked():
-            self.others = tuple(_others(ledger.folder))
+            self.others = at_work(ledger)
             foreign = {
                 result
                 for other in self.others
@@ -83,6 +105,10 @@ class Run:
                 "settings": settings,
                 "artefacts": list(artefacts),
                 "results": mine,
+                "command": command,
+                "begun": time.time(),
+                "again": list(again),
+                "own_settings": own_settings,
             }
             path = self.folder / _CARD
             try:
@@ -122,6 +148,12 @@ class Run:
         os.close(self._handle)
 
 
+def at_work(ledger: Ledger) -> tuple[OtherRun, ...]:
+    """The runs that are at work in the ledger's folder."""
+    cards = [_card(folder) for folder in _folders(ledger.folder) if is_locked(folder / _CARD)]
+    return tuple(card for card in cards if card is not None)
+
+
 def is_alive(ledger: Ledger, run: str) -> bool:
     """Whether the run of this name is still at work in the ledger's folder."""
     return bool(run) and is_locked(ledger.folder / f"{_MARK}{run}" / _CARD)
@@ -159,18 +191,21 @@ def bury(ledger: Ledger) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _others(folder: Path) -> Iterator[OtherRun]:
-    for other in _folders(folder):
-        if is_locked(other / _CARD) and (card := _card(other)) is not None:
-            yield card
-
-
 def _card(folder: Path) -> OtherRun | None:
     # It may just be ending, or be of a version of d2m that writes other cards: then it claims nothing we know of.
     with suppress(OSError, ValueError, KeyError, TypeError):
         card = json.loads((folder / _CARD).read_bytes())
         results = frozenset(map(str, card["results"]))
-        return OtherRun(str(card["who"]), str(card["settings"]), tuple(map(str, card["artefacts"])), results)
+        return OtherRun(
+            who=str(card["who"]),
+            settings=str(card["settings"]),
+            artefacts=tuple(map(str, card["artefacts"])),
+            results=results,
+            command=str(card.get("command", "")),
+            begun=float(card.get("begun", 0.0)),
+            again=tuple(map(str, card.get("again", ()))),
+            own_settings=bool(card.get("own_settings", False)),
+        )
     return None
 
 

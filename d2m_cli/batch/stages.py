@@ -14,12 +14,14 @@ from typing import Any
 
 from d2m_cli.batch.display import Display, say
 from d2m_cli.batch.naming import place
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
+from d2m_cli.ground.ledger_entries import LASTING, Kind
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found
@@ -43,21 +45,24 @@ class Batch:
     work: Work
     settings: str
     settings_of: Callable[[Found], str]
+    own_settings: bool
     artefacts: tuple[str, ...]
     ledger: Ledger
-    overwrite: bool
-    verify: bool
-    dry_run: bool
+    options: BatchOptions
     run: Run | None = field(default=None, init=False)
+    began: float = field(default_factory=time.time, init=False)
 
     def order(self, outcomes: Mapping[int, Outcome], shown: Display) -> Iterator[int]:
         """Numbers of the items, those over which d2m died most last; then those that others had in hand, once free."""
-        if not self.dry_run:
+        if not self.options.dry_run:
             bury(self.ledger)
-        died = [self.ledger.died_over(self._targets(item)) for item in self.items]
-        yield from sorted(range(len(self.items)), key=died.__getitem__)
+        if self.ledger.deadly:
+            died = [self.ledger.died_over(self._targets(item)) for item in self.items]
+            yield from sorted(range(len(self.items)), key=died.__getitem__)
+        else:
+            yield from range(len(self.items))
         waited: object = None
-        while not self.dry_run:
+        while not self.options.dry_run:
             left = [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
             if not left:
                 return
@@ -86,13 +91,15 @@ class Batch:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
         job = Job(item.path, item.stem, content, self._targets(item), settings)
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
-        if not self.overwrite and self._is_done(job, stamp):
+        if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)
+        if (failed := self._failed_before(job, outcome)) is not None:
+            return failed
         try:
             self._refuse_strangers(job)
         except ResultError as error:
             return replace(outcome, error=str(error))
-        if self.dry_run:
+        if self.options.dry_run:
             return self._held(job, outcome) or replace(outcome, state="planned", artefacts=paths)
         if (other := self._claim(job, stamp, outcome)) is not None:
             return other
@@ -111,20 +118,20 @@ class Batch:
         """Digest of an input, from the ledger where its stamp vouches for it."""
         entry = self.ledger.entry_of(self._targets(item))
         now = Stamp.of(item.path)
-        if entry is not None and not self.verify and entry.place == place(item.path, self.ledger.folder):
+        if entry is not None and not self.options.verify and entry.place == place(item.path, self.ledger.folder):
             known = entry.stamps.get(INPUT)
             if known is not None and known.vouches_for(now):
                 return entry.content, known
         return read_digest(item.path)
 
     def _is_done(self, job: Job, stamp: Stamp) -> bool:
-        fresh = self.ledger.checked(job.content, job.settings, job.artefacts, verify=self.verify)
+        fresh = self.ledger.checked(job.content, job.settings, job.artefacts, verify=self.options.verify)
         if fresh is None:
             return False
         entry = self.ledger.entry_of(job.artefacts)
         if entry is not None and entry.stamps.get(INPUT) != stamp:
             fresh[INPUT] = stamp
-        if fresh and not self.dry_run:
+        if fresh and not self.options.dry_run:
             self._remember(job, fresh)
         return True
 
@@ -150,11 +157,28 @@ class Batch:
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
         return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
 
+    def _failed_before(self, job: Job, outcome: Outcome) -> Outcome | None:
+        """What is known of a file that failed and would fail again; None where it is to be tried."""
+        entry = self.ledger.entry_of(job.artefacts)
+        if entry is None or entry.status != "failed" or entry.kind not in LASTING or self.options.overwrite:
+            return None
+        names = {self.ledger.relative(path) for path in job.artefacts.values()}
+        if (entry.content, entry.settings) != (job.content, job.settings):
+            return None
+        if {artefact.path for artefact in entry.artefacts} != names:
+            return None
+        if self.options.retry_failed and entry.at < self.began:
+            return None  # failed since, where another run tried it again too, is enough
+        error = entry.error or "it failed before"
+        # The file may have been named otherwise then.
+        error = f"{job.path}{error.removeprefix(entry.input)}" if error.startswith(entry.input) else error
+        return replace(outcome, error=error, bug=entry.kind == "bug", traceback=entry.traceback, failed_before=True)
+
     def _refuse_strangers(self, job: Job) -> None:
         """Raise ResultError where something of the user's lies in the place of a result, and may not be replaced."""
         refuse_folders(job.artefacts)
         for path in job.artefacts.values():
-            if self.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
+            if self.options.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
                 continue
             # Another run may have put it there since the ledger was read.
             self.ledger.refresh()
@@ -170,7 +194,9 @@ class Batch:
         """Take the results of a job in hand; an outcome where they are not to be made here and now."""
         if self.run is None:
             every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
-            self.run = Run(self.ledger, self.settings, self.artefacts, every)
+            again = ["done", "checked", "failed"] if self.options.overwrite else []
+            again += ["failed"] if self.options.retry_failed else []
+            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again, self.own_settings)
         names = [self.ledger.relative(path) for path in job.artefacts.values()]
         if (other := self.run.refuses(names, self.settings, self.artefacts)) is not None:
             return replace(
@@ -179,11 +205,13 @@ class Batch:
                 f"another folder with {option('out')}",
             )
         with self.ledger.locked():
-            if not self.overwrite and self._is_done(job, stamp):
+            if not self.options.overwrite and self._is_done(job, stamp):
                 return self._already(job, outcome)
+            if (failed := self._failed_before(job, outcome)) is not None:
+                return failed
             if (held := self._held(job, outcome)) is not None:
                 if held.state == "failed":
-                    self._write(job, "failed", stamps={INPUT: stamp}, error=held.error)
+                    self._write(job, "failed", stamps={INPUT: stamp}, error=held.error, kind="deaths")
                 return held
             self._write(job, "started", stamps={INPUT: stamp})
         return None
@@ -202,18 +230,18 @@ class Batch:
         if self._holder(job.artefacts) is not None:
             return replace(outcome, state="being made")
         left = self._in_hand(job.artefacts)
-        if left and not self.dry_run:
+        if left and not self.options.dry_run:
             bury(self.ledger)
         deaths = self.ledger.deaths(job.content, job.settings, job.artefacts)
-        if self.dry_run:
+        if self.options.dry_run:
             same = [entry for entry in left if (entry.content, entry.settings) == (job.content, job.settings)]
             deaths += any(has_died(self.ledger, entry.run) for entry in same)
-        if self.overwrite or deaths < DEATHS:
+        if self.options.overwrite or self.options.retry_failed or deaths < DEATHS:
             return None
         return replace(
             outcome,
             error=f"d2m itself ended {deaths} times in a row while it worked on this file (killed, crashed or out of "
-            f"memory), so it is left out; {option('overwrite', True)} tries it once more",
+            f"memory), so it is left out; {option('retry_failed', True)} tries it once more",
         )
 
     def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
@@ -223,11 +251,13 @@ class Batch:
             # Results are named as they will be called, not where they are made.
             return str(error).replace(f"{workshop}{os.sep}", f"{next(iter(job.artefacts.values())).parent}{os.sep}")
 
+        kind: Kind = "input"
         with self.run.workshop() as workshop:
             try:
                 staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
                 result = self.work(replace(job, artefacts=staged), report)
                 if not stamp.same_file(Stamp.of(job.path)):
+                    kind = "gone"
                     raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
                 self._refuse_strangers(job)  # the user had time
                 made = tuple(self._measured(job.artefacts[suffix], path) for suffix, path in staged.items())
@@ -238,21 +268,22 @@ class Batch:
                 self._end(job, "interrupted", stamp, begun, str(error))
                 raise
             except OutputError as error:
-                self._end(job, "failed", stamp, begun, told(error))
+                self._end(job, "failed", stamp, begun, told(error), "output")
                 # Where nothing can be written to the folder itself, no other result can be either.
                 if not isinstance(error, ResultError) or not os.access(self.ledger.folder, os.W_OK):
                     raise OutputError(told(error)) from error
-                outcome = replace(outcome, error=told(error))
+                outcome, kind = replace(outcome, error=told(error)), "output"
             except D2MError as error:
                 outcome = replace(outcome, error=told(error))
             except OSError as error:
                 if error.errno in _DISK:
                     full = output_error(Path(error.filename or self.ledger.folder), error)
-                    self._end(job, "failed", stamp, begun, told(full))
+                    self._end(job, "failed", stamp, begun, told(full), "output")
                     raise OutputError(told(full)) from error
-                outcome = _unreadable(outcome, job, error) or _bug(outcome, error)
+                gone = _unreadable(outcome, job, error)
+                outcome, kind = (gone, "gone") if gone is not None else (_bug(outcome, error), "bug")
             except Exception as error:
-                outcome = _bug(outcome, error)
+                outcome, kind = _bug(outcome, error), "bug"
             except BaseException:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
@@ -272,6 +303,7 @@ class Batch:
             error=outcome.error,
             seconds=outcome.seconds,
             traceback=outcome.traceback,
+            kind=kind,
         )
         return outcome
 
@@ -295,10 +327,12 @@ class Batch:
             else:
                 say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
 
-    def _end(self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None) -> None:
+    def _end(
+        self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None, kind: Kind | str = ""
+    ) -> None:
         # Where the disk is full this may fail too; the run still ends in order, which is told by its claim.
         with suppress(OutputError):
-            self._write(job, status, stamps={INPUT: stamp}, error=error, seconds=time.monotonic() - begun)
+            self._write(job, status, stamps={INPUT: stamp}, error=error, seconds=time.monotonic() - begun, kind=kind)
 
     def _write(self, job: Job, status: Status, *, artefacts: tuple[Artefact, ...] | None = None, **rest: Any) -> None:
         if artefacts is None:
@@ -314,6 +348,7 @@ class Batch:
                 command=self.label,
                 stem=job.stem.as_posix(),
                 place=place(job.path, self.ledger.folder),
+                at=time.time(),
                 **rest,
             )
         )

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from d2m_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from d2m_cli.batch.options import BatchOptions
+    from d2m_cli.ground.file_cache import FileCache
+
+
+DANCES = "dances"
+"""Name of the cache of poses and rhythms in the user's cache folder."""
 
 
 class Device(StrEnum):
@@ -66,6 +76,18 @@ Dancers = Annotated[
         "(0 is the most prominent)."
     ),
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder in which poses and rhythms are kept, so that other music for the same dances costs music "
+        "alone (see 'd2m cache').",
+        show_default="in your cache folder",
+    ),
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Neither keep poses and rhythms nor look for such as were kept.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")]
 Verify = Annotated[
     bool,
@@ -75,6 +97,50 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
 
 
-def is_verbose(context: typer.Context) -> bool:
-    """Whether 'd2m --verbose' was asked for."""
-    return bool(context.find_root().params.get("verbose", False))
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Work on the I-th of N equal shares of the files, such as 1/4: for several machines. A file's share hangs "
+        "on its name alone.",
+        show_default=False,
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again what failed before; else its reason is told again.")
+]
+MaxFailures = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False)]
+
+
+def dance_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
+    """What the options of a cache mean; None where nothing is kept.
+
+    Raises
+    ------
+    UsageError
+        Both are given.
+    """
+    from d2m_cli.batch.display import say
+    from d2m_cli.ground.file_cache import default_cache
+
+    if no_cache:
+        if cache is not None:
+            raise UsageError("--cache and --no-cache contradict each other: give one of them")
+        return None
+    found = default_cache(DANCES, cache, lambda text: say(f"d2m: {text}"))
+    if found is None:
+        say("d2m: there is no home folder for a cache, so neither poses nor rhythms are kept for the next run")
+    return found
+
+
+def batch_options(context: typer.Context) -> BatchOptions:
+    """What the options of a command, which all that take videos share, and 'd2m --verbose' say of the batch."""
+    from dataclasses import fields
+
+    from d2m_cli.batch.options import BatchOptions, Shard
+
+    given = {**context.find_root().params, **context.params}
+    if given.get("shard") is not None:
+        given["shard"] = Shard.parse(given["shard"])
+    return BatchOptions(**{one.name: given[one.name] for one in fields(BatchOptions) if one.name in given})

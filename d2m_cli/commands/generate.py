@@ -11,6 +11,7 @@ import typer
 
 from d2m_cli.commands.common import (
     Backbone,
+    Cache,
     Dancers,
     Decoder,
     DecoderOption,
@@ -18,12 +19,17 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    MaxFailures,
+    NoCache,
     Out,
     Overwrite,
     Precision,
+    RetryFailed,
+    ShardOption,
     Verify,
     Videos,
-    is_verbose,
+    batch_options,
+    dance_cache,
 )
 
 
@@ -193,9 +199,14 @@ def generate(
         ),
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    max_failures: MaxFailures = None,
     json_out: JsonOut = False,
     list_words: Annotated[
         bool,
@@ -238,15 +249,11 @@ def generate(
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
-        Generator(backbone, encoders, device.value, compile=compiled),
+        Generator(backbone, encoders, device.value, compile=compiled, cache=dance_cache(cache, no_cache)),
         options,
         mp4=mp4,
         sampling_given=_sampling_given(context),
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=is_verbose(context),
+        batch=batch_options(context),
     )
     raise typer.Exit(summary.exit_code)
 

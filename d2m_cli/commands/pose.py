@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    Cache,
     Dancers,
     Decoder,
     DecoderOption,
@@ -16,11 +17,16 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    MaxFailures,
+    NoCache,
     Out,
     Overwrite,
+    RetryFailed,
+    ShardOption,
     Verify,
     Videos,
-    is_verbose,
+    batch_options,
+    dance_cache,
 )
 
 
@@ -55,16 +61,21 @@ def pose(
     batch: Annotated[int, typer.Option(min=1, help="Frames or people computed at once.")] = 8,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a preview with the skeletons.")] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    max_failures: MaxFailures = None,
     json_out: JsonOut = False,
 ) -> None:
     """Find the dancers of videos: 17 joints per frame, and how the camera moved."""
     from d2m_cli.batch.pose_files import estimate_files
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers
-    from d2m_cli.pose.estimator import PoseOptions
+    from d2m_cli.pose.options import PoseOptions
 
     options = PoseOptions(
         model=model,
@@ -84,10 +95,7 @@ def pose(
         out,
         options,
         overlay=overlay,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=is_verbose(context),
+        cache=dance_cache(cache, no_cache),
+        batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    Cache,
     Dancers,
     Decoder,
     DecoderOption,
@@ -15,11 +16,16 @@ from d2m_cli.commands.common import (
     DeviceOption,
     DryRun,
     JsonOut,
+    MaxFailures,
+    NoCache,
     Out,
     Overwrite,
+    RetryFailed,
     RhythmMode,
+    ShardOption,
     Verify,
-    is_verbose,
+    batch_options,
+    dance_cache,
 )
 from d2m_cli.errors import UsageError
 
@@ -55,9 +61,14 @@ def rhythm(
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
     ] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Overwrite = False,
     verify: Verify = False,
     dry_run: DryRun = False,
+    shard: ShardOption = None,
+    retry_failed: RetryFailed = False,
+    max_failures: MaxFailures = None,
     json_out: JsonOut = False,
     _dancer: Annotated[str | None, typer.Option("--dancer", hidden=True, callback=_renamed)] = None,
 ) -> None:
@@ -77,10 +88,7 @@ def rhythm(
         device=device.value,
         decoder=decoder.value,
         plot=plot,
-        overwrite=overwrite,
-        verify=verify,
-        dry_run=dry_run,
-        json_out=json_out,
-        verbose=is_verbose(context),
+        cache=dance_cache(cache, no_cache),
+        batch=batch_options(context),
     )
     raise typer.Exit(done.exit_code)

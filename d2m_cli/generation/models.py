@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import Poses
-    from d2m_cli.rhythm.sequence import RhythmGrid
+    from d2m_cli.rhythm.cache import DanceCache
+    from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
 
 class RhythmEncoders(Protocol):
@@ -82,13 +83,75 @@ class ModelsUsed:
 
 
 @dataclass(frozen=True)
-class Models:
-    """All networks of one run, loaded.
+class Seeing:
+    """What sees a dance.
 
     Attributes
     ----------
     poses
         Finds the dancers.
+    known
+        Poses and rhythms of before; None knows of none.
+    """
+
+    poses: DancerEstimator
+    known: DanceCache | None = field(default=None, kw_only=True)
+
+    def dancers(self, video: Path, content: str, report: Report, timeline: Timeline) -> Poses:
+        """Poses of one video, as the estimator gives them, or gave them before.
+
+        Parameters
+        ----------
+        video
+            The file.
+        content
+            `content_digest` of it.
+        report
+            Told where the work is.
+        timeline
+            Of the video.
+
+        Raises
+        ------
+        InputError
+            As `DancerEstimator.estimate` does.
+        """
+
+        def estimate() -> Poses:
+            return self.poses.estimate(video, report, timeline)
+
+        return estimate() if self.known is None else self.known.poses(video, content, estimate)
+
+    def rhythm(self, poses: Poses, content: str, mode: str) -> Rhythm:
+        """Rhythm of the video that `dancers` gave the poses of, read now or before.
+
+        Parameters
+        ----------
+        poses
+            Of the video.
+        content
+            `content_digest` of it.
+        mode
+            As in `RhythmOptions`.
+        """
+        from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+
+        options = RhythmOptions(mode=mode)
+
+        def extract() -> Rhythm:
+            return extract_rhythm(poses, options)
+
+        return extract() if self.known is None else self.known.rhythm(content, options, extract)
+
+
+@dataclass(frozen=True)
+class Models(Seeing):
+    """All networks of one run, loaded.
+
+    Attributes
+    ----------
+    poses, known
+        As in `Seeing`.
     backbone
         Makes the music.
     encoders
@@ -101,7 +164,6 @@ class Models:
         The CLAP model that heard it, which takes are held beside the example by; or None.
     """
 
-    poses: DancerEstimator
     backbone: Backbone
     encoders: RhythmEncoders | None
     encoders_sha256: str = ""
@@ -129,20 +191,19 @@ class Models:
 
 
 @dataclass(frozen=True)
-class TrackModels:
+class TrackModels(Seeing):
     """What a track in place of a backbone needs: no backbone and no encoders.
 
     Attributes
     ----------
-    poses
-        Finds the dancers.
+    poses, known
+        As in `Seeing`.
     track
         Name of the track's file.
     track_digest
         Of its content.
     """
 
-    poses: DancerEstimator
     track: str
     track_digest: str
 

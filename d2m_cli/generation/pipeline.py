@@ -12,7 +12,7 @@ import numpy as np
 from d2m_cli.errors import NoPersonError
 from d2m_cli.generation.compose import Take, Tell, compose, silent
 from d2m_cli.generation.generated import Generated
-from d2m_cli.generation.models import Models, TrackModels
+from d2m_cli.generation.models import Models, Seeing, TrackModels
 from d2m_cli.generation.track import lay_track
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
@@ -64,7 +64,6 @@ def generate_music(
         The prompt does not fit the networks.
     """
     from d2m_cli.media.video import probe
-    from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
     from d2m_cli.rhythm.holds import find_holds
 
     def estimating(step: str, fraction: float = 0.0) -> None:
@@ -74,7 +73,7 @@ def generate_music(
         report(step, 0.3 + 0.65 * fraction)
 
     timeline = probe(video)
-    poses = _seen(video, timeline, models, options, estimating)
+    poses = _seen(video, content, timeline, models, options, estimating)
     if poses is None:
         # Without a dance there is nothing for "*" to say.
         by_prompt = replace(options, rhythm="words")
@@ -83,10 +82,10 @@ def generate_music(
         return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (NOBODY,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
-    rhythm = extract_rhythm(poses, RhythmOptions(mode=grid.mode))
+    rhythm = models.rhythm(poses, content, grid.mode)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        rhythm = replace(rhythm, mapped=extract_rhythm(poses, RhythmOptions(mode="beats")).beats)
+        rhythm = replace(rhythm, mapped=models.rhythm(poses, content, "beats").beats)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
     music, takes = _made(rhythm, timeline.duration, models, options, content, composing, tell, holds)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)
@@ -111,11 +110,11 @@ def _made(
 
 
 def _seen(
-    video: Path, timeline: Timeline, models: Models | TrackModels, options: GenerateOptions, report: Report
+    video: Path, content: str, timeline: Timeline, models: Seeing, options: GenerateOptions, report: Report
 ) -> Poses | None:
     """Poses of a video; None where nobody is in it and that is allowed."""
     try:
-        return models.poses.estimate(video, report, timeline)
+        return models.dancers(video, content, report, timeline)
     except NoPersonError as error:
         # A dancer asked for by number who is not there is a slip, not a video without dance.
         if only_dancer(options.dancers) is not None:

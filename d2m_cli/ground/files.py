@@ -13,7 +13,7 @@ from pathlib import Path
 from d2m_cli.errors import OutputError, ResultError
 from d2m_cli.ground.options import option
 
-_MARK = ".d2m-part-"
+PART_MARK = ".d2m-part-"
 _LONGEST_SUFFIX = 32
 
 _ADVICE = {
@@ -108,7 +108,7 @@ def _prefix(target: Path) -> str:
     # Names may hold 255 bytes. The digest keeps targets apart whose names begin alike.
     stem = os.fsencode(target.stem)[:60].decode(errors="ignore")
     own = blake2b(os.fsencode(target.name), digest_size=4).hexdigest()
-    return f".{stem}-{own}{_MARK}{socket.gethostname()[:60]}-"
+    return f".{stem}-{own}{PART_MARK}{socket.gethostname()[:60]}-"
 
 
 def _suffix(target: Path) -> str:

@@ -38,12 +38,14 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / LEDGER_NAME
+        self._below = f"{self.folder}{os.sep}"
         self.begun: dict[str, Entry] = {}
         self._owner: dict[str, Entry] = {}
-        self._digests: dict[str, set[str]] = {}
+        # Mostly of one element; there may be hundreds of thousands.
+        self._digests: dict[str, tuple[str, ...]] = {}
         # Versions that did not note what they were about to put there broke off over these.
         self._unsure: set[str] = set()
-        self._siblings: dict[tuple[str, str], set[str]] = {}
+        self._siblings: dict[tuple[str, str], tuple[str, ...]] = {}
         self._deaths: dict[str, tuple[str, str, int]] = {}
         self._read = 0
         self._handle: int | None = None
@@ -134,6 +136,11 @@ class Ledger:
         counts = [self._deaths.get(self.relative(path), ("", "", 0)) for path in artefacts.values()]
         return max((count for *what, count in counts if what == [content, settings]), default=0)
 
+    @property
+    def deadly(self) -> bool:
+        """Whether d2m died over any file since it last finished one."""
+        return bool(self._deaths)
+
     def died_over(self, artefacts: Mapping[str, Path]) -> int:
         """How often d2m died over these artefacts, whatever they were made of, since it last finished any file."""
         return max((self._deaths.get(self.relative(path), ("", "", 0))[2] for path in artefacts.values()), default=0)
@@ -201,21 +208,29 @@ class Ledger:
                     # Another file lies there now.
                     self._forget()
                 file.seek(self._read)
-                block = file.read()
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read += len(line)
+                    entry = parse(line)
+                    if entry is not None:
+                        self._take(entry)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise OutputError(f"{self.path}: the ledger can't be read ({error.strerror})") from error
-        whole = block[: block.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            entry = parse(line)
-            if entry is not None:
-                self._take(entry)
 
     def relative(self, path: Path) -> str:
         """A path below the folder as the ledger writes it."""
+        text = os.fspath(path)
+        if os.sep == "/" and text.startswith(self._below):
+            return text[len(self._below) :]  # the same, without taking the path apart
         return path.relative_to(self.folder).as_posix()
+
+    def _add_sibling(self, entry: Entry, artefact: str) -> None:
+        names = self._siblings.get((entry.command, entry.stem), ())
+        if artefact not in names:
+            self._siblings[entry.command, entry.stem] = (*names, artefact)
 
     def _forget(self) -> None:
         self._read = 0
@@ -224,7 +239,6 @@ class Ledger:
             known.clear()
 
     def _take(self, entry: Entry) -> None:
-        siblings = self._siblings.setdefault((entry.command, entry.stem), set())
         if not entry.run and entry.status == "started":
             self._unsure.update(artefact.path for artefact in entry.artefacts)
         elif not entry.run or entry.made or entry.status == "removed":
@@ -232,14 +246,15 @@ class Ledger:
         for artefact in entry.artefacts:
             self._owner[artefact.path] = entry
             if entry.made:
-                self._digests[artefact.path] = {artefact.digest}
-                siblings.add(artefact.path)
+                self._digests[artefact.path] = (artefact.digest,)
+                self._add_sibling(entry, artefact.path)
             elif entry.status == "placing":
-                self._digests.setdefault(artefact.path, set()).add(artefact.digest)
+                self._digests[artefact.path] = (*self._digests.get(artefact.path, ()), artefact.digest)
             elif entry.status == "removed":
                 del self._owner[artefact.path]
                 self._digests.pop(artefact.path, None)
-                siblings.discard(artefact.path)
+                left = self._siblings.get((entry.command, entry.stem), ())
+                self._siblings[entry.command, entry.stem] = tuple(name for name in left if name != artefact.path)
         if entry.status in ("checked", "removed"):
             return
         if entry.status in ("started", "placing"):

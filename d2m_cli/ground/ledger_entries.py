@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from sys import intern
 from typing import Any, Literal, get_args
 
 from d2m_cli.ground.stamp import Stamp
@@ -15,10 +16,16 @@ INPUT = ""
 
 Status = Literal["started", "placing", "done", "checked", "failed", "interrupted", "died", "removed"]
 
+Kind = Literal["input", "bug", "output", "gone", "deaths"]
+"""Why a file failed: it can't be used; nobody foresaw the error; its results can't be written; it vanished or changed
+meanwhile; d2m itself died over it too often. The first two would come again with the same settings."""
+
+LASTING: frozenset[str] = frozenset({"input", "bug"})
+
 _STATUSES = frozenset(get_args(Status))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Artefact:
     """One result file as it was when it was finished.
 
@@ -37,7 +44,7 @@ class Artefact:
     digest: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the ledger.
 
@@ -72,6 +79,10 @@ class Entry:
         Path of an artefact (as in `Artefact`), or `INPUT`, to its `Stamp`.
     traceback
         Where an error that nobody foresaw came from.
+    at
+        When it was written, in seconds since 1970; 0 where that is not known, as in lines of older versions.
+    kind
+        Of what failed: see `Kind`.
     """
 
     input: str
@@ -88,6 +99,8 @@ class Entry:
     place: str = ""
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
     traceback: str | None = None
+    at: float = 0.0
+    kind: str = ""
 
     @property
     def made(self) -> bool:
@@ -102,7 +115,7 @@ def to_json(entry: Entry) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value or name not in _OPTIONAL}
 
 
-_OPTIONAL = frozenset({"run", "command", "stem", "place", "stamps", "traceback"})
+_OPTIONAL = frozenset({"run", "command", "stem", "place", "stamps", "traceback", "at", "kind"})
 
 
 def parse(line: bytes) -> Entry | None:
@@ -110,24 +123,27 @@ def parse(line: bytes) -> Entry | None:
     # A line may be cut, or hold anything if someone edited the file: what can't be read makes nothing "done".
     try:
         raw = json.loads(line, parse_float=_finite, parse_constant=_finite)
-        artefacts = tuple(Artefact(str(a["path"]), int(a["size"]), str(a["digest"])) for a in raw["artefacts"])
+        # Several lines name a file, and a ledger has hundreds of thousands: what is the same is held once.
+        artefacts = tuple(Artefact(intern(str(a["path"])), int(a["size"]), str(a["digest"])) for a in raw["artefacts"])
         if raw["status"] not in _STATUSES:
             return None
         return Entry(
-            input=str(raw["input"]),
-            content=str(raw["content"]),
-            settings=str(raw["settings"]),
+            input=intern(str(raw["input"])),
+            content=intern(str(raw["content"])),
+            settings=intern(str(raw["settings"])),
             status=raw["status"],
             artefacts=artefacts,
             error=raw.get("error"),
             seconds=float(raw.get("seconds", 0.0)),
-            details=dict(raw.get("details") or {}),
-            run=str(raw.get("run", "")),
-            command=str(raw.get("command", "")),
-            stem=str(raw.get("stem", "")),
-            place=str(raw.get("place", "")),
-            stamps={str(name): Stamp(*map(int, numbers)) for name, numbers in raw.get("stamps", {}).items()},
+            details={intern(name): value for name, value in (raw.get("details") or {}).items()},
+            run=intern(str(raw.get("run", ""))),
+            command=intern(str(raw.get("command", ""))),
+            stem=intern(str(raw.get("stem", ""))),
+            place=intern(str(raw.get("place", ""))),
+            stamps={intern(name): Stamp(*map(int, numbers)) for name, numbers in raw.get("stamps", {}).items()},
             traceback=raw.get("traceback"),
+            at=float(raw.get("at", 0.0)),
+            kind=str(raw.get("kind", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from d2m_cli.errors import OutputError, UsageError
 from d2m_cli.ground.ledger import LEDGER_NAME, Ledger
+from d2m_cli.ground.real_paths import RealPaths
 
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mod", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv",
@@ -22,7 +23,7 @@ VIDEO_SUFFIXES = frozenset({
 """Suffixes, in lower case, that a folder is searched for; a file named outright may have any."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """One file to work on.
 
@@ -122,6 +123,9 @@ class _Walk:
         self._suffixes = suffixes
         self._made_too = made_too
         self._ledgers: dict[Path, Ledger | None] = {}
+        self._above: dict[Path, list[Ledger]] = {}
+        self._strange: dict[Path, bool] = {}
+        self._real = RealPaths()
         self.passed_over: list[PassedOver] = []
 
     def below(self, entry: Path) -> list[Found]:
@@ -186,13 +190,25 @@ class _Walk:
         if path.suffix.lower() not in self._made_too:
             return not ledgers
         within = root.resolve() / "any"
-        return not any(_of_others(ledger) for ledger in ledgers if ledger.folder not in within.parents)
+        return not any(self._of_others(ledger) for ledger in ledgers if ledger.folder not in within.parents)
 
     def _lists(self, path: Path) -> list[Ledger]:
         """The ledgers that have a file among the results."""
-        real = path.parent.resolve() / path.name
-        above = [ledger for folder in real.parents if (ledger := self._ledger(folder)) is not None]
-        return [ledger for ledger in above if ledger.knows(ledger.relative(real))]
+        folder = Path(self._real.folder(os.path.dirname(path)))
+        if folder not in self._above:
+            self._above[folder] = [
+                ledger for one in (folder, *folder.parents) if (ledger := self._ledger(one)) is not None
+            ]
+        above = self._above[folder]
+        return [ledger for ledger in above if ledger.knows(ledger.relative(folder / path.name))]
+
+    def _of_others(self, ledger: Ledger) -> bool:
+        """Whether no input of a ledger lies below its folder; ledgers of older versions don't say where inputs lie."""
+        if ledger.folder not in self._strange:
+            places = (entry.place for entry in ledger.owned().values())
+            inside = any(place and not place.startswith(("../", "/")) and place != ".." for place in places)
+            self._strange[ledger.folder] = not inside
+        return self._strange[ledger.folder]
 
     def _ledger(self, folder: Path) -> Ledger | None:
         if folder not in self._ledgers:
@@ -204,12 +220,6 @@ class _Walk:
             except OutputError as error:
                 self._pass_over(folder / LEDGER_NAME, f"hides which files beside it are results: {error}")
         return self._ledgers[folder]
-
-
-def _of_others(ledger: Ledger) -> bool:
-    """Whether no input of a ledger lies below its folder; ledgers of older versions don't say where inputs lie."""
-    places = (entry.place for entry in ledger.owned().values())
-    return not any(place and not place.startswith(("../", "/")) and place != ".." for place in places)
 
 
 def _missing(path: Path, error: OSError) -> str:

@@ -17,7 +17,7 @@ _COARSE_TICK = 2_000_000_000
 """The same for file systems that keep whole seconds, or two."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """A file as its folder listed it while it was read.
 

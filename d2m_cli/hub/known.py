@@ -13,20 +13,15 @@ from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.printable import printable
 from d2m_cli.ground.stamp import Stamp
+from d2m_cli.ground.user_cache import user_cache
 
 _LONG = 500 * 2**20
 """Bytes to be read from which the user is told what takes so long."""
 
 
 def cache_folder() -> Path | None:
-    """Folder of the remembered hashes: in ``$XDG_CACHE_HOME/d2m``, else in ``~/.cache/d2m``; None without a home."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(given):
-        return Path(given) / "d2m" / "hashes"
-    try:
-        return Path.home() / ".cache" / "d2m" / "hashes"
-    except RuntimeError:
-        return None
+    """Folder of the remembered hashes; None without a home."""
+    return user_cache("hashes")
 
 
 def known_sha256(path: Path, *, verify: bool = False) -> str:

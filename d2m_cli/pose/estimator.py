@@ -7,7 +7,6 @@ the joints of the dancers chosen. A video short enough to be held in memory is d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,22 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli import __version__
-from d2m_cli.errors import NoPersonError, UsageError
-from d2m_cli.ground.options import option
+from d2m_cli.errors import NoPersonError
 from d2m_cli.ground.progress import Report
-from d2m_cli.hub.catalogue import HRNETS
 from d2m_cli.hub.store import named_path
 from d2m_cli.media.timeline import Timeline
-from d2m_cli.media.video import DECODERS, FrameChunk, VideoReader
+from d2m_cli.media.video import FrameChunk, VideoReader
 from d2m_cli.pose.camera import CameraPass
-from d2m_cli.pose.dancers import check_dancers, only_dancer, to_follow
+from d2m_cli.pose.dancers import only_dancer, to_follow
 from d2m_cli.pose.detector import load_detector, without_doubles
 from d2m_cli.pose.geometry import apply_affine, invert_affine, warp
-from d2m_cli.pose.hrnet import DECODINGS, HRNet
+from d2m_cli.pose.hrnet import HRNet
 from d2m_cli.pose.movenet import Thunder
+from d2m_cli.pose.options import PoseOptions as PoseOptions
 from d2m_cli.pose.scenes import Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
-from d2m_cli.pose.session import DEVICES, OnnxModel
+from d2m_cli.pose.session import OnnxModel
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
 from d2m_cli.pose.weights import pose_weights
@@ -57,69 +55,6 @@ class PoseNetwork(Protocol):
     def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(n, h, w, 3) RGB crops to (n, 17, 3) x and y in crop pixels, score."""
         ...
-
-
-@dataclass(frozen=True)
-class PoseOptions:
-    """What to estimate with.
-
-    Attributes
-    ----------
-    model
-        "movenet" (embedded), an HRNet of `d2m_cli.hub.catalogue`, or "hrnet:PATH" with an .onnx file.
-    detector
-        "multipose" (embedded), or the path of an RTMDet or NanoDet .onnx file.
-    dancers
-        "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. For "only:N" all are followed, and
-        that one is kept.
-    device
-        "auto", "cpu" or "cuda".
-    decoder
-        "auto", "decord" or "pyav".
-    flip_test, decoding
-        For HRNet: see `HRNet`.
-    longest
-        Longer side in pixels at which frames are decoded.
-    detect_longest
-        Longer side in pixels of MultiPose's picture.
-    camera
-        Whether to estimate the camera's motion.
-    batch
-        Crops or frames computed at once.
-    threads
-        Threads of the CPU for one operation; 0 leaves it to ONNX Runtime.
-    max_frames_in_memory
-        A video of at most this many frames is decoded once and held; of longer ones only a chunk is.
-    """
-
-    model: str = "movenet"
-    detector: str = "multipose"
-    dancers: str | int = "largest"
-    device: str = "auto"
-    decoder: str = "auto"
-    flip_test: bool = False
-    decoding: str = "dark"
-    longest: int = 640
-    detect_longest: int = 384
-    camera: bool = True
-    batch: int = 8
-    threads: int = 0
-    max_frames_in_memory: int = 384
-
-    def __post_init__(self) -> None:
-        if self.model not in ("movenet", *HRNETS) and not self.model.startswith("hrnet:"):
-            raise UsageError(
-                f"{option('model')}: there is no pose model {self.model!r}; use movenet, {', '.join(HRNETS)} or "
-                "hrnet:PATH.onnx"
-            )
-        check_dancers(self.dancers)
-        for name, known in (("device", DEVICES), ("decoder", DECODERS), ("decoding", DECODINGS)):
-            if getattr(self, name) not in known:
-                raise UsageError(f"{option(name)} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        least = {"longest": 64, "detect_longest": 64, "batch": 1, "threads": 0, "max_frames_in_memory": 0}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise UsageError(f"{option(name)} must be at least {smallest}, not {getattr(self, name)}")
 
 
 class PoseEstimator:

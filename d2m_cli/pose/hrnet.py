@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
+from d2m_cli.pose.options import DECODINGS
 from d2m_cli.pose.session import OnnxModel
 
 RGB_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -27,7 +28,6 @@ LEFT_RIGHT = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 BLUR = 11
 """Side of the Gaussian window, in cells, that smooths the maps before DARK's Taylor step."""
 
-DECODINGS = ("dark", "quarter")
 
 
 class HRNet:

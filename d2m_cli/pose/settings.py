@@ -7,7 +7,7 @@ from pathlib import Path
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.hub.known import known_sha256
 from d2m_cli.hub.store import named_path
-from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.session import gpu_is_visible
 from d2m_cli.pose.weights import pose_weights
 

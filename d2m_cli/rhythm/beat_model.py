@@ -22,6 +22,8 @@ from d2m_cli.rhythm.evidence import CURVES, RATE
 
 Array = NDArray[np.float64]
 
+SHIPPED = Path("rhythm", "beats.safetensors")
+"""Where the model that ships lies below the folder of weights."""
 PHASES = 32
 """Phases of a grid that are told apart."""
 SLOWEST, FASTEST = 60.0, 165.0
@@ -166,4 +168,4 @@ def load_beat_model(path: Path) -> BeatModel:
 @lru_cache(maxsize=1)
 def shipped_model() -> BeatModel:
     """The model that ships with d2m."""
-    return load_beat_model(weights_dir() / "rhythm" / "beats.safetensors")
+    return load_beat_model(weights_dir() / SHIPPED)

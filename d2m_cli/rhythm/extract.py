@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
@@ -218,6 +217,8 @@ def at_published_rate(track: PoseTrack) -> tuple[int, Array]:
     -------
     Number of the first step of the clock at which the dancer is seen, and (n, J, 2) pixels from there on.
     """
+    from scipy.interpolate import PchipInterpolator
+
     points = track.keypoints[..., :2].astype(np.float64)
     if len(points) < 2:
         return 0, points[:0]

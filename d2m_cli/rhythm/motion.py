@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.interpolate import Akima1DInterpolator
 
 from d2m_cli.pose.track import CameraMotion, PoseTrack
 
@@ -176,6 +174,8 @@ def body_size(points: Array, weight: Array, times: Array) -> Array:
 
 def slow_size(length: Array, good: NDArray[np.bool_], times: Array, seconds: float = 6.0) -> Array:
     """Upper quartile of a length over some seconds, smoothed, (T,): turned away or bent, a torso only looks shorter."""
+    from scipy import ndimage
+
     coarse = np.arange(times[0], times[-1] + 0.1, 0.1)
     values = np.interp(coarse, times[good], length[good])
     size = min(len(coarse), round(seconds / 0.1))
@@ -186,6 +186,8 @@ def slow_size(length: Array, good: NDArray[np.bool_], times: Array, seconds: flo
 
 def misplaced(points: Array, weight: Array, size: Array) -> NDArray[np.bool_]:
     """(T, 17) joints that jump away from their neighbours in time and back."""
+    from scipy import ndimage
+
     if len(points) < 5:
         return np.zeros(weight.shape, dtype=bool)
     steady = fill_unseen(points, weight)
@@ -210,6 +212,8 @@ def fill_short_gaps(points: Array, weight: Array, times: Array) -> tuple[Array, 
 
     A few frames decide each fit; without these stand-ins a single lost one would leave it undetermined.
     """
+    from scipy.interpolate import Akima1DInterpolator
+
     points, weight = points.copy(), weight.copy()
     for joint in range(points.shape[1]):
         seen = np.flatnonzero(weight[:, joint] > 0.0)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
 
 PUBLISHED_MEAN = 4
 PUBLISHED_MAX = 6
@@ -128,6 +127,8 @@ def find_accents(envelope: NDArray[np.float64], rate: float, floor: float, separ
     """
     if len(envelope) < 3:
         return Accents(np.zeros(0), np.zeros(0))
+    from scipy import signal
+
     index, found = signal.find_peaks(
         np.concatenate([[0.0], envelope, [0.0]]), prominence=floor, distance=max(1.0, separation * rate)
     )
@@ -143,6 +144,8 @@ def find_accents(envelope: NDArray[np.float64], rate: float, floor: float, separ
 
 def local_level(envelope: NDArray[np.float64], rate: float, seconds: float = 4.0) -> NDArray[np.float64]:
     """How strong accents are around each step: the running maximum, smoothed, (n,)."""
+    from scipy import ndimage
+
     size = max(1, round(seconds * rate))
     level = ndimage.maximum_filter1d(envelope, size, mode="constant")
     return np.asarray(ndimage.uniform_filter1d(level, size, mode="nearest"), dtype=np.float64)

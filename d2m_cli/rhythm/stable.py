@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from d2m_cli.pose.track import CameraMotion, PoseTrack
 from d2m_cli.rhythm.motion import Motion, resample
@@ -110,6 +109,8 @@ def arrivals(speed: Array, known: NDArray[np.bool_], rate: float, kernel: float,
     Times in seconds and strengths, both (a,). A strength grows with the fall of speed and with its abruptness, and
     levels off: an accent is made of many joints that agree rather than of one that is fast.
     """
+    from scipy import signal
+
     forward = np.maximum(speed, 0.0)
     tops, _ = signal.find_peaks(np.concatenate([[0.0], forward, [0.0]]), prominence=floor)
     tops = tops - 1

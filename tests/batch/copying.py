@@ -11,8 +11,10 @@ from pathlib import Path
 
 from d2m_cli.batch import display
 from d2m_cli.batch.display import say
+from d2m_cli.batch.options import BatchOptions, Shard
 from d2m_cli.batch.outcome import ItemResult, Job
 from d2m_cli.batch.runner import run_batch
+from d2m_cli.errors import VideoError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import search
@@ -31,6 +33,9 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--shard")
+    parser.add_argument("--retry-failed", action="store_true")
+    parser.add_argument("--max-failures", type=int)
     parser.add_argument("--silence", type=float, default=display.SILENCE_SECONDS, help="longest time without a word")
     options = parser.parse_args()
     display.SILENCE_SECONDS = options.silence
@@ -42,6 +47,8 @@ def main() -> None:
         say(f"at {job.path.name}")
         while options.wait_for is not None and not options.wait_for.exists():
             time.sleep(0.01)
+        if content.startswith(b"bad"):
+            raise VideoError(f"{job.path}: is not a video")
         for path in job.artefacts.values():
             with atomic_path(path) as part, part.open("wb") as file:
                 for number in range(PARTS):
@@ -57,9 +64,14 @@ def main() -> None:
         settings={"seed": options.seed},
         artefacts=options.artefacts.split(","),
         out_dir=options.out,
-        overwrite=options.overwrite,
-        json_out=options.json,
-        dry_run=options.dry_run,
+        options=BatchOptions(
+            overwrite=options.overwrite,
+            json_out=options.json,
+            dry_run=options.dry_run,
+            shard=Shard.parse(options.shard) if options.shard else None,
+            retry_failed=options.retry_failed,
+            max_failures=options.max_failures,
+        ),
         passed_over=found.passed_over,
         label="copy",
     )

@@ -12,6 +12,7 @@ import pytest
 
 from d2m_cli.batch import display as module
 from d2m_cli.batch.display import Results, close, display, say
+from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture
         Outcome(ODD, "failed", error=f"{ODD}: is\rnot a video"),
     )
     results = Results()
-    with display(2, "copy", results, quiet=False, json_out=False, verbose=False) as shown:
+    with display(2, "copy", results, BatchOptions()) as shown:
         for number, outcome in enumerate(outcomes):
             shown.start(number, ODD)
             shown.finish(number, outcome)
@@ -63,7 +64,7 @@ def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture
 
 def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
-    with display(3, "copy", Results(), quiet=False, json_out=True, verbose=False) as shown:
+    with display(3, "copy", Results(), BatchOptions(json_out=True)) as shown:
         shown.start(1, "clip\n")
         time.sleep(0.3)
         shown.report("music, window 2 of 3", 0.374)

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from d2m_cli.batch import runner, stages
+from d2m_cli.batch.options import BatchOptions, Shard
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.errors import InputError, MissingWeightsError, UsageError, VideoError
 from d2m_cli.ground import digests as digests_of
@@ -68,7 +70,9 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def run(inputs: Path, work: Work, **changes: Any) -> BatchSummary:
+    how = {one.name: changes.pop(one.name) for one in fields(BatchOptions) if one.name in changes}
     arguments = {
+        "options": BatchOptions(**how),
         "settings": {"k": 1},
         "artefacts": (".wav", ".json"),
         "out_dir": inputs.parent / "out",
@@ -240,6 +244,7 @@ import sys, time
 from pathlib import Path
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.search import find_files
+from d2m_cli.batch.options import BatchOptions, Shard
 from d2m_cli.batch.runner import ItemResult, run_batch
 
 def work(job, report):
@@ -253,7 +258,8 @@ def work(job, report):
 
 summary = run_batch(
     find_files([Path(sys.argv[1])], frozenset({".mp4"})), work,
-    settings={}, artefacts=(".wav", ".json"), out_dir=Path(sys.argv[2]), json_out=True, label="copy",
+    settings={}, artefacts=(".wav", ".json"), out_dir=Path(sys.argv[2]), options=BatchOptions(json_out=True),
+    label="copy",
 )
 sys.exit(summary.exit_code)
 """
@@ -307,7 +313,7 @@ def test_control_c_ends_with_130_and_a_summary(inputs: Path) -> None:
 def test_a_terminal_shows_a_bar_and_keeps_stdout_clean(inputs: Path) -> None:
     pty = pytest.importorskip("pty")
     leader, follower = pty.openpty()
-    command = [sys.executable, "-c", KILLED.replace(", json_out=True", ""), str(inputs), str(inputs.parent / "o"), "-"]
+    command = [sys.executable, "-c", KILLED.replace("json_out=True", ""), str(inputs), str(inputs.parent / "o"), "-"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -614,3 +620,110 @@ def test_a_folder_in_the_place_of_a_result_is_not_to_be_overwritten(inputs: Path
         assert states(summary)[0] == "failed"
         assert "a folder stands where the file belongs: move it, or choose" in (summary.outcomes[0].error or "")
         assert "--overwrite" not in (summary.outcomes[0].error or "")
+
+
+def test_shares_are_the_whole_each_file_once(inputs: Path) -> None:
+    for number in range(20):
+        (inputs / f"{number}.mp4").write_bytes(b"%d" % number)
+    shares = [Copier() for _ in range(3)]
+    for number, work in enumerate(shares, 1):
+        assert run(inputs, work, shard=Shard(number, 3)).exit_code == 0
+    names = [name for work in shares for name in work.seen]
+    assert sorted(names) == sorted(path.name for path in inputs.iterdir())
+    assert all(work.seen for work in shares)
+    assert states(run(inputs, Copier())) == ["already done"] * 23
+    # A file stays in its share when others come.
+    (inputs / "00.mp4").write_bytes(b"new")
+    for number, work in enumerate(shares, 1):
+        found = run(inputs, Copier(), shard=Shard(number, 3), overwrite=True)
+        assert {Path(one.input).name for one in found.outcomes} - {"00.mp4"} == set(work.seen)
+
+
+def test_results_are_named_alike_in_whatever_share_their_files_are(inputs: Path) -> None:
+    suffixes = frozenset({".mp4", ".avi"})
+    for name in ("a.avi", "d.avi", "e.avi"):
+        (inputs / name).write_bytes(name.encode())
+    items = search([inputs], suffixes).found
+    arguments: dict[str, Any] = {"settings": {}, "artefacts": (".wav",), "label": "copy"}
+    run_batch(items, Copier(), out_dir=inputs.parent / "whole", **arguments)
+    for number in (4, 2, 1, 3):
+        options = BatchOptions(shard=Shard(number, 4))
+        run_batch(items, Copier(), out_dir=inputs.parent / "parts", options=options, **arguments)
+    whole, parts = (
+        {path.name: path.read_bytes() for path in (inputs.parent / name).glob("*.wav")} for name in ("whole", "parts")
+    )
+    assert parts == whole
+    assert len(whole) == 6
+
+
+def test_an_empty_share_is_no_failure(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = next(number for number in range(1, 50) if not any(Shard(number, 50).holds(Path(name)) for name in "abc"))
+    summary = run(inputs, Copier(), shard=Shard(empty, 50))
+    assert (summary.outcomes, summary.exit_code) == ((), 0)
+    assert "d2m copy: no files in 0:00" in capsys.readouterr().err
+
+
+def test_what_failed_is_tried_again_only_when_asked(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (inputs / "a.mp4").write_bytes(b"bad")
+    (inputs / "b.mp4").write_bytes(b"bug")
+    work = Copier()
+    first = run(inputs, work)
+    assert states(first) == ["failed", "failed", "done"]
+    capsys.readouterr()
+    again = run(inputs, work, json_out=True)
+    assert (states(again), again.exit_code) == (["failed", "failed", "already done"], 1)
+    assert work.seen == ["a.mp4", "b.mp4", "c.mp4"]
+    assert [outcome.error for outcome in again.outcomes] == [outcome.error for outcome in first.outcomes]
+    assert [outcome.bug for outcome in again.outcomes] == [False, True, False]
+    captured = capsys.readouterr()
+    assert "a.mp4: failed: is not a video (as before; not tried again)" in captured.err
+    told = "2 of the failed were not tried again: they would fail as before; retry_failed=True tries them"
+    assert told in captured.err
+    document = json.loads(captured.out)
+    assert (document["failed"], document["failed_before"]) == (2, 2)
+    assert [item["failed_before"] for item in document["items"]] == [True, True, False]
+    # When asked, with other settings, with other results, or once the file is another.
+    assert states(run(inputs, work, retry_failed=True, dry_run=True)) == ["planned", "planned", "already done"]
+    run(inputs, work, retry_failed=True)
+    run(inputs, work, settings={"k": 2})
+    run(inputs, work, artefacts=(".wav", ".json", ".mp3"))
+    run(inputs, work, overwrite=True)
+    assert [work.seen.count(name) for name in ("a.mp4", "b.mp4")] == [5, 5]
+    (inputs / "a.mp4").write_bytes(b"mended")
+    assert states(run(inputs, work)) == ["done", "failed", "already done"]
+
+
+def test_what_failed_for_want_of_something_is_tried_again(inputs: Path) -> None:
+    (inputs / "a.mp4").write_bytes(b"full")
+    (inputs / "b.mp4").write_bytes(b"long")
+    (inputs / "c.mp4").write_bytes(b"vanishes")
+    work = Copier()
+    for _ in range(2):
+        assert states(run(inputs, work)) == ["failed", "not tried", "not tried"]
+    (inputs / "a.mp4").write_bytes(b"a")
+    for _ in range(2):
+        (inputs / "c.mp4").write_bytes(b"vanishes")
+        assert run(inputs, work).count("failed") == 2
+    assert [work.seen.count(f"{name}.mp4") for name in "abc"] == [3, 2, 2]
+
+
+def test_a_failed_file_that_is_named_otherwise_now(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (inputs / "a.mp4").write_bytes(b"bad")
+    run(inputs, Copier())
+    monkeypatch.chdir(inputs)
+    items = find_files([Path()], frozenset({".mp4"}))
+    out = inputs.parent / "out"
+    summary = run_batch(items, Copier(), settings={"k": 1}, artefacts=(".wav", ".json"), out_dir=out, label="copy")
+    assert (summary.outcomes[0].error, summary.outcomes[0].failed_before) == ("a.mp4: is not a video", True)
+
+
+def test_so_many_failures_are_enough(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abd":
+        (inputs / f"{name}.mp4").write_bytes(b"bad")
+    summary = run(inputs, Copier(), max_failures=2)
+    assert (states(summary), summary.exit_code) == (["failed", "failed", "not tried", "not tried"], 1)
+    assert summary.stopped == "stopped after 2 failures, as max_failures=2 asks for"
+    assert "d2m: error: stopped after 2 failures" in capsys.readouterr().err
+    # What failed before does not count.
+    assert states(run(inputs, Copier(), max_failures=2)) == ["failed", "failed", "done", "failed"]
+    assert states(run(inputs, Copier(), max_failures=2, retry_failed=True)) == ["failed"] * 2 + ["not tried"] * 2

@@ -260,3 +260,80 @@ def test_what_a_run_that_dies_had_in_hand_falls_to_the_other(inputs: Path, tmp_p
     assert set(states(json.loads(stdout)).values()) == {"done"}
     assert set(results(out)) == {f"{stem}{suffix}" for stem in "abcd" for suffix in (".json", ".mp3", ".wav")}
     assert [line["input"] for line in lines(out) if line["status"] == "died"] == [str(inputs / "a.mov")]
+
+
+def worked_on(errors: str) -> list[str]:
+    """Files that a run's work began with, in order."""
+    return [line.removeprefix("at ") for line in errors.splitlines() if line.startswith("at ")]
+
+
+def test_of_three_runs_one_is_killed_and_nothing_is_lost_or_made_twice(tmp_path: Path) -> None:
+    inputs, out = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    for number in range(40):
+        (inputs / f"{number:02}.mov").write_bytes(b"%d" % number)
+    for number in (7, 23):
+        (inputs / f"{number:02}.mov").write_bytes(b"bad %d" % number)
+    runs = [launch(inputs, out, "--json", "--seconds", "0.1") for _ in range(3)]
+    wait_for(runs[0], "at ")  # it is in hand of that file, or of one after it
+    wait_for(runs[0], "at ")
+    runs[0].kill()
+    _, killed = runs[0].communicate()
+    others = [process.communicate(timeout=120) for process in runs[1:]]
+    assert [process.returncode for process in runs[1:]] == [1, 1]
+    assert len(results(out)) == 38 * 3
+    died = [Path(line["input"]).name for line in lines(out) if line["status"] == "died"]
+    assert len(died) == 1
+    tried = [Path(line["input"]).name for line in lines(out) if line["status"] == "started"]
+    assert sorted(tried) == sorted([path.name for path in inputs.iterdir()] + died)
+    begun = [name for _, errors in others for name in worked_on(errors)]
+    assert len(begun) == len(set(begun))
+    assert len(set(begun)) >= 40 - 2 - len(worked_on(killed))
+    assert all(worked_on(errors) for _, errors in others)
+    # Each tells of all: what it made, what others made, and what failed, wherever that was.
+    for stdout, _ in others:
+        found = states(json.loads(stdout))
+        assert {name for name, state in found.items() if state == "failed"} == {"07.mov", "23.mov"}
+        assert set(found.values()) == {"done", "already done", "failed"}
+    run(inputs, tmp_path / "alone")
+    assert results(out) == results(tmp_path / "alone")
+
+
+def test_runs_that_try_again_what_failed_try_it_once(inputs: Path, tmp_path: Path) -> None:
+    out, go = tmp_path / "out", tmp_path / "go"
+    for name in "abc":
+        (inputs / f"{name}.mov").write_bytes(b"bad")
+    assert run(inputs, out)[0] == 1
+    both = [launch(inputs, out, "--json", "--retry-failed", "--wait-for", go) for _ in range(2)]
+    for process in both:
+        wait_for(process, "at ")
+    go.touch()
+    for process in both:
+        code, document = ends(process)
+        assert (code, document["failed"]) == (1, 3)
+    tried = [Path(line["input"]).name for line in lines(out) if line["status"] == "started"]
+    assert sorted(tried) == ["a.mov", "a.mov", "b.mov", "b.mov", "c.mov", "c.mov", "d.mov"]
+
+
+def test_a_file_left_out_after_deaths_is_tried_once_more_when_asked(inputs: Path, tmp_path: Path) -> None:
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "b.mov").write_bytes(b"killer")
+    for _ in range(3):
+        assert run(only, tmp_path / "out")[0] == -signal.SIGKILL
+    code, document, _ = run(only, tmp_path / "out")
+    assert code == 1
+    assert "retry_failed=True tries it once more" in document["items"][0]["error"]
+    assert run(only, tmp_path / "out", "--retry-failed")[0] == -signal.SIGKILL
+
+
+def test_runs_on_shards_make_what_one_makes(inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    runs = [launch(inputs, out, "--json", "--shard", f"{number}/3") for number in (1, 2, 3)]
+    documents = [ends(process) for process in runs]
+    assert [code for code, _ in documents] == [0, 0, 0]
+    made = [set(states(document)) for _, document in documents]
+    assert sum(map(len, made)) == 4
+    assert set.union(*made) == {"a.mov", "b.mov", "c.mov", "d.mov"}
+    run(inputs, tmp_path / "alone")
+    assert results(out) == results(tmp_path / "alone")

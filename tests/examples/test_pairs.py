@@ -16,7 +16,7 @@ import pytest
 
 from d2m_cli.pose.io import load_poses
 from d2m_cli.pose.track import CameraMotion, Poses, PoseTrack
-from d2m_cli.rhythm.extract import extract_rhythm
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 
 ROOT = Path(__file__).parents[2]
 PLAIN = dict(jitter=0.0, shift=0.0, missed=0.0, off=0.0, stray=0.0)
@@ -240,7 +240,7 @@ def test_every_family_stops_on_its_accents_and_d2m_hears_them(recipe: Any) -> No
         keypoints = np.concatenate([points, np.full((len(times), 17, 1), 0.9)], -1).astype(np.float32)
         track = PoseTrack(keypoints, times, dance.camera.size, 0, "known")
         moving = CameraMotion(recipe.pairs.camera_motion(dance.camera, times, False), times)
-        peaks = extract_rhythm(Poses((track,), moving, dance.seconds)).peaks
+        peaks = extract_rhythm(Poses((track,), moving, dance.seconds), RhythmOptions("stable")).peaks
         near = np.abs(peaks[:, None] - dance.accent_times()).min(1) <= 0.07
         assert near.mean() > 0.6, family
         assert 0.6 < len(peaks) / dance.seconds < 3.0, family

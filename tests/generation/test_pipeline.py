@@ -21,10 +21,13 @@ from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
 from d2m_cli.generation.windows import Window, window_seed
 from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.inversion.prompt import CAPTION_OCTAVE, TempoWords
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.media.loudness import integrated_loudness, true_peak
+from d2m_cli.pose.estimator import PoseOptions
+from d2m_cli.rhythm.cache import DanceCache
 from d2m_cli.rhythm.extract import extract_rhythm
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
@@ -410,6 +413,28 @@ def test_the_run_says_what_the_encoders_are_not_bound_to() -> None:
     assert used.encoders is not None
     used.encoders.note = "these are not bound"
     assert used.description.endswith("; these are not bound")
+
+
+def test_other_music_for_the_same_dance_needs_no_new_poses(make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=2)
+    looked: list[Path] = []
+
+    class Poses(FakePoses):
+        def estimate(self, video: Path, report=None, timeline=None):
+            looked.append(video)
+            return super().estimate(video, report, timeline)
+
+    def music(prompt: str, known: DanceCache | None) -> np.ndarray:
+        models = Models(Poses(2.0), FakeBackbone(), FakeEncoders(), known=known)  # type: ignore[arg-type]
+        options = GenerateOptions(genre="lock", prompt=prompt)
+        return generate_music(video, content_digest(video), models, options, lambda *_: None).music.samples
+
+    files = FileCache(tmp_path / "cache")
+    first, other = (music(prompt, DanceCache(files, PoseOptions())) for prompt in ("warm", "cold"))
+    assert len(looked) == 1
+    np.testing.assert_array_equal(music("warm", None), first)
+    np.testing.assert_array_equal(music("cold", None), other)
+    assert len(looked) == 3
 
 
 def empty_room(make_video, folder: Path) -> Path:

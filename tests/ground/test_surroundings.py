@@ -160,9 +160,9 @@ def check_no_network(place: Place, commands: list[str]) -> None:
     done = place.run(PROGRAM, "|".join(commands), MPLBACKEND=NOTEBOOK)
     assert done.returncode == 0, done.stderr
     assert place.used() == []
-    # Nothing but matplotlib's list of fonts and d2m's hashes of its weights outside of the results and the temporary
+    # Nothing but matplotlib's list of fonts and what d2m keeps for later outside of the results and the temporary
     # folder.
-    kept = (".cache/matplotlib/", ".cache/d2m/hashes/")
+    kept = (".cache/matplotlib/", ".cache/d2m/hashes/", ".cache/d2m/dances/")
     assert {name for name in files(place.home) if not name.startswith(kept)} == set()
     assert {path.name for path in place.work.iterdir()} == {"out"}
     assert not [path for path in place.temporary.iterdir() if not path.name.startswith("torchinductor")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def cut(rhythm: Rhythm, seconds: float) -> Rhythm:
     """The beginning of a rhythm."""
     steps = int(np.ceil(seconds * rhythm.rate)) + 1
     peaks = rhythm.peaks[rhythm.peaks < seconds]
-    return Rhythm(rhythm.envelope[:steps], rhythm.rate, peaks, seconds, rhythm.tempo, rhythm.mode)
+    beats = rhythm.beats
+    inside = beats.beats < seconds
+    mapped = replace(beats, beats=beats.beats[inside], tempo=beats.tempo[inside])
+    return Rhythm(rhythm.envelope[:steps], rhythm.rate, peaks, seconds, rhythm.tempo, rhythm.mode, mapped)
 
 
 def main() -> None:

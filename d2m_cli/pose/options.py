@@ -1,0 +1,78 @@
+"""What can be asked of poses; nothing here takes time to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from d2m_cli.errors import UsageError
+from d2m_cli.ground.options import option
+from d2m_cli.hub.catalogue import HRNETS
+from d2m_cli.media.video import DECODERS
+from d2m_cli.pose.dancers import check_dancers
+from d2m_cli.pose.session import DEVICES
+
+DECODINGS = ("dark", "quarter")
+"""How joints are read off HRNet's heat maps."""
+
+
+@dataclass(frozen=True)
+class PoseOptions:
+    """What to estimate with.
+
+    Attributes
+    ----------
+    model
+        "movenet" (embedded), an HRNet of `d2m_cli.hub.catalogue`, or "hrnet:PATH" with an .onnx file.
+    detector
+        "multipose" (embedded), or the path of an RTMDet or NanoDet .onnx file.
+    dancers
+        "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. For "only:N" all are followed, and
+        that one is kept.
+    device
+        "auto", "cpu" or "cuda".
+    decoder
+        "auto", "decord" or "pyav".
+    flip_test, decoding
+        For HRNet: see `HRNet`.
+    longest
+        Longer side in pixels at which frames are decoded.
+    detect_longest
+        Longer side in pixels of MultiPose's picture.
+    camera
+        Whether to estimate the camera's motion.
+    batch
+        Crops or frames computed at once.
+    threads
+        Threads of the CPU for one operation; 0 leaves it to ONNX Runtime.
+    max_frames_in_memory
+        A video of at most this many frames is decoded once and held; of longer ones only a chunk is.
+    """
+
+    model: str = "movenet"
+    detector: str = "multipose"
+    dancers: str | int = "largest"
+    device: str = "auto"
+    decoder: str = "auto"
+    flip_test: bool = False
+    decoding: str = "dark"
+    longest: int = 640
+    detect_longest: int = 384
+    camera: bool = True
+    batch: int = 8
+    threads: int = 0
+    max_frames_in_memory: int = 384
+
+    def __post_init__(self) -> None:
+        if self.model not in ("movenet", *HRNETS) and not self.model.startswith("hrnet:"):
+            raise UsageError(
+                f"{option('model')}: there is no pose model {self.model!r}; use movenet, {', '.join(HRNETS)} or "
+                "hrnet:PATH.onnx"
+            )
+        check_dancers(self.dancers)
+        for name, known in (("device", DEVICES), ("decoder", DECODERS), ("decoding", DECODINGS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{option(name)} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        least = {"longest": 64, "detect_longest": 64, "batch": 1, "threads": 0, "max_frames_in_memory": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise UsageError(f"{option(name)} must be at least {smallest}, not {getattr(self, name)}")
