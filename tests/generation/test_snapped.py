@@ -10,6 +10,7 @@ import torch
 
 from d2m_cli.backbones.base import Draw
 from d2m_cli.generation.compose import compose, continued
+from d2m_cli.generation.finish import finish
 from d2m_cli.generation.genre import SoundExample
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
@@ -140,13 +141,12 @@ def test_music_ends_on_beats_that_it_has(monkeypatch, done: Snap | None, told: b
     import d2m_cli.generation.compose as module
 
     ends: list[float] = []
-    kept = module.finish
 
-    def finish(samples, rate, beats, *rest):
+    def ending(samples, rate, beats, *rest):
         ends.append(float(beats[np.abs(beats - 11.0).argmin()]))
-        return kept(samples, rate, beats, *rest)
+        return finish(samples, rate, beats, *rest)
 
-    monkeypatch.setattr(module, "finish", finish)
+    monkeypatch.setattr(module, "finish", ending)
     monkeypatch.setattr(module, "track_beats", lambda *_: np.arange(0.25, SECONDS, 1.0))
     rhythm = replace(dance(), tempo=Tempo(120.0, 0.0, 0.9))
     noise = np.random.default_rng(0).normal(0, 0.1, (1, round(SECONDS * RATE))).astype(np.float32)
