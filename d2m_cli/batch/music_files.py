@@ -93,7 +93,7 @@ def generate_files(
         videos.found,
         work,
         settings=settings,
-        own_settings=own_settings if options.genre == AUTO else None,
+        own_settings=own_settings if options.genre == AUTO and options.music is None else None,
         artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
         out_dir=out,
         options=batch,

@@ -149,7 +149,7 @@ def compose(
     done: Snap | None = None
     if bounds is not None:
         samples, done = land(samples, rate, rhythm.beats, duration, bounds)
-    return finished(samples, rate, rhythm, duration, options, holds, done), tuple(takes)
+    return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None), tuple(takes)
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
@@ -207,12 +207,16 @@ def finished(
     options: GenerateOptions,
     holds: Sequence[tuple[float, float]],
     done: Snap | None,
+    told: bool = False,
 ) -> Music:
-    """A whole piece, as long as its video: with its breaks, its ending, its loudness and its beats."""
+    """A whole piece, as long as its video: with its breaks, its ending, its loudness and its beats.
+
+    It ends on a beat of the dance where it was snapped, or was made for the dance's beats; else on one of its own.
+    """
     steady = rhythm.beats.beats if rhythm.beats.steady else None
     bpm = rhythm.beats.bpm or None
-    # Where the dance has no steady beat to end on, the music has one of its own.
-    last_beats = steady if steady is not None else track_beats(samples, rate, bpm)
+    shared = steady is not None and (told or (done is not None and done.landed))
+    last_beats = steady if steady is not None and shared else track_beats(samples, rate, bpm)
     breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
     samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
     return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)

@@ -173,6 +173,9 @@ class GenerateOptions:
         InputError
             Its genre can't be told.
         """
+        # A track has no genre to be told of.
+        if self.genre == AUTO and self.music is not None:
+            return replace(self, genre=None, genre_table=None)
         if self.genre != AUTO:
             return self
         return replace(self, genre=genre_of_video(video, self._genres, self.genre_table), genre_table=None)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from d2m_cli.pose.track import Poses
 
 NOBODY = "nobody was found in the picture: the music is by the prompt alone"
-"""Note on music that follows no dance."""
+NOBODY_TRACK = "nobody was found in the picture: the track is laid under it as it is"
+"""Notes on music that follows no dance."""
 
 
 def generate_music(
@@ -79,7 +80,8 @@ def generate_music(
         by_prompt = replace(options, rhythm="words")
         nobody = unseen(timeline.duration)
         music, takes = _made(nobody, timeline.duration, models, by_prompt, content, composing, tell)
-        return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (NOBODY,))
+        note = NOBODY if options.music is None else NOBODY_TRACK
+        return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (note,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
     rhythm = models.rhythm(poses, content, grid.mode)
@@ -121,7 +123,8 @@ def _seen(
             raise
         if options.allow_no_dancer:
             return None
-        raise NoPersonError(f"{error} {option('allow_no_dancer', True)} makes music by the prompt alone.") from None
+        mend = "makes music by the prompt alone" if options.music is None else "lays the track under it as it is"
+        raise NoPersonError(f"{error} {option('allow_no_dancer', True)} {mend}.") from None
 
 
 def unseen(duration: float) -> Rhythm:

@@ -24,6 +24,7 @@ Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 NO_BEATS = "the music has no beats"
+ON_BEAT = "on the beat already"
 UNSTEADY = 0.3
 """Share of tracked intervals that may differ from their median by a fifth; beyond, the music has no beat."""
 LEAST_FIT = 0.7
@@ -62,6 +63,11 @@ class Snap:
     untouched: float = 1.0
     before: float | None = None
     after: float | None = None
+
+    @property
+    def landed(self) -> bool:
+        """Whether the music's beats lie on those of the dance."""
+        return self.done != "nothing" or self.why == ON_BEAT
 
     @property
     def settings(self) -> dict[str, object]:
@@ -121,7 +127,7 @@ def snap(
     goals = halved(dance.beats) if found.per_beat == 2.0 else dance.beats
     before = distance(beats - begin / rate, goals, duration)
     if before <= bounds.notice and before - found.missed < bounds.notice / 2:
-        return plain, Snap(why="on the beat already", offset=begin / rate, before=before, after=before)
+        return plain, Snap(why=ON_BEAT, offset=begin / rate, before=before, after=before)
     time_map = found.time_map if found.even else spare(found.time_map, zones)
     bent = render(samples, rate, time_map, length)
     clock = np.linspace(0.0, duration, 1000)
@@ -167,7 +173,7 @@ def slack(dance: BeatMap, duration: float, bounds: Bounds | None = None) -> floa
 def reason_to_leave(beats: Array, dance: BeatMap, bounds: Bounds) -> str:
     """Why music should not be snapped at all, "" where it may be."""
     if len(dance.beats) < FEWEST_BEATS:
-        return "the dance has no beats"
+        return f"the dance has fewer than {FEWEST_BEATS} beats"
     if bounds.steady_only and not dance.steady:
         return "the dance has no steady beat"
     if len(beats) < FEWEST_BEATS:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from d2m_cli.errors import AudioError
+from d2m_cli.generation.alignment import ROUNDING
 from d2m_cli.generation.compose import finished, snap_bounds
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.snap import Snap, land
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.rhythm.sequence import Rhythm
 
@@ -54,7 +56,15 @@ def lay_track(
         samples = samples.mean(axis=0, keepdims=True)
     start = options.music_start or 0.0
     length = round(duration * rate)
-    if samples.shape[1] < round(start * rate) + length:
+    lacking = round(start * rate) + length - samples.shape[1]
+    if options.music_start is not None and round(start * rate) >= samples.shape[1]:
+        raise AudioError(
+            f"{track} lasts {samples.shape[1] / rate:.2f} s, so there is no music behind {start:g} s: give an earlier "
+            f"{option('music_start')}"
+        )
+    if 0 < lacking <= ROUNDING * rate:
+        samples = np.pad(samples, ((0, 0), (0, lacking)))
+    elif lacking > 0:
         behind = f" behind {start:g} s" if start else ""
         raise AudioError(
             f"{track}: {samples.shape[1] / rate - start:.2f} s of music{behind}, and the video lasts {duration:.2f} s: "

@@ -10,9 +10,11 @@ import torch
 
 from d2m_cli.backbones.base import Draw
 from d2m_cli.generation.compose import compose, continued
+from d2m_cli.generation.finish import finish
 from d2m_cli.generation.genre import SoundExample
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.snap import Snap
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 from tests.fakes import RATE, FakeBackbone, FakePoses
 
@@ -123,3 +125,30 @@ def test_behind_its_end_a_dance_goes_on_at_its_last_tempo() -> None:
     assert continued(short, 12.0) is short
     still = Rhythm(np.ones(600, np.float32), 50.0, np.zeros(0), SECONDS, None, "stable")
     assert continued(still, 13.4) is still
+
+
+@pytest.mark.parametrize(
+    ("done", "told", "expected"),
+    [
+        (None, False, 11.25),
+        (Snap(why="the music keeps another tempo"), False, 11.25),
+        (Snap(why="on the beat already"), False, 11.0),
+        (Snap("bent"), False, 11.0),
+        (None, True, 11.0),
+    ],
+)
+def test_music_ends_on_beats_that_it_has(monkeypatch, done: Snap | None, told: bool, expected: float) -> None:
+    import d2m_cli.generation.compose as module
+
+    ends: list[float] = []
+
+    def ending(samples, rate, beats, *rest):
+        ends.append(float(beats[np.abs(beats - 11.0).argmin()]))
+        return finish(samples, rate, beats, *rest)
+
+    monkeypatch.setattr(module, "finish", ending)
+    monkeypatch.setattr(module, "track_beats", lambda *_: np.arange(0.25, SECONDS, 1.0))
+    rhythm = replace(dance(), tempo=Tempo(120.0, 0.0, 0.9))
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, round(SECONDS * RATE))).astype(np.float32)
+    module.finished(noise, RATE, rhythm, SECONDS, replace(OPTIONS, ending="hit"), (), done, told)
+    assert ends == [expected]

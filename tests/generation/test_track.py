@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import d2m_cli.app
-from d2m_cli.errors import AudioError, UsageError
+from d2m_cli.errors import AudioError, NoPersonError, UsageError
 from d2m_cli.generation.compose import snap_bounds
 from d2m_cli.generation.models import TrackModels
 from d2m_cli.generation.options import GenerateOptions
@@ -139,3 +139,24 @@ def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Pa
     assert "2.00 s" in result.output
     again = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
     assert again.exit_code == 0
+
+
+def test_a_track_short_by_rounding_is_filled_and_a_start_behind_its_end_is_named(track: Path) -> None:
+    music = lay_track(track, dance(), 10.0, GenerateOptions(music=track, music_start=20.002, snap="off"), quiet)
+    assert music.samples.shape == (2, 10 * RATE)
+    with pytest.raises(AudioError, match=r"song.wav lasts 30.00 s, so there is no music behind 40 s"):
+        lay_track(track, dance(), 10.0, GenerateOptions(music=track, music_start=40.0), quiet)
+
+
+def test_a_track_asks_for_no_genre_of_a_video(track: Path) -> None:
+    assert GenerateOptions("auto", music=track).of_video(Path("party.mp4")).genre is None
+
+
+def test_a_track_for_nobody_speaks_of_the_track(make_video, track: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "empty.mp4", seconds=2.0)
+    video.write_bytes(video.read_bytes() + b"nobody")
+    models, options = TrackModels(FakePoses(2.0), track.name, "0"), GenerateOptions(music=track)
+    with pytest.raises(NoPersonError, match="allow_no_dancer=True lays the track under it as it is"):
+        generate_music(video, "aa", models, options, quiet)
+    made = generate_music(video, "aa", models, replace(options, allow_no_dancer=True), quiet)
+    assert made.notes == ("nobody was found in the picture: the track is laid under it as it is",)
