@@ -98,6 +98,7 @@ def generate_files(
         out_dir=out,
         options=batch,
         passed_over=videos.passed_over,
+        also_read=(options.music, options.genre_audio, options.genre_table),
         label="generate",
     )
 

@@ -33,6 +33,7 @@ def run_batch(
     out_dir: Path,
     options: BatchOptions = PLAIN,
     passed_over: Sequence[PassedOver] = (),
+    also_read: Sequence[Path | None] = (),
     label: str,
 ) -> BatchSummary:
     """Do `work` on every item that is not done yet, and say what became of each.
@@ -49,7 +50,7 @@ def run_batch(
 
     A file that can't be used, or over which an error came that nobody foresaw, is not tried again with the same
     content, settings and version, whichever run it failed in, unless `BatchOptions.retry_failed` asks for it. What
-    failed otherwise (a full disk, a file that changed meanwhile) is.
+    failed otherwise (a full disk, memory that ran out, a file that changed meanwhile) is.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def run_batch(
         How to go through them.
     passed_over
         What the search for the items passed over, to be told.
+    also_read
+        Files beside the items that the work reads, which no result may replace either; None stands for none.
     label
         Name of the command.
 
@@ -85,7 +88,7 @@ def run_batch(
     ledger = Ledger(out_dir)
     # All are named before a share is taken: names must not hang on which share is worked on where.
     named = keep_apart(items, artefacts, ledger)
-    _refuse_to_replace_inputs(named, artefacts, out_dir)
+    _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
     items = _share(items, named, options.shard)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}")
@@ -135,9 +138,11 @@ def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) 
     return [name for item, name in zip(items, named, strict=True) if shard.holds(item.stem)]
 
 
-def _refuse_to_replace_inputs(items: Sequence[Found], artefacts: Sequence[str], out_dir: Path) -> None:
+def _refuse_to_replace_inputs(
+    items: Sequence[Found], artefacts: Sequence[str], out_dir: Path, also_read: Sequence[Path | None]
+) -> None:
     real = RealPaths()
-    inputs = {real.of(item.path) for item in items}
+    inputs = {real.of(path) for path in (*(item.path for item in items), *also_read) if path is not None}
     for item in items:
         for path in targets(item, artefacts, out_dir).values():
             if real.of(path) in inputs:

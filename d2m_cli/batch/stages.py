@@ -18,6 +18,7 @@ from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
+from d2m_cli.batch.shortage import is_shortage
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
@@ -275,6 +276,7 @@ class Batch:
                 outcome, kind = replace(outcome, error=told(error)), "output"
             except D2MError as error:
                 outcome = replace(outcome, error=told(error))
+                kind = "resources" if is_shortage(error) else kind
             except OSError as error:
                 if error.errno in _DISK:
                     full = output_error(Path(error.filename or self.ledger.folder), error)
@@ -283,7 +285,8 @@ class Batch:
                 gone = _unreadable(outcome, job, error)
                 outcome, kind = (gone, "gone") if gone is not None else (_bug(outcome, error), "bug")
             except Exception as error:
-                outcome, kind = _bug(outcome, error), "bug"
+                short = is_shortage(error)
+                outcome, kind = (_short(outcome, error), "resources") if short else (_bug(outcome, error), "bug")
             except BaseException:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
@@ -355,14 +358,19 @@ class Batch:
 
 
 def _bug(outcome: Outcome, error: Exception) -> Outcome:
+    text = f"bug in d2m or a library: {_described(error)}"
+    return replace(outcome, error=text, bug=True, traceback="".join(traceback.format_exception(error)))
+
+
+def _short(outcome: Outcome, error: Exception) -> Outcome:
+    text = f"memory ran out ({_described(error)}): free some; the same command tries this file again"
+    return replace(outcome, error=text, traceback="".join(traceback.format_exception(error)))
+
+
+def _described(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(frame.filename).name}:{frame.lineno}"
-    return replace(
-        outcome,
-        error=f"bug in d2m or a library: {type(error).__name__} at {where}: {error}",
-        bug=True,
-        traceback="".join(traceback.format_exception(error)),
-    )
+    said = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+    return f"{said}: {error}" if str(error) else said
 
 
 def _unreadable(outcome: Outcome, job: Job, error: OSError) -> Outcome | None:

@@ -84,7 +84,7 @@ class Generated:
         Raises
         ------
         UsageError
-            Another suffix, or the video itself.
+            Another suffix; or the video itself, the track or the sound example that the music was made from.
         VideoError
             The video can't be read any more.
         OutputError
@@ -93,8 +93,14 @@ class Generated:
         path = Path(path)
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{path}: music is saved as {', '.join(SUFFIXES)}; choose one of these endings")
-        if path.resolve() == self.video.resolve():
-            raise UsageError(f"{path} would replace the video that the music was made for: choose another name")
+        read = {
+            "video that the music was made for": self.video,
+            "track that the music was made from": self.options.music,
+            "sound example that the music was made from": self.options.genre_audio,
+        }
+        for what, input_path in read.items():
+            if input_path is not None and path.resolve() == Path(input_path).resolve():
+                raise UsageError(f"{path} would replace the {what}: choose another name")
         self.write({path.suffix: path})
 
     def write(self, artefacts: Mapping[str, Path]) -> dict[str, str]:

@@ -16,9 +16,9 @@ INPUT = ""
 
 Status = Literal["started", "placing", "done", "checked", "failed", "interrupted", "died", "removed"]
 
-Kind = Literal["input", "bug", "output", "gone", "deaths"]
+Kind = Literal["input", "bug", "output", "gone", "deaths", "resources"]
 """Why a file failed: it can't be used; nobody foresaw the error; its results can't be written; it vanished or changed
-meanwhile; d2m itself died over it too often. The first two would come again with the same settings."""
+meanwhile; d2m itself died over it too often; memory ran out. The first two would come again with the same settings."""
 
 LASTING: frozenset[str] = frozenset({"input", "bug"})
 

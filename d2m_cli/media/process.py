@@ -47,6 +47,10 @@ class BrokenError(VideoError):
     """The process that read a file crashed, hung or ran out of memory."""
 
 
+class MemoryLackError(BrokenError):
+    """It ran out of memory, which need not be the file's fault: another time there may be enough."""
+
+
 class MediaProcess:
     """One process, and what it is asked.
 
@@ -143,7 +147,7 @@ class MediaProcess:
                 raise kind(str(message["text"]).replace(f"{os.path.abspath(path)}: ", f"{path}: ", 1))
             if "broken" in message:
                 self.close()
-                raise BrokenError(f"{path}: {message['broken']}; convert it, or give d2m more memory")
+                raise MemoryLackError(f"{path}: {message['broken']}; convert it, or give d2m more memory")
             if "unforeseen" in message:
                 unforeseen = RuntimeError(str(message["unforeseen"]).strip().splitlines()[-1])
                 unforeseen.add_note(str(message["unforeseen"]))
@@ -194,8 +198,10 @@ class MediaProcess:
 
     def _broken(self, path: Path) -> BrokenError:
         why = self._ending()
+        killed = self._process.poll() == -signal.SIGKILL
         self.close()
-        return BrokenError(f"{path}: its decoder crashed ({why}); it is damaged, copy it again or convert it")
+        kind = MemoryLackError if killed else BrokenError
+        return kind(f"{path}: its decoder crashed ({why}); it is damaged, copy it again or convert it")
 
     def _ending(self) -> str:
         """How the process ended and what it said last, in words."""

@@ -22,6 +22,7 @@ from d2m_cli.ground.files import atomic_path, output_error
 from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, find_files, search
+from d2m_cli.media.process import MemoryLackError
 
 
 class Copier:
@@ -38,6 +39,12 @@ class Copier:
             raise VideoError(f"{job.path}: is not a video")
         if content == b"bug":
             raise ZeroDivisionError("oops")
+        if content == b"memory":
+            raise MemoryError
+        if content == b"gpu":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if content == b"decoder":
+            raise MemoryLackError(f"{job.path}: it needs more memory than a video should")
         if content == b"full":
             raise OSError(errno.ENOSPC, "full", str(job.path))
         if content == b"long":
@@ -234,6 +241,12 @@ def test_files_of_others_are_not_replaced_unless_asked(inputs: Path) -> None:
 def test_an_input_is_never_replaced(inputs: Path) -> None:
     with pytest.raises(UsageError, match="would replace an input"):
         run(inputs, Copier(), artefacts=(".mp4",), out_dir=inputs, overwrite=True)
+    # Nor is what is read beside the items, by whatever path it is named.
+    track = inputs / "b.wav"
+    track.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="would replace an input"):
+        run(inputs, Copier(), out_dir=inputs, overwrite=True, also_read=(None, inputs / ".." / "in" / "b.wav"))
+    assert track.read_bytes() == b"mine"
     (inputs.parent / "file").touch()
     with pytest.raises(UsageError, match="is a file, not a folder"):
         run(inputs, Copier(), out_dir=inputs.parent / "file")
@@ -705,6 +718,21 @@ def test_what_failed_for_want_of_something_is_tried_again(inputs: Path) -> None:
         (inputs / "c.mp4").write_bytes(b"vanishes")
         assert run(inputs, work).count("failed") == 2
     assert [work.seen.count(f"{name}.mp4") for name in "abc"] == [3, 2, 2]
+
+
+def test_what_failed_for_want_of_memory_is_tried_again(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in (("a", b"memory"), ("b", b"gpu"), ("c", b"decoder")):
+        (inputs / f"{name}.mp4").write_bytes(content)
+    work = Copier()
+    for _ in range(2):
+        summary = run(inputs, work)
+        assert states(summary) == ["failed"] * 3
+        assert not any(outcome.bug or outcome.failed_before for outcome in summary.outcomes)
+    assert work.seen == ["a.mp4", "b.mp4", "c.mp4"] * 2
+    assert "a.mp4: failed: memory ran out (MemoryError at " in capsys.readouterr().err
+    failed = [line for line in ledger_lines(inputs) if line["status"] == "failed"]
+    assert [line["kind"] for line in failed] == ["resources"] * 6
+    assert "raise MemoryError" in failed[0]["traceback"]
 
 
 def test_a_failed_file_that_is_named_otherwise_now(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -366,6 +366,14 @@ def test_music_is_saved_by_its_ending(make_video, tmp_path: Path) -> None:
         generated.save(tmp_path / "b.mp3")
     with pytest.raises(UsageError, match="would replace the video"):
         generated.save(video)
+    track = tmp_path / "mine.wav"
+    save_wav(track, np.zeros((1, 100), np.float32), 8000)
+    kept = track.read_bytes()
+    heard = GenerateOptions(genre_audio=track, clap=tmp_path)
+    for options, what in ((GenerateOptions(music=track), "track"), (heard, "sound example")):
+        with pytest.raises(UsageError, match=f"would replace the {what}"):
+            replace(generated, options=options).save(tmp_path / "out" / ".." / "mine.wav")
+    assert track.read_bytes() == kept
     assert video.read_bytes() == before
 
 

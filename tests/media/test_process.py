@@ -66,6 +66,17 @@ def test_a_crash_names_the_file_and_costs_no_other(make_video: MakeVideo, tmp_pa
     assert sum(len(chunk.times) for chunk in VideoReader(path)) == 100
 
 
+def test_a_process_that_the_system_ended_lacked_memory(make_video: MakeVideo, tmp_path: Path) -> None:
+    chunks = iter(VideoReader(make_video(tmp_path / "a.mp4", seconds=4), chunk=2, decoder="pyav"))
+    next(chunks)
+    (worker,) = children()
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(0.2)
+    with pytest.raises(media.MemoryLackError, match="most likely for want of memory"):
+        for _ in chunks:
+            pass
+
+
 def test_pyav_goes_on_where_decord_crashed(make_video: MakeVideo, tmp_path: Path) -> None:
     pytest.importorskip("decord")
     path = make_video(tmp_path / "a.mp4", seconds=4)
