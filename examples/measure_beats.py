@@ -30,7 +30,6 @@ from d2m_cli.rhythm.beat_map import BeatMap, map_beats
 from d2m_cli.rhythm.beat_model import BeatModel
 from d2m_cli.rhythm.evidence import CURVES, RATE, Evidence, beat_evidence
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
-from d2m_cli.rhythm.tempo import beat_grid
 
 OFFSETS = np.arange(-0.10, 0.201, 0.01)
 FIGURES = ("tempo", "octaves", "F1@70 +55", "F1@200", "phase ms", "chance", "F1@70 0", "F1@70 best", "F1@70 learned")
@@ -80,7 +79,7 @@ def of_version_010(dance: recipe.Example) -> Found:
     rhythm = extract_rhythm(Poses((dance.track,), None, dance.seconds), RhythmOptions("stable"))
     tempo = rhythm.tempo
     return Found(
-        dance, beat_grid(rhythm), tempo.bpm if tempo else 0.0, tempo.confidence if tempo else 0.0, dance.seconds
+        dance, rhythm.beats.beats, tempo.bpm if tempo else 0.0, tempo.confidence if tempo else 0.0, dance.seconds
     )
 
 

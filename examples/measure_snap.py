@@ -35,7 +35,7 @@ from d2m_cli.evaluation.rhythm.beat_tracker import pulse_beats
 from d2m_cli.evaluation.rhythm.onsets import LORIS, onset_strength, pick_onsets, to_mono
 from d2m_cli.evaluation.sound.frechet import median_distance, squared_discrepancy
 from d2m_cli.evaluation.sound.listener import Listener
-from d2m_cli.generation.alignment import Bounds
+from d2m_cli.generation.alignment import Bounds, halved
 from d2m_cli.generation.compose import compose, continued
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
@@ -331,8 +331,7 @@ def near_seams(samples: np.ndarray, rate: int, dance: Dance, done: Snap) -> tupl
     if done.done == "nothing":
         return [], []
     found = pulse_beats(onset_strength(to_mono(samples, rate)))
-    goals = dance.rhythm.beats.beats
-    both = np.sort(np.concatenate([goals, 0.5 * (goals[1:] + goals[:-1])]))
+    both = halved(dance.rhythm.beats.beats)
     made = dance.seconds + slack(dance.rhythm.beats, dance.seconds)
     asked = continued(dance.rhythm, made).beats
     starts = [w.start for w in plan_windows(made, beats=asked.beats if asked.steady else None)[1:]]

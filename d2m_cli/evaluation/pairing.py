@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from d2m_cli.ground.aist import parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
 from d2m_cli.ground.search import VIDEO_SUFFIXES
+from d2m_cli.ground.tables import table_rows
 from d2m_cli.ground.words import count
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 
@@ -232,23 +232,16 @@ def read_facts(path: Path) -> dict[str, ClipFacts]:
         line.
     """
     found: dict[str, ClipFacts] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = tuple(reader.fieldnames or ())
-            if "clip" not in columns or set(columns) - set(TABLE_COLUMNS):
-                raise UsageError(
-                    f"{path}: its first line must name the column clip and any of song, genre, prompt, with commas "
-                    f"between them, not {', '.join(columns) or 'nothing'}"
-                )
-            for row in reader:
-                facts = _facts(f"{path}, line {reader.line_num}", row)
-                if facts.name in found:
-                    raise UsageError(f"{path}, line {reader.line_num}: the clip {facts.name} stands there twice")
-                found[facts.name] = facts
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: can't be read as a table in UTF-8 ({error})") from error
+    for where, row in table_rows(path, _has_columns, "the column clip and any of song, genre, prompt"):
+        facts = _facts(where, row)
+        if facts.name in found:
+            raise UsageError(f"{where}: the clip {facts.name} stands there twice")
+        found[facts.name] = facts
     return found
+
+
+def _has_columns(columns: tuple[str, ...]) -> bool:
+    return "clip" in columns and not set(columns) - set(TABLE_COLUMNS)
 
 
 def _facts(where: str, row: Mapping[str, str | None]) -> ClipFacts:

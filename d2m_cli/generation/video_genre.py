@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.aist import parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
+from d2m_cli.ground.tables import table_rows
 
 AUTO = "auto"
 """In place of a genre: that of each video."""
@@ -37,32 +37,23 @@ def read_genre_table(path: Path) -> dict[str, str]:
         It can't be read, lacks a column, names an unknown genre, or gives a name two genres; the text gives the line.
     """
     found: dict[str, str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or ()
-            names = next((column for column in NAMES if column in columns), None)
-            if names is None or "genre" not in columns:
-                raise UsageError(
-                    f"{path}: its first line must name the columns name and genre, with commas between them, not "
-                    f"{', '.join(columns) or 'nothing'}"
-                )
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                name, genre = (_plain(row[column]) for column in (names, "genre"))
-                if not genre:
-                    continue
-                if not name:
-                    raise UsageError(f"{where}: there is a genre and no name of a video")
-                try:
-                    code = genre_code(genre)
-                except UsageError as error:
-                    raise UsageError(f"{where}: {error}") from error
-                if found.setdefault(name, code) != code:
-                    raise UsageError(f"{where}: {name} is {found[name]} in a line before; leave one of the two")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: can't be read as a table in UTF-8 ({error})") from error
+    for where, row in table_rows(path, _has_columns, "the columns name and genre"):
+        name, genre = (_plain(row[column]) for column in (next(c for c in NAMES if c in row), "genre"))
+        if not genre:
+            continue
+        if not name:
+            raise UsageError(f"{where}: there is a genre and no name of a video")
+        try:
+            code = genre_code(genre)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
+        if found.setdefault(name, code) != code:
+            raise UsageError(f"{where}: {name} is {found[name]} in a line before; leave one of the two")
     return found
+
+
+def _has_columns(columns: tuple[str, ...]) -> bool:
+    return "genre" in columns and any(name in columns for name in NAMES)
 
 
 def genre_of_video(video: Path, table: Mapping[str, str], source: Path | None = None) -> str:

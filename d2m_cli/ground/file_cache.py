@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from d2m_cli.errors import OutputError, UsageError
+from d2m_cli.errors import InputError, OutputError, UsageError
 from d2m_cli.ground.files import PART_MARK
 from d2m_cli.ground.user_cache import user_cache
 
@@ -26,6 +27,7 @@ _BETWEEN = 0.02
 """Part of the limit that may be written between two looks at the whole folder, which take time."""
 _ENTRY = re.compile(r"[0-9a-f]{32}\.[a-z.]+")
 
+T = TypeVar("T")
 Tell = Callable[[str], None]
 
 
@@ -90,6 +92,26 @@ class FileCache:
             # Not there; or on a disk that is mounted for reading alone.
             return path if path.is_file() else None
         return path
+
+    def read(self, key: str, suffix: str, load: Callable[[Path], T]) -> T | None:
+        """What the file of a key holds; None where there is none, or a damaged one, which is told.
+
+        Parameters
+        ----------
+        key, suffix
+            As in `place`.
+        load
+            Reads the file, and raises InputError, with the path in its text, where it is damaged.
+        """
+        path = self.find(key, suffix)
+        if path is None:
+            return None
+        try:
+            return load(path)
+        except InputError as error:
+            if path.exists():  # else another process made room meanwhile
+                self.tell(f"damaged in the cache, and made again: {error}")
+            return None
 
     def keep(self, key: str, suffix: str, write: Callable[[Path], None]) -> None:
         """Have a file written under its key.

@@ -82,13 +82,9 @@ class PoseCache:
         if self.files is None:
             return estimate()
         key = self.key(content)
-        path = self.files.find(key, SUFFIX)
-        if path is not None:
-            try:
-                return load_poses(path)
-            except PoseFileError as error:
-                if path.exists():  # else another process made room meanwhile
-                    self.files.tell(f"damaged in the cache, and made again: {error}")
+        known = self.files.read(key, SUFFIX, load_poses)
+        if known is not None:
+            return known
         poses = estimate()
         with suppress(PoseFileError, OSError):  # more than a pose file may hold, or the video is gone
             if content_digest(video) == content:  # somebody may have changed it meanwhile

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from d2m_cli.errors import AudioError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.rhythm.sequence import Rhythm
-from d2m_cli.rhythm.tempo import beat_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +108,7 @@ def _draw_line(axes: Axes, rhythm: Rhythm, music: Mapping[str, Array], start: fl
     axes.vlines(peaks, 0.0, height, color=_PEAK, linewidth=1.4, zorder=4)
     axes.plot(peaks, height, "o", color=_PEAK, markersize=4.5, zorder=5, clip_on=False)
     axes.vlines(
-        _inside(beat_grid(rhythm), start, stop), 0.0, 1.12, color=_GRID, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1
+        _inside(rhythm.beats.beats, start, stop), 0.0, 1.12, color=_GRID, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1
     )
     for row, (beats, colour) in enumerate(zip(music.values(), _colours(len(music)), strict=True)):
         y = -0.22 - 0.3 * row

@@ -93,10 +93,7 @@ def map_beats(evidence: Sequence[Evidence], duration: float, model: BeatModel) -
     if beats is None:
         period = 1.0 / reading.frequency
         beats = np.arange(reading.first % period, duration, period)
-    if len(beats) < 2:
-        return BeatMap.none()
-    tempo = 60.0 / np.gradient(beats)
-    return BeatMap(beats, float(np.median(tempo)), confidence, tempo)
+    return BeatMap.of(beats, confidence)
 
 
 def probability(lattice: Lattice, model: BeatModel) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.errors import InputError
 from d2m_cli.ground.digests import code_digest, settings_digest
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.npz import UNREADABLE, open_npz
@@ -57,13 +58,9 @@ class DanceCache(PoseCache):
         if self.files is None:
             return extract()
         key = self.rhythm_key(content, options)
-        path = self.files.find(key, SUFFIX)
-        if path is not None:
-            try:
-                return _load(path)
-            except (*UNREADABLE, AttributeError) as error:
-                if path.exists():  # else another process made room meanwhile
-                    self.files.tell(f"damaged in the cache, and made again: {path} ({str(error)[:160]})")
+        known = self.files.read(key, SUFFIX, _load)
+        if known is not None:
+            return known
         rhythm = extract()
         # Only of poses that are kept themselves is it known that they are those of this content.
         if self.has_poses(content):
@@ -90,6 +87,13 @@ def _save(path: Path, rhythm: Rhythm) -> None:
 
 
 def _load(path: Path) -> Rhythm:
+    try:
+        return _rhythm_in(path)
+    except (*UNREADABLE, AttributeError) as error:
+        raise InputError(f"{path} ({str(error)[:160]})") from error
+
+
+def _rhythm_in(path: Path) -> Rhythm:
     with open_npz(path) as file:
         about = json.loads(str(file.read("about")))
         tempo, mapped = about["tempo"], about["mapped"]

@@ -17,7 +17,6 @@ from d2m_cli.ground.files import atomic_path
 from d2m_cli.pose.dancers import only_dancer
 from d2m_cli.rhythm.extract import RhythmOptions
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
-from d2m_cli.rhythm.tempo import beat_grid
 
 SUFFIX = ".rhythm.json"
 FORMAT = "d2m-rhythm"
@@ -55,7 +54,7 @@ def rhythm_to_json(
         "versions": {"d2m": __version__, "numpy": version("numpy"), "scipy": version("scipy")},
         "duration": rhythm.duration,
         "tempo": asdict(rhythm.tempo) if rhythm.tempo is not None else None,
-        "beats": [round(float(beat), 6) for beat in beat_grid(rhythm)],
+        "beats": [round(float(beat), 6) for beat in rhythm.beats.beats],
         "beat_map": None if rhythm.mapped is None else _map_to_json(rhythm.mapped),
         "peaks": [float(peak) for peak in rhythm.peaks],
         "rate": rhythm.rate,
@@ -164,9 +163,7 @@ def _mapped(content: dict[str, Any]) -> BeatMap | None:
         return None
     if not isinstance(told, dict):
         raise ValueError("beat_map is none")
-    return BeatMap(
-        _vector(content, "beats"), _number(told, "bpm"), _number(told, "confidence"), _vector(told, "tempo")
-    )
+    return BeatMap(_vector(content, "beats"), _number(told, "bpm"), _number(told, "confidence"), _vector(told, "tempo"))
 
 
 def _tempo_of(content: Any) -> Tempo:

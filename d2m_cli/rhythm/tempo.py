@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.rhythm.sequence import Tempo
 
 Array = NDArray[np.float64]
 
@@ -39,11 +39,6 @@ def estimate_tempo(envelope: NDArray[np.floating], rate: float, peaks: Array) ->
     """
     weights = peak_weights(envelope, rate, peaks)
     return fit_grid(peaks, weights, np.asarray(envelope, dtype=np.float64), rate, LOWEST_BPM, HIGHEST_BPM)
-
-
-def beat_grid(rhythm: Rhythm) -> Array:
-    """Beats over the whole duration, (n,) seconds; empty where there is no tempo."""
-    return rhythm.beats.beats
 
 
 def peak_weights(envelope: NDArray[np.floating], rate: float, peaks: Array) -> Array:

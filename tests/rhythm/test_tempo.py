@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
-from d2m_cli.rhythm.tempo import beat_grid, estimate_tempo
+from d2m_cli.rhythm.tempo import estimate_tempo
 
 
 def envelope_of(peaks: np.ndarray, seconds: float, heights: np.ndarray | float = 1.0) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_a_long_video_keeps_its_grid() -> None:
     beats = np.arange(0.2, 300.0, 60.0 / 117.3)
     peaks = np.sort(beats[rng.random(len(beats)) < 0.7])
     peaks = peaks + np.clip(0.015 * rng.standard_normal(len(peaks)), -0.05, 0.05)
-    grid = beat_grid(rhythm_of(peaks, 300.0))
+    grid = rhythm_of(peaks, 300.0).beats.beats
     nearest = np.abs(grid[:, None] - beats[None]).min(axis=1)
     assert nearest.max() < 0.015
 
@@ -68,7 +68,7 @@ def test_louder_peaks_are_the_beats() -> None:
 def test_too_few_peaks(count: int) -> None:
     rhythm = rhythm_of(np.arange(count) * 0.5 + 0.2, 5.0)
     assert rhythm.tempo is None
-    assert len(beat_grid(rhythm)) == 0
+    assert len(rhythm.beats.beats) == 0
 
 
 def test_random_peaks_earn_little_confidence() -> None:
@@ -85,4 +85,4 @@ def test_random_peaks_earn_little_confidence() -> None:
 
 def test_beat_grid_covers_the_duration() -> None:
     rhythm = Rhythm(np.zeros(501, np.float32), 50.0, np.zeros(0), 10.0, Tempo(120.0, 0.2, 1.0), "stable")
-    np.testing.assert_allclose(beat_grid(rhythm), 0.2 + 0.5 * np.arange(20))
+    np.testing.assert_allclose(rhythm.beats.beats, 0.2 + 0.5 * np.arange(20))
