@@ -158,9 +158,7 @@ def test_what_stops_one_stops_all_and_the_ledger_is_right(inputs: Path, kind: st
     assert time.monotonic() - started < LONG / 2
     ending = "failed" if kind in ("disk", "failures") else "interrupted"
     assert statuses(inputs) == Counter(
-        {(name, "started"): 1 for name in "abcd"}
-        | {(name, "interrupted"): 1 for name in "acd"}
-        | {("b", ending): 1}
+        {(name, "started"): 1 for name in "abcd"} | {(name, "interrupted"): 1 for name in "acd"} | {("b", ending): 1}
     )
     # Nothing of it lies about, and nothing is held against what was in hand.
     assert [path.name for path in (inputs.parent / "out").iterdir()] == [LEDGER_NAME]
@@ -178,9 +176,7 @@ def test_control_c_ends_all_that_is_in_hand(inputs: Path, tmp_path: Path) -> Non
     assert (process.returncode, "Traceback" in stderr) == (130, False)
     assert set(states(json.loads(stdout)).values()) == {"not tried"}
     assert results(out) == {}
-    assert statuses(inputs) == Counter(
-        {(name, status): 1 for name in "abc" for status in ("started", "interrupted")}
-    )
+    assert statuses(inputs) == Counter({(name, status): 1 for name in "abc" for status in ("started", "interrupted")})
     assert run_process(inputs, out, "--workers", 3)[0] == 0
 
 
