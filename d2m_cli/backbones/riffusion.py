@@ -125,7 +125,7 @@ class RiffusionBackbone:
                 f"{folder}: not a model in Stable Diffusion's layout: no folder {', '.join(missing)}"
             )
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
-        self.tempo_words = identity.tempo_words
+        self.tempo_words, self.default_sampling = identity.tempo_words, identity.sampling
         self.folder = folder
         self.device = torch.device(device)
         dtype = number_format(self.device.type, precision)
@@ -275,7 +275,7 @@ class RiffusionBackbone:
         sampling: Sampling | None = None,
     ) -> Draw:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
-        sampling = sampling or Sampling()
+        sampling = self.default_sampling.filling(sampling)
         solver: Any = DPMSolverMultistepScheduler
         scheduler = solver.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
         scheduler.set_timesteps(sampling.steps, device=self.device)
