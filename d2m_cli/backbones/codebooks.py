@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.base import FullSampling as Sampling
 
 Step = Callable[[Tensor], Tensor]
 """Tokens (batch, codebooks, n) that follow those given before -> (batch, codebooks, cardinality) logits of what comes

@@ -83,7 +83,7 @@ class CodecLanguageBackbone(ABC):
         self, identity: Identity, layout: TokenLayout, text_encoder: Any, tokenizer: Any, device: str, layers: int
     ) -> None:
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
-        self.tempo_words = identity.tempo_words
+        self.tempo_words, self.default_sampling = identity.tempo_words, identity.sampling
         self.layout = layout
         self.device = torch.device(device)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
@@ -220,7 +220,7 @@ class CodecLanguageBackbone(ABC):
 
         A context goes in as the tokens that it was decoded from; one without tokens is encoded.
         """
-        sampling = sampling or Sampling()
+        sampling = self.default_sampling.filling(sampling)
         both = condition if sampling.guidance == 1 else side_by_side(condition, negative)
         # A cache that is kept for the next window must not be made of tensors that only inference mode may change.
         with torch.inference_mode(False), torch.no_grad():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Collection
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
+from d2m_cli.backbones.registry import known_sampling
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError
@@ -39,7 +40,6 @@ def generate_files(
     options: GenerateOptions,
     *,
     mp4: bool = True,
-    sampling_given: Collection[str] = (),
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
@@ -56,8 +56,6 @@ def generate_files(
         What music to make.
     mp4
         Whether to write the videos with their music.
-    sampling_given
-        Fields of `Sampling` that the user set, to tell which of them the backbone does not go by.
 
     Raises
     ------
@@ -68,12 +66,12 @@ def generate_files(
     def load() -> Models | TrackModels:
         if options.music is not None:
             track = generator.track_models(options)
-            for name in sampling_given:
+            for name in options.sampling.given:
                 _say(f"{option(name)} has no effect with {option('music')}")
             _say(track.description)
             return track
         loaded = generator.models(options)
-        for name in sampling_given:
+        for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
                 _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
@@ -158,6 +156,8 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
         return settings
     encoders = generator.encoders_for(options)
     settings |= {
+        # A default that changes makes other music, as the same value does where it is given.
+        "sampling": asdict(known_sampling(generator.choice, options.sampling)),
         "backbone": generator.choice.name,
         "backbone_files": files_stamp(generator.choice.folder, verify=verify),
         "encoders": known_sha256(encoders, verify=verify) if encoders is not None else None,

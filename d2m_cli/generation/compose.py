@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.backbones.base import Condition, Draw, Sampling, tempo_words, unread_words
+from d2m_cli.backbones.base import Condition, Draw, FullSampling, full_sampling, tempo_words, unread_words
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.candidates import Score, best_of, score_take
@@ -136,7 +136,7 @@ def compose(
             before = window.start - windows[window.index - 1].start
             context = draws[-1].end(before) if draws else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            made = _takes(backbone, condition, negative, seeds, context, options.sampling)
+            made = _takes(backbone, condition, negative, seeds, context, full_sampling(backbone, options.sampling))
             scores = scored(made, asked, window, context, models, bounds)
             best = best_of(scores) if scores else 0
             draws.append(made[best])
@@ -233,7 +233,7 @@ def _takes(
     negative: Condition,
     seeds: Sequence[int],
     context: Draw | None,
-    sampling: Sampling,
+    sampling: FullSampling,
 ) -> list[Draw]:
     """One take a seed, a few in one call: what a call costs is mostly shared."""
     takes: list[Draw] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from d2m_cli.backbones.base import full_sampling
 from d2m_cli.errors import NoPersonError
 from d2m_cli.generation.compose import Take, Tell, compose, silent
 from d2m_cli.generation.generated import Generated
@@ -128,6 +129,9 @@ def music_for(
     def composing(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 + 0.65 * fraction)
 
+    if isinstance(models, Models):
+        # The record tells how the music was drawn, and not what was left open.
+        options = replace(options, sampling=full_sampling(models.backbone, options.sampling))
     video, content, timeline, poses = dance.video, dance.content, dance.timeline, dance.poses
     if poses is None:
         # Without a dance there is nothing for "*" to say.

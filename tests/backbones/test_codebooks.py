@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM, TopKLogitsWarper, TopPLogitsWarper
 from transformers.generation.logits_process import ClassifierFreeGuidanceLogitsProcessor
 
-from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.base import FullSampling as Sampling
 from d2m_cli.backbones.codebooks import (
     chances,
     codebook_loss,
