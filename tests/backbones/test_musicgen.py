@@ -20,7 +20,7 @@ from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, paramete
 from d2m_cli.backbones.codebooks import delayed
 from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
-from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Recording, padded
+from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Recording, heard, padded
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.rhythm.sequence import Tempo
 from tests.tiny_models import save_tiny_musicgen
@@ -184,7 +184,7 @@ def test_no_text_is_transformers_own_null_condition(backbone: Brief, decoded: li
     assert nothing.states.abs().max() == 0
     assert not nothing.mask.any()
     # All hidden would be zero divided by zero where a number format has no room for the mask.
-    assert backbone._heard(nothing).abs().max() == 0
+    assert heard(nothing, torch.float32).abs().max() == 0
     unconditional = backbone.model.get_unconditional_inputs(num_samples=2)
     given = {"encoder_outputs": unconditional.encoder_outputs, "attention_mask": unconditional.attention_mask}
     codes, _ = their_tokens(backbone, decoded, **given, guidance_scale=1.0)
@@ -646,7 +646,7 @@ def test_a_step_that_was_recorded_draws_the_same_tokens(backbone: Brief, monkeyp
 
     def record(self: Recording) -> None:
         self._step()
-        self._graph = SimpleNamespace(replay=make_fx(self._step)())
+        self._graph = SimpleNamespace(replay=make_fx(lambda: self._step())())
         recorded.append(self)
 
     monkeypatch.setattr(Recording, "_record", record)
