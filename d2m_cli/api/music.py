@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,15 +94,13 @@ class Generator:
 
     Attributes
     ----------
-    choice
-        The backbone's name and where its weights lie.
+    backbone
+        The backbone as it was asked for; see `choice`.
 
     Raises
     ------
     UsageError
-        There is no such backbone or file.
-    MissingWeightsError
-        The backbone is not on this machine.
+        There is no such file.
     """
 
     def __init__(
@@ -114,7 +112,7 @@ class Generator:
         compile: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
     ) -> None:
-        self.choice = choose(backbone)
+        self.backbone = backbone
         self.device = device
         self.compile = compile
         self._cache = as_cache(cache)
@@ -124,10 +122,29 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
-        self._backbone_in = lru_cache(maxsize=1)(partial(_open_backbone, self.choice, device, compile))
+        self._backbone_in = lru_cache(maxsize=1)(_open_backbone)
         self._encoders_of = lru_cache(maxsize=1)(_load_encoders)
         self._estimator = lru_cache(maxsize=1)(_load_estimator)
         self._listener = lru_cache(maxsize=1)(_load_listener)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The backbone's name and where its weights lie, looked for when it is first asked for: a track needs none.
+
+        Raises
+        ------
+        UsageError
+            There is no such backbone.
+        MissingWeightsError
+            It is not on this machine.
+        """
+        return choose(self.backbone)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Those of its options that only a backbone goes by, and that are not as they are by default."""
+        told = {"backbone": self.backbone != "auto", "encoders": self._encoders is not None, "compile": self.compile}
+        return tuple(name for name, is_given in told.items() if is_given)
 
     def generate(
         self, video: str | Path, options: GenerateOptions | None = None, report: Report | None = None
@@ -190,7 +207,7 @@ class Generator:
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
-        backbone = self._backbone_in(options.precision)
+        backbone = self._backbone_in(self.choice, self.device, self.compile, options.precision)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
             encoders.check(backbone)

@@ -57,13 +57,15 @@ def generate_files(
         The options do not fit, or a network is not there.
     """
 
+    if options.music is not None:
+        for name in (*generator.given, *sampling_given):
+            _say(f"{option(name)} has no effect with {option('music')}")
+
     @cache
     def models() -> Models | TrackModels:
         # Only once there is something to do: a batch that is done already answers at once.
         if options.music is not None:
             track = generator.track_models(options)
-            for name in sampling_given:
-                _say(f"{option(name)} has no effect with {option('music')}")
             _say(track.description)
             return track
         loaded = generator.models(options)

@@ -103,6 +103,11 @@ def test_a_start_before_the_track_is_refused_and_idle_options_are_named(track: P
         "genre has no effect with music",
         "prompt has no effect with music",
     )
+    idle = {"negative_prompt": "drums", "rhythm": "words", "candidates": 2, "precision": "bf16", "seed": 4}
+    assert GenerateOptions(music=track, **idle).doubts == tuple(  # type: ignore[arg-type]
+        f"{name} has no effect with music" for name in ("negative_prompt", "rhythm", "precision", "seed", "candidates")
+    )
+    assert GenerateOptions("LO", music=track, **idle).settings == GenerateOptions(music=track).settings  # type: ignore[arg-type]
     assert GenerateOptions(music=track).settings["music"] == {"file": "song.wav", "content": content_digest(track)}
 
 
@@ -137,8 +142,14 @@ def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Pa
         samples, rate = load_audio(tmp_path / "out" / f"{name}.wav")
         assert samples.shape == (2, 2 * rate)
     assert "2.00 s" in result.output
+    # What only a model goes by is named, makes nothing again, and needs no model.
+    words += ["--seed", "4", "--backbone", "riffusion", "--compile", "--steps", "3"]
     again = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
-    assert again.exit_code == 0
+    assert again.exit_code == 0, again.output
+    assert again.stdout.count("already there") == 4
+    told = " ".join(again.stderr.split())
+    for flag in ("--seed", "--backbone", "--compile", "--steps"):
+        assert f"{flag} has no effect with --music" in told
 
 
 def test_a_track_short_by_rounding_is_filled_and_a_start_behind_its_end_is_named(track: Path) -> None:
