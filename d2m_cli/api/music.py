@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.generation.generated import Generated
     from d2m_cli.generation.models import Models, TrackModels
+    from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
@@ -125,6 +126,7 @@ class Generator:
         self._backbone_in = lru_cache(maxsize=1)(_open_backbone)
         self._encoders_of = lru_cache(maxsize=1)(_load_encoders)
         self._estimator = lru_cache(maxsize=1)(_load_estimator)
+        self._track_in = lru_cache(maxsize=1)(_load_track)
         self._listener = lru_cache(maxsize=1)(_load_listener)
 
     @cached_property
@@ -227,15 +229,18 @@ class Generator:
         Raises
         ------
         UsageError
-            The options name no track, a network is missing, or CUDA was asked for and is not to be had.
+            The options name no track or one that can't be read, it is over before it shall begin, a network is missing,
+            or CUDA was asked for and is not to be had.
         """
         from d2m_cli.generation.models import TrackModels
         from d2m_cli.ground.digests import content_digest
 
         if options.music is None:
             raise UsageError(f"there is no track: give one with {option('music')}")
+        track = self._track_in(options.music, content_digest(options.music))
+        track.check_start(options.music_start)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return TrackModels(poses, options.music.name, content_digest(options.music), known=self._known(options))
+        return TrackModels(poses, track, known=self._known(options))
 
     def _known(self, options: GenerateOptions) -> DanceCache | None:
         from d2m_cli.pose.options import PoseOptions
@@ -263,6 +268,12 @@ def _load_estimator(dancers: str | int, device: str, decoder: str) -> PoseEstima
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
     return PoseEstimator(PoseOptions(dancers=dancers, device=device, decoder=decoder))
+
+
+def _load_track(path: Path, digest: str) -> Track:
+    from d2m_cli.generation.track import Track
+
+    return Track.load(path, digest)
 
 
 def _load_listener(folder: Path) -> ClapAudio:

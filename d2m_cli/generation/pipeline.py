@@ -58,7 +58,7 @@ def generate_music(
     Raises
     ------
     InputError
-        The video can't be used.
+        The video can't be used, or outlasts the track.
     NoPersonError
         Nobody dances in it, and the options do not allow that.
     UsageError
@@ -74,6 +74,8 @@ def generate_music(
         report(step, 0.3 + 0.65 * fraction)
 
     timeline = probe(video)
+    if isinstance(models, TrackModels):
+        models.track.check_length(timeline.duration, options.music_start)
     poses = _seen(video, content, timeline, models, options, estimating)
     if poses is None:
         # Without a dance there is nothing for "*" to say.
@@ -106,9 +108,7 @@ def _made(
     """Music from the backbone, or from the track in its place, which has no takes."""
     if isinstance(models, Models):
         return compose(rhythm, duration, models, options, content, report, tell, holds)
-    if options.music is None:
-        raise ValueError("models of a track need a track")
-    return lay_track(options.music, rhythm, duration, options, report, holds), ()
+    return lay_track(models.track, rhythm, duration, options, report, holds), ()
 
 
 def _seen(

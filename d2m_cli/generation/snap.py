@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.generation.alignment import FEWEST_BEATS, Bounds, best_fit, halved
 from d2m_cli.generation.bend import attacks, render, spare
-from d2m_cli.generation.music_beats import follow_beats
+from d2m_cli.generation.music_beats import Onsets
 
 if TYPE_CHECKING:
     from d2m_cli.rhythm.sequence import BeatMap
@@ -83,6 +83,7 @@ def snap(
     duration: float,
     bounds: Bounds | None = None,
     start: float | None = None,
+    zones: Array | None = None,
 ) -> tuple[Samples, Snap]:
     """Bend music onto a dance.
 
@@ -103,6 +104,8 @@ def snap(
         What may be done.
     start
         Moment of the music, in seconds, to begin at, up to half a beat before or behind; None chooses.
+    zones
+        `attacks` of the music, where they are known already.
 
     Returns
     -------
@@ -120,7 +123,10 @@ def snap(
     why = reason_to_leave(beats, dance, bounds)
     if why:
         return plain, Snap(why=why, offset=begin / rate)
-    zones = attacks(samples, rate) if bounds.spare_attacks else np.zeros((0, 2))
+    if not bounds.spare_attacks:
+        zones = np.zeros((0, 2))
+    elif zones is None:
+        zones = attacks(samples, rate)
     found = best_fit(samples.shape[1] / rate, beats, dance.beats, duration, zones, bounds, start)
     if found is None:
         return plain, Snap(why=f"no stretch by up to {bounds.bend:.0%} fits", offset=begin / rate)
@@ -154,11 +160,19 @@ def land(
     duration: float,
     bounds: Bounds | None = None,
     start: float | None = None,
+    onsets: Onsets | None = None,
+    zones: Array | None = None,
 ) -> tuple[Samples, Snap]:
-    """Track the beats of music and bend them onto a dance; parameters and results as of `snap`."""
+    """Track the beats of music and bend them onto a dance; parameters and results as of `snap`.
+
+    `onsets` are those of the music, where they are known already.
+    """
     bounds = bounds or Bounds()
-    beats, fit = follow_beats(samples, rate, dance.bpm, bounds.bend) if dance.bpm > 0.0 else (np.zeros(0), 1.0)
-    bent, done = snap(samples, rate, beats if fit >= LEAST_FIT else np.zeros(0), dance, duration, bounds, start)
+    beats, fit = np.zeros(0), 1.0
+    if dance.bpm > 0.0:
+        beats, fit = (onsets or Onsets.of(samples, rate)).follow(dance.bpm, bounds.bend)
+    known = beats if fit >= LEAST_FIT else np.zeros(0)
+    bent, done = snap(samples, rate, known, dance, duration, bounds, start, zones)
     other = len(beats) >= FEWEST_BEATS and fit < LEAST_FIT and done.why == NO_BEATS
     return bent, replace(done, why="the music keeps another tempo") if other else done
 
