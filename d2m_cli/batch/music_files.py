@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
+from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.generation.generated import Generated
@@ -106,7 +106,7 @@ def generate_files(
 
 
 def _say(line: str) -> None:
-    print(f"d2m: {line}", file=sys.stderr, flush=True)
+    say(f"d2m: {line}")
 
 
 def music_settings(generator: Generator, options: GenerateOptions, *, verify: bool = False) -> dict[str, Any]:

@@ -156,8 +156,10 @@ def compose(
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
-    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak, and the acceleration
-    is that of its last beats over again."""
+    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak.
+
+    The acceleration there is that of the last beats over again.
+    """
     beats = rhythm.beats
     if not len(beats.beats) or seconds <= rhythm.duration:
         return rhythm

@@ -225,3 +225,22 @@ def test_a_bad_track_ends_the_run_before_the_first_video_and_a_good_one_is_read_
     monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
     assert run("--music", track).exit_code == 0
     assert sorted(read) == ["attacks", "audio"]
+
+
+def test_names_are_escaped_on_stderr_and_nothing_goes_to_stdout_without_it(
+    make_video, track: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    import d2m_cli.pose.estimator as estimator
+    from d2m_cli.batch import music_files
+
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    odd = track.rename(tmp_path / "so\x1b[31mng.wav")
+    video = make_video(tmp_path / "a.mp4", seconds=2.0)
+    words = ["generate", video, "--music", odd, "--prompt", "harp", "--out", tmp_path / "out", "--no-mp4"]
+    result = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
+    assert result.exit_code == 0, result.output
+    assert "music: so\\x1b[31mng.wav" in result.stderr
+    assert "\x1b" not in result.stderr
+    monkeypatch.setattr("sys.stderr", None)
+    music_files._say("a word")
+    assert capsys.readouterr().out == ""
