@@ -12,6 +12,7 @@ from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.generation.generated import Generated
+from d2m_cli.generation.genre import check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
@@ -117,7 +118,7 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     MissingWeightsError
         A network is not there.
     UsageError
-        The options need encoders, and there are none.
+        The options need encoders, and there are none; or they do not fit those that there are.
     """
     settings = {
         **options.settings,
@@ -127,6 +128,7 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     if options.music is not None:
         return settings
     encoders = generator.encoders_for(options)
+    check_genre_words(encoders, options)
     settings |= {
         "backbone": generator.choice.name,
         "backbone_files": files_stamp(generator.choice.folder, verify=verify),
