@@ -26,6 +26,11 @@ HARMONICS = ((1, 1.0), (2, 0.6), (4, 0.3))
 LOWEST_BPM, HIGHEST_BPM = 50.0, 200.0
 TIGHTNESS = 20.0
 """How much even beats count beside strong ones. Low, since music that a network made has no steady clock."""
+OCTAVES = (1.0, 2.0, 0.5)
+"""Tempi of music, in those of the dance, that are tried in turn."""
+LEAST_FIT = 0.7
+"""How well a tempo must fit beside the best of all: below, music keeps another tempo. Music made for a tempo has 0.8
+to 1, for tempi 20 to 30 % off 0.2 to 0.65."""
 BLUR = 1.5
 """Frames by which an onset is spread."""
 
@@ -62,6 +67,22 @@ class Onsets:
         fits = tempo_fit(self.strength, near)
         best = float(near[int(fits.argmax())])
         return string_beats(self.strength, best), float(fits.max()) / max(float(fits.max()), self._best)
+
+    def follow_any(self, bpm: float, reach: float = 0.08) -> tuple[Array, float]:
+        """The same at a given tempo, or where that does not fit at twice or half of it; empty where none of them does.
+
+        Other octaves are tried between `LOWEST_BPM` and `HIGHEST_BPM` alone. The fit is that of the given tempo where
+        no octave fits.
+        """
+        first = 0.0
+        for octave in OCTAVES:
+            if octave != 1.0 and not LOWEST_BPM <= octave * bpm <= HIGHEST_BPM:
+                continue
+            beats, fit = self.follow(octave * bpm, reach)
+            if fit >= LEAST_FIT:
+                return beats, fit
+            first = first or fit
+        return np.zeros(0), first
 
 
 def follow_beats(samples: Samples, rate: int, bpm: float, reach: float = 0.08) -> tuple[Array, float]:

@@ -24,12 +24,10 @@ Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 NO_BEATS = "the music has no beats"
+OTHER_TEMPO = "the music keeps another tempo"
 ON_BEAT = "on the beat already"
 UNSTEADY = 0.3
 """Share of tracked intervals that may differ from their median by a fifth; beyond, the music has no beat."""
-LEAST_FIT = 0.7
-"""How well the music's tempo near the dance's must fit beside its best of all: below, it keeps another tempo. Music
-made for a tempo has 0.8 to 1, for tempi 20 to 30 % off 0.2 to 0.65."""
 
 
 @dataclass(frozen=True)
@@ -168,13 +166,11 @@ def land(
     `onsets` are those of the music, where they are known already.
     """
     bounds = bounds or Bounds()
-    beats, fit = np.zeros(0), 1.0
+    beats, fit = np.zeros(0), 0.0
     if dance.bpm > 0.0:
-        beats, fit = (onsets or Onsets.of(samples, rate)).follow(dance.bpm, bounds.bend)
-    known = beats if fit >= LEAST_FIT else np.zeros(0)
-    bent, done = snap(samples, rate, known, dance, duration, bounds, start, zones)
-    other = len(beats) >= FEWEST_BEATS and fit < LEAST_FIT and done.why == NO_BEATS
-    return bent, replace(done, why="the music keeps another tempo") if other else done
+        beats, fit = (onsets or Onsets.of(samples, rate)).follow_any(dance.bpm, bounds.bend)
+    bent, done = snap(samples, rate, beats, dance, duration, bounds, start, zones)
+    return bent, replace(done, why=OTHER_TEMPO) if fit > 0.0 and not len(beats) and done.why == NO_BEATS else done
 
 
 def slack(dance: BeatMap, duration: float, bounds: Bounds | None = None) -> float:
