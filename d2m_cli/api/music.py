@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.generation.generated import Generated
     from d2m_cli.generation.models import Models, Seeing, TrackModels
+    from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
@@ -99,15 +100,13 @@ class Generator:
 
     Attributes
     ----------
-    choice
-        The backbone's name and where its weights lie.
+    backbone
+        The backbone as it was asked for; see `choice`.
 
     Raises
     ------
     UsageError
-        There is no such backbone or file.
-    MissingWeightsError
-        The backbone is not on this machine.
+        There is no such file.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Generator:
         compile: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
     ) -> None:
-        self.choice = choose(backbone)
+        self.backbone = backbone
         self.device = device
         self.compile = compile
         self._cache = as_cache(cache)
@@ -129,10 +128,30 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
-        self._backbone_in = _kept(partial(_open_backbone, self.choice, device, compile))
+        self._backbone_in = _kept(_open_backbone)
         self._encoders_of = _kept(_load_encoders)
         self._estimator = _kept(_load_estimator)
+        self._track_in = _kept(_load_track)
         self._listener = _kept(_load_listener)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The backbone's name and where its weights lie, looked for when it is first asked for: a track needs none.
+
+        Raises
+        ------
+        UsageError
+            There is no such backbone.
+        MissingWeightsError
+            It is not on this machine.
+        """
+        return choose(self.backbone)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Those of its options that only a backbone goes by, and that are not as they are by default."""
+        told = {"backbone": self.backbone != "auto", "encoders": self._encoders is not None, "compile": self.compile}
+        return tuple(name for name, is_given in told.items() if is_given)
 
     def generate(
         self, video: str | Path, options: GenerateOptions | None = None, report: Report | None = None
@@ -167,13 +186,14 @@ class Generator:
                 models.check()
                 told(step, fraction)
 
-            dance = see_dance(video, content_digest(video), self.seeing(options), options, seeing)
+            networks = self.seeing(options) if options.music is None else models.value()
+            dance = see_dance(video, content_digest(video), networks, options, seeing)
             return music_for(dance, models.value(), options, told)
 
     def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
         """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""
         load = self.models if options.music is None else self.track_models
-        models: Background[Models | TrackModels] = Background(partial(load, options))
+        models: Background[Models | TrackModels] = Background(lambda: load(options))
         models.begin()
         return models
 
@@ -222,7 +242,7 @@ class Generator:
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
-        backbone = self._backbone_in(options.precision)
+        backbone = self._backbone_in(self.choice, self.device, self.compile, options.precision)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
             encoders.check(backbone)
@@ -242,15 +262,18 @@ class Generator:
         Raises
         ------
         UsageError
-            The options name no track, a network is missing, or CUDA was asked for and is not to be had.
+            The options name no track or one that can't be read, it is over before it shall begin, a network is missing,
+            or CUDA was asked for and is not to be had.
         """
         from d2m_cli.generation.models import TrackModels
         from d2m_cli.ground.digests import content_digest
 
         if options.music is None:
             raise UsageError(f"there is no track: give one with {option('music')}")
+        track = self._track_in(options.music, content_digest(options.music))
+        track.check_start(options.music_start)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return TrackModels(poses, options.music.name, content_digest(options.music), known=self._known(options))
+        return TrackModels(poses, track, known=self._known(options))
 
     def _known(self, options: GenerateOptions) -> DanceCache | None:
         from d2m_cli.pose.options import PoseOptions
@@ -289,6 +312,12 @@ def _load_estimator(dancers: str | int, device: str, decoder: str) -> PoseEstima
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
     return PoseEstimator(PoseOptions(dancers=dancers, device=device, decoder=decoder))
+
+
+def _load_track(path: Path, digest: str) -> Track:
+    from d2m_cli.generation.track import Track
+
+    return Track.load(path, digest)
 
 
 def _load_listener(folder: Path) -> ClapAudio:

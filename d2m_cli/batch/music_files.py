@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from dataclasses import asdict
 from functools import cache
@@ -11,10 +10,12 @@ from typing import Any
 
 from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
+from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError
 from d2m_cli.generation.generated import Generated
+from d2m_cli.generation.genre import check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
@@ -62,12 +63,13 @@ def generate_files(
     UsageError
         The options do not fit, or a network is not there.
     """
+    if options.music is not None:
+        for name in (*generator.given, *options.sampling.given):
+            _say(f"{option(name)} has no effect with {option('music')}")
 
     def load() -> Models | TrackModels:
         if options.music is not None:
             track = generator.track_models(options)
-            for name in options.sampling.given:
-                _say(f"{option(name)} has no effect with {option('music')}")
             _say(track.description)
             return track
         loaded = generator.models(options)
@@ -86,7 +88,9 @@ def generate_files(
         report("reading")
         with seeing_at_once:
             try:
-                return see_dance(job.path, job.content, generator.seeing(wanted), wanted, report)
+                # A track is there before the first video is looked at, which it may be too short for.
+                seeing = generator.seeing(wanted) if wanted.music is None else models.value()
+                return see_dance(job.path, job.content, seeing, wanted, report)
             except InputError:
                 # What is wrong with the networks concerns all files, and goes first.
                 models.value()
@@ -134,7 +138,7 @@ def generate_files(
 
 
 def _say(line: str) -> None:
-    print(f"d2m: {line}", file=sys.stderr, flush=True)
+    say(f"d2m: {line}")
 
 
 def music_settings(generator: Generator, options: GenerateOptions, *, verify: bool = False) -> dict[str, Any]:
@@ -145,7 +149,7 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     MissingWeightsError
         A network is not there.
     UsageError
-        The options need encoders, and there are none.
+        The options need encoders, and there are none; or they do not fit those that there are.
     """
     settings = {
         **options.settings,
@@ -155,6 +159,7 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     if options.music is not None:
         return settings
     encoders = generator.encoders_for(options)
+    check_genre_words(encoders, options)
     settings |= {
         # A default that changes makes other music, as the same value does where it is given.
         "sampling": asdict(known_sampling(generator.choice, options.sampling)),

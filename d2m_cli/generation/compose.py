@@ -45,6 +45,9 @@ Samples = NDArray[np.float32]
 TOGETHER = 4
 """Takes of a window that a backbone makes at once."""
 
+PHRASE = 4
+"""Beats of a dance that go on behind its end."""
+
 Tell = Callable[[str], None]
 """Told what a user should know while the work goes on; the same may come more than once."""
 
@@ -153,7 +156,10 @@ def compose(
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
-    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak."""
+    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak.
+
+    The acceleration there is that of the last beats over again.
+    """
     beats = rhythm.beats
     if not len(beats.beats) or seconds <= rhythm.duration:
         return rhythm
@@ -162,10 +168,21 @@ def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
     longer = np.concatenate([beats.beats, more])
     mapped = replace(beats, beats=longer, tempo=np.concatenate([beats.tempo, np.full(len(more), bpm)]))
     steps = int(np.ceil(seconds * rhythm.rate - 1e-6)) + 1
-    envelope = np.pad(rhythm.envelope, (0, max(steps - len(rhythm.envelope), 0)))
+    envelope = _repeated(rhythm.envelope, steps, 60.0 / bpm * rhythm.rate)
     last = float(rhythm.peaks[-1]) if len(rhythm.peaks) else 0.0
     peaks = np.concatenate([rhythm.peaks, more[(more >= rhythm.duration) & (more > last)]])
     return replace(rhythm, envelope=envelope, peaks=peaks, duration=seconds, mapped=mapped)
+
+
+def _repeated(envelope: Samples, length: int, beat: float) -> Samples:
+    """(length,) an envelope that goes on with its last beats, of so many steps each, four if it holds as many."""
+    count = len(envelope)
+    again = min(PHRASE, int(count / beat)) * beat
+    if length <= count or not again:
+        return np.pad(envelope, (0, max(length - count, 0)))
+    at = np.arange(count, length)
+    source = at - np.ceil((at - count + 1) / again) * again
+    return np.concatenate([envelope, envelope[np.round(source).astype(int)]])
 
 
 def snap_bounds(beats: BeatMap, options: GenerateOptions) -> Bounds | None:

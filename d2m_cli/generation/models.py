@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.generation.genre import SoundExample
+    from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import Poses
@@ -199,21 +200,18 @@ class TrackModels(Seeing):
     poses, known
         As in `Seeing`.
     track
-        Name of the track's file.
-    track_digest
-        Of its content.
+        The track.
     """
 
-    track: str
-    track_digest: str
+    track: Track
 
     @property
     def description(self) -> str:
         """One line that says what runs where."""
-        return f"music: {self.track}; poses: {self.poses.description}"
+        return f"music: {self.track.path.name}; poses: {self.poses.description}"
 
     @property
     def used(self) -> ModelsUsed:
         """The same by names and hashes."""
-        name, licence, poses = f"track:{self.track}", "that of the track", dict(self.poses.model_hashes)
-        return ModelsUsed(name, self.track_digest, licence, None, None, poses, self.description)
+        name, licence, poses = f"track:{self.track.path.name}", "that of the track", dict(self.poses.model_hashes)
+        return ModelsUsed(name, self.track.digest, licence, None, None, poses, self.description)

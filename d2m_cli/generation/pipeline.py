@@ -75,7 +75,7 @@ def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOption
     content
         `content_digest` of it.
     seeing
-        The networks that see.
+        The networks that see; with a track, that it may be too short for the video shows before they are asked.
     options
         What music to make.
     report
@@ -84,7 +84,7 @@ def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOption
     Raises
     ------
     InputError
-        The video can't be used.
+        The video can't be used, or outlasts the track.
     NoPersonError
         Nobody dances in it, and the options do not allow that.
     """
@@ -94,6 +94,8 @@ def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOption
         report(step, 0.3 * fraction)
 
     timeline = probe(video)
+    if isinstance(seeing, TrackModels):
+        seeing.track.check_length(timeline.duration, options.music_start)
     return Dance(video, content, timeline, _seen(video, content, timeline, seeing, options, estimating))
 
 
@@ -164,9 +166,7 @@ def _made(
     """Music from the backbone, or from the track in its place, which has no takes."""
     if isinstance(models, Models):
         return compose(rhythm, duration, models, options, content, report, tell, holds)
-    if options.music is None:
-        raise ValueError("models of a track need a track")
-    return lay_track(options.music, rhythm, duration, options, report, holds), ()
+    return lay_track(models.track, rhythm, duration, options, report, holds), ()
 
 
 def _seen(

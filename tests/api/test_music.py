@@ -119,8 +119,8 @@ def test_what_can_not_be_used_is_said(loaded: list[object], tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"encoders .*none: no such file"):
         d2m.Generator(encoders=tmp_path / "none")
     with pytest.raises(UsageError, match="unknown backbone 'theremin'"):
-        d2m.Generator("theremin")
+        d2m.Generator("theremin").models(d2m.GenerateOptions())
     with pytest.raises(MissingWeightsError, match="no such folder"):
-        d2m.Generator(f"riffusion:{tmp_path / 'none'}")
+        d2m.Generator(f"riffusion:{tmp_path / 'none'}").encoders_for(d2m.GenerateOptions())
     with pytest.raises(VideoError, match=r"none\.mp4"):
         d2m.generate(tmp_path / "none.mp4", generator=d2m.Generator("embedded"))
