@@ -20,6 +20,7 @@ from d2m_cli.ground.options import option
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
+    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.generated import Generated
     from d2m_cli.generation.models import Models, Seeing, TrackModels
     from d2m_cli.generation.track import Track
@@ -133,6 +134,7 @@ class Generator:
         self._estimator = _kept(_load_estimator)
         self._track_in = _kept(_load_track)
         self._listener = _kept(_load_listener)
+        self._desk_of = _kept(_desk_of)
 
     @cached_property
     def choice(self) -> Choice:
@@ -254,7 +256,9 @@ class Generator:
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
         sha256 = encoders.sha256 if encoders is not None else ""
-        return Models(poses, backbone, encoders, sha256, sound, listener, known=self._known(options))
+        return Models(
+            poses, backbone, encoders, sha256, sound, listener, self._desk_of(backbone), known=self._known(options)
+        )
 
     def track_models(self, options: GenerateOptions) -> TrackModels:
         """What a track in place of a backbone needs, loaded: no backbone and no encoders.
@@ -300,6 +304,12 @@ def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) 
 
     quiet_libraries()
     return open_backbone(choice, device, precision, compiled)
+
+
+def _desk_of(backbone: Backbone) -> Desk:
+    from d2m_cli.generation.desk import Desk
+
+    return Desk.of(backbone)
 
 
 def _load_encoders(path: Path) -> Encoders:

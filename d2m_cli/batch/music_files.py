@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -77,6 +78,8 @@ def generate_files(
             if name not in loaded.backbone.heeds:
                 _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
+        if loaded.desk is not None:
+            stack.enter_context(loaded.desk.shared(_say))
         return loaded
 
     # What is said of one video need not be said again of the next.
@@ -118,7 +121,7 @@ def generate_files(
         # As if its genre had been named: a line more in a table makes no other video's music again.
         return {**common, "genre": options.of_video(item.path).genre}
 
-    with Background(load) as models:
+    with ExitStack() as stack, Background(load) as models:
         summary = run_batch(
             videos.found,
             work,

@@ -19,7 +19,6 @@ from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
-from d2m_cli.batch.shortage import is_shortage
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
@@ -28,6 +27,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found
 from d2m_cli.ground.stamp import Stamp, read_digest
+from d2m_cli.media.shortage import is_shortage
 
 DEATHS = 3
 """So often in a row may d2m itself die over a file before that is left out."""

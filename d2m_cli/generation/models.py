@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from d2m_cli.backbones.base import Backbone
+    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.genre import SoundExample
     from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
@@ -163,6 +164,8 @@ class Models(Seeing):
         The sound example that "@" stands for, or None.
     listener
         The CLAP model that heard it, which takes are held beside the example by; or None.
+    desk
+        Where the backbone draws, for all who draw from it at once; None is one for each piece.
     """
 
     backbone: Backbone
@@ -170,6 +173,7 @@ class Models(Seeing):
     encoders_sha256: str = ""
     sound: SoundExample | None = None
     listener: Listener | None = None
+    desk: Desk | None = None
 
     @property
     def description(self) -> str:
