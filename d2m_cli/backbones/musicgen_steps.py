@@ -80,8 +80,8 @@ def heard(condition: Condition, dtype: torch.dtype) -> Tensor | None:
     """(batch, 1, 1, tokens) to add to cross-attention: padding is not heard. None where there is no mask."""
     if condition.mask is None:
         return None
-    # Where there is no text at all the states are zeros, and so is what is heard of them; hiding every one of them would
-    # divide zero by zero where a mask is rounded to minus infinity.
+    # Where there is no text at all the states are zeros, and so is what is heard of them; hiding every one of them
+    # would divide zero by zero where a mask is rounded to minus infinity.
     hidden = ~condition.mask & condition.mask.any(1, keepdim=True)
     return _additive(hidden, dtype)[:, None, None]
 
@@ -186,7 +186,7 @@ class Recording:
 
     def _begin(self, condition: Condition, known: Tensor, seeds: Sequence[int]) -> int:
         """Read the first piece, and draw what follows it; returns how many steps remain."""
-        self._cache.reset()
+        self._cache.reset()  # type: ignore[no-untyped-call]
         self._cache.is_updated = dict.fromkeys(self._cache.is_updated, False)
         mask = heard(condition, self._dtype)
         assert mask is not None
@@ -211,7 +211,7 @@ class Recording:
             return
         with torch.cuda.device(self.device):
             # What a library allocates for a stream must not belong to the recording, so both are made on one.
-            aside = torch.cuda.Stream()
+            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
                 for _ in range(WARM_UPS):

@@ -646,7 +646,9 @@ def test_a_step_that_was_recorded_draws_the_same_tokens(backbone: Brief, monkeyp
 
     def record(self: Recording) -> None:
         self._step()
-        self._graph = SimpleNamespace(replay=make_fx(lambda: self._step())())
+        self._graph = SimpleNamespace(  # type: ignore[assignment]
+            replay=make_fx(lambda: self._step())()
+        )
         recorded.append(self)
 
     monkeypatch.setattr(Recording, "_record", record)
@@ -655,7 +657,7 @@ def test_a_step_that_was_recorded_draws_the_same_tokens(backbone: Brief, monkeyp
     assert len(recorded) == 6
 
 
-def test_recorded_steps_read_nothing_of_a_batch_but_their_own_copy(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_steps_read_their_own_copies_alone(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = Brief(mono.folder, IDENTITY, recorded=True)
     negative, wanted = mono.embed([""], {}), mono.embed(["a funky guitar music", "a drum"], {})
     context = mono.generate(wanted, negative, [1, 2]).end(0.32)
@@ -823,9 +825,7 @@ def refused(folder: Path, match: str) -> None:
     ],
     ids=str,
 )
-def test_a_model_of_another_make_is_refused(
-    copy: Path, part: str | None, values: dict[str, Any], match: str
-) -> None:
+def test_a_model_of_another_make_is_refused(copy: Path, part: str | None, values: dict[str, Any], match: str) -> None:
     changed(copy, part, **values)
     refused(copy, match)
 
