@@ -207,22 +207,26 @@ class Recording:
         self._writing.draw(read(tokens, places, earlier, states, self._heard, self._cache)[:, :, -1], self._sampling)
 
     def _record(self) -> None:
-        if self.device.type != "cuda":
-            return
-        with torch.cuda.device(self.device):
-            # What a library allocates for a stream must not belong to the recording, so both are made on one.
-            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
-                for _ in range(WARM_UPS):
-                    self._step()
-            torch.cuda.current_stream().wait_stream(aside)
-            graph = torch.cuda.CUDAGraph()
-            try:
-                # Other threads, which decode and find poses, may allocate meanwhile.
-                with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-                    self._step()
-            except BaseException:
-                graph.reset()
-                raise
-        self._graph = graph
+        if self.device.type == "cuda":
+            self._graph = captured(self._step, self.device)
+
+
+def captured(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
+    """Make a step a few times, and record it once more; the recording is on no account left half made."""
+    with torch.cuda.device(device):
+        # What a library allocates for a stream must not belong to the recording, so both are made on one.
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                step()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Other threads, which decode and find poses, may allocate meanwhile.
+            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                step()
+        except BaseException:
+            graph.reset()
+            raise
+    return graph
