@@ -232,7 +232,7 @@ class CodecLanguageBackbone(ABC):
         return Draw(audio[..., :length], self.sample_rate, codes.cpu(), self.layout.frame_rate)
 
     def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
-        """Draw (batch, codebooks, frames) tokens that begin with `known`; with guidance a condition has twice the rows."""
+        """Draw (batch, codebooks, frames) tokens that begin with `known`; with guidance a condition of both."""
         step = self._stepping(condition, self.frames + max(self.layout.delays))
         return write_frames(step, known, self.frames, self.layout.delays, self.layout.cardinality, seeds, sampling)
 
