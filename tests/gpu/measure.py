@@ -127,7 +127,7 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         measuring("riffusion", "floor", 3, "measure_floor", size),
         measuring("riffusion", "windows", 60, "measure_windows"),
         measuring("musicgen", "training", 25, "measure_steps"),
-        measuring("riffusion", "training", 40, "measure_steps"),
+        measuring("riffusion", "training", 25, "measure_steps"),
         measuring("musicgen", "compiled", 70, "measure_compiled", 1),
         building("hrnet", 10),
         measuring("hrnet", "providers", 20, "measure_providers"),
