@@ -232,8 +232,9 @@ def test_a_plain_loop_makes_the_picture_that_d2m_makes(tmp_path: Path, monkeypat
     monkeypatch.setattr("d2m_cli.backbones.riffusion.unfold", heard)
     measure_riffusion.draw(backbone, 1, 3)
     noise = torch.randn(backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+    loop = measure_riffusion.Plain(folder, backbone)
     monkeypatch.setattr(torch, "randn", lambda *_, **__: noise[None])
-    plain = measure_riffusion.plain_picture(backbone, 1, 3)
+    plain = loop.picture(backbone, 1, 3)
     assert torch.allclose(plain, seen[0], atol=1e-4)
 
 
