@@ -127,13 +127,13 @@ class Bound:
         ((name, rows),) = given.items()
         with self._lock:
             if self._rows is None or list(self._rows.shape()) != list(rows.shape):
-                self._rows = onnxruntime.OrtValue.ortvalue_from_numpy(rows, self._device)
+                # Room of its own: on a CPU a value made from an array would be that array.
+                self._rows = onnxruntime.OrtValue.ortvalue_from_shape_and_type(rows.shape, rows.dtype, self._device)
                 self._binding.bind_ortvalue_input(name, self._rows)
                 # Pictures of another size give maps of another size, for which there is no room yet.
                 for output in self._session.get_outputs():
                     self._binding.bind_output(output.name, self._device)
-            else:
-                self._rows.update_inplace(rows)
+            self._rows.update_inplace(rows)
             self._session.run_with_iobinding(self._binding)
             arrays = [output.numpy() for output in self._binding.get_outputs()]
             # On a CPU these are the session's own memory, which the next batch overwrites.

@@ -132,6 +132,8 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         building("hrnet", 10),
         measuring("hrnet", "providers", 20, "measure_providers"),
         measuring("hrnet", "agreement", 10, "measure_agreement", shape),
+        measuring("hrnet", "half precision", 10, "measure_half", shape),
+        measuring("hrnet", "MoveNet", 20, "measure_movenet"),
         measuring("musicgen", "same tokens", 80 if compiled else 20, "measure_same_tokens", compiled),
         measuring("riffusion", "agreement", 25, "measure_agreement"),
         measuring("musicgen", "transformers", 40, "measure_transformers"),
