@@ -130,6 +130,8 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         measuring("hrnet", "providers", 20, "measure_providers"),
         measuring("musicgen", "compiled", 45, "measure_compiled", 1),
         measuring("hrnet", "agreement", 10, "measure_agreement", shape),
+        measuring("hrnet", "half precision", 10, "measure_half", shape),
+        measuring("hrnet", "MoveNet", 20, "measure_movenet"),
         measuring("musicgen", "same tokens", 20, "measure_same_tokens"),
         measuring("musicgen", "training", 25, "measure_steps"),
         measuring("riffusion", "training", 25, "measure_steps"),
