@@ -89,7 +89,9 @@ def generate_music(
     rhythm = models.rhythm(poses, content, grid.mode)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        rhythm = replace(rhythm, mapped=models.rhythm(poses, content, "beats").beats)
+        learned = models.rhythm(poses, content, "beats")
+        tempo = learned.tempo if learned.beats.steady else rhythm.tempo
+        rhythm = replace(rhythm, mapped=learned.beats, tempo=tempo)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
     music, takes = _made(rhythm, timeline.duration, models, options, content, composing, tell, holds)
     return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)
