@@ -195,6 +195,11 @@ class FileCache:
                     yield listed.st_mtime_ns, listed.st_size, Path(one.path)
 
 
+def is_entry(path: Path) -> bool:
+    """Whether a file is named, and lies, as those of a cache do."""
+    return _ENTRY.fullmatch(path.name) is not None and path.parent.name == path.name[:2]
+
+
 def as_cache(cache: str | os.PathLike[str] | FileCache | None) -> FileCache | None:
     """A cache as callers from Python name it: by its folder, or as it is.
 
