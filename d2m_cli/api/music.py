@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.generation.generated import Generated
-    from d2m_cli.generation.models import Models, TrackModels
+    from d2m_cli.generation.models import DancerEstimator, Models, TrackModels
     from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
-    from d2m_cli.pose.estimator import PoseEstimator
     from d2m_cli.rhythm.cache import DanceCache
 
 
@@ -92,6 +92,8 @@ class Generator:
         Compile what runs again and again, for backbones that can.
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
+    tell
+        Told what is loaded late: with a cache, the pose networks when the first video needs them.
 
     Attributes
     ----------
@@ -112,6 +114,7 @@ class Generator:
         *,
         compile: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.backbone = backbone
         self.device = device
@@ -125,7 +128,9 @@ class Generator:
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
         self._backbone_in = lru_cache(maxsize=1)(_open_backbone)
         self._encoders_of = lru_cache(maxsize=1)(_load_encoders)
-        self._estimator = lru_cache(maxsize=1)(_load_estimator)
+        self._estimator = lru_cache(maxsize=1)(
+            partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent)
+        )
         self._track_in = lru_cache(maxsize=1)(_load_track)
         self._listener = lru_cache(maxsize=1)(_load_listener)
 
@@ -264,10 +269,19 @@ def _load_encoders(path: Path) -> Encoders:
     return Encoders.load(path)
 
 
-def _load_estimator(dancers: str | int, device: str, decoder: str) -> PoseEstimator:
-    from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+def _load_estimator(
+    dancers: str | int, device: str, decoder: str, *, on_demand: bool, tell: Callable[[str], None]
+) -> DancerEstimator:
+    from d2m_cli.pose.options import PoseOptions
 
-    return PoseEstimator(PoseOptions(dancers=dancers, device=device, decoder=decoder))
+    options = PoseOptions(dancers=dancers, device=device, decoder=decoder)
+    if on_demand:
+        from d2m_cli.pose.on_demand import EstimatorOnDemand
+
+        return EstimatorOnDemand(options, tell)
+    from d2m_cli.pose.estimator import PoseEstimator
+
+    return PoseEstimator(options)
 
 
 def _load_track(path: Path, digest: str) -> Track:

@@ -52,14 +52,9 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, device: str = "auto", batch: int = 8, threads: int = 0) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
+        check_device(device)
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
-        if device == "cuda" and not gpu_is_visible():
-            raise UsageError(
-                f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
-            )
         self.path = path
         self.sha256 = file_sha256(path)
         self._session = _open(path, device, threads)
@@ -91,6 +86,16 @@ class OnnxModel:
         full = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
         outputs: list[NDArray[Any]] = self._session.run(None, {self._input: np.ascontiguousarray(full)})
         return [output[: len(rows)] for output in outputs]
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError for a device that is none, and for "cuda" where there is no GPU."""
+    if device not in DEVICES:
+        raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
+    if device == "cuda" and not gpu_is_visible():
+        raise UsageError(
+            f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
+        )
 
 
 def gpu_is_visible() -> bool:
