@@ -681,7 +681,7 @@ def test_recorded_steps_read_their_own_copies_alone(mono: Brief, monkeypatch: py
         step(self)
 
     monkeypatch.setattr(Recording, "_step", scribble)
-    assert torch.equal(fixed._write(given, known, [3, 4], Sampling()), expected)
+    assert torch.equal(fixed._write(given, known, [3, 4], mono.default_sampling), expected)
     # The pattern has 32 + 3 steps, of which 16 are given, and one is drawn with the first piece.
     assert len(steps) == 18
 
