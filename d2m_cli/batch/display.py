@@ -84,7 +84,9 @@ def say(text: str) -> None:
     if sys.stderr is None:
         return
     with suppress(OSError, ValueError):
-        print(printable(text), file=sys.stderr, flush=True)
+        # In one piece: of what several threads print, line and line end would come apart.
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager
