@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import EncoderDecoderCache, StaticCache
 
-from d2m_cli.backbones.base import Condition, Sampling
+from d2m_cli.backbones.base import Condition, FullSampling
 from d2m_cli.backbones.codebooks import Writing, twice
 from d2m_cli.backbones.codec_language import TokenLayout
 
@@ -80,8 +80,8 @@ def heard(condition: Condition, dtype: torch.dtype) -> Tensor | None:
     """(batch, 1, 1, tokens) to add to cross-attention: padding is not heard. None where there is no mask."""
     if condition.mask is None:
         return None
-    # Where there is no text at all the states are zeros, and so is what is heard of them; hiding every one of them would
-    # divide zero by zero where a mask is rounded to minus infinity.
+    # Where there is no text at all the states are zeros, and so is what is heard of them; hiding every one of them
+    # would divide zero by zero where a mask is rounded to minus infinity.
     hidden = ~condition.mask & condition.mask.any(1, keepdim=True)
     return _additive(hidden, dtype)[:, None, None]
 
@@ -129,7 +129,7 @@ class Recording:
 
     def __init__(
         self, reader: Reader, read_step: Read, layout: TokenLayout, rows: int, tokens: int, frames: int,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> None:  # fmt: skip
         decoder = reader.language
         self._reader, self._read_step, self._sampling = reader, read_step, sampling
@@ -186,7 +186,7 @@ class Recording:
 
     def _begin(self, condition: Condition, known: Tensor, seeds: Sequence[int]) -> int:
         """Read the first piece, and draw what follows it; returns how many steps remain."""
-        self._cache.reset()
+        self._cache.reset()  # type: ignore[no-untyped-call]
         self._cache.is_updated = dict.fromkeys(self._cache.is_updated, False)
         mask = heard(condition, self._dtype)
         assert mask is not None
@@ -207,22 +207,26 @@ class Recording:
         self._writing.draw(read(tokens, places, earlier, states, self._heard, self._cache)[:, :, -1], self._sampling)
 
     def _record(self) -> None:
-        if self.device.type != "cuda":
-            return
-        with torch.cuda.device(self.device):
-            # What a library allocates for a stream must not belong to the recording, so both are made on one.
-            aside = torch.cuda.Stream()
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
-                for _ in range(WARM_UPS):
-                    self._step()
-            torch.cuda.current_stream().wait_stream(aside)
-            graph = torch.cuda.CUDAGraph()
-            try:
-                # Other threads, which decode and find poses, may allocate meanwhile.
-                with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-                    self._step()
-            except BaseException:
-                graph.reset()
-                raise
-        self._graph = graph
+        if self.device.type == "cuda":
+            self._graph = captured(self._step, self.device)
+
+
+def captured(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
+    """Make a step a few times, and record it once more; the recording is on no account left half made."""
+    with torch.cuda.device(device):
+        # What a library allocates for a stream must not belong to the recording, so both are made on one.
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                step()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Other threads, which decode and find poses, may allocate meanwhile.
+            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                step()
+        except BaseException:
+            graph.reset()
+            raise
+    return graph
