@@ -41,6 +41,11 @@ def takes_gpu(device: str) -> bool:
     return device == "cuda" or (device == "auto" and gpu_is_visible())
 
 
+def seen_at_once(device: str) -> int:
+    """How many videos are worth being looked at side by side: while one is decoded, the networks look at another."""
+    return 4 if takes_gpu(device) else 2
+
+
 def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:
     """SHA-256 of the pose network and of the detector that these options mean.
 

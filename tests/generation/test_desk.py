@@ -122,11 +122,11 @@ def test_where_memory_runs_out_batches_are_halved_and_that_is_said() -> None:
         f"memory ran out while music was drawn: it is drawn {n} takes at a time from now on" for n in (4, 2)
     ]
     # Also where batches have no shape of their own; and one row is as few as it gets.
-    small: Any = Sums(most=1)
-    plain = Desk(small, None)
+    single: Any = Sums(most=1)
+    plain = Desk(single)
     assert [one.rows for one in plain.draw(condition(1.0), condition(0.0), [1, 2, 3], None, SAMPLING)] == [1, 1, 1]
+    none: Any = Sums(most=0)
     with pytest.raises(torch.OutOfMemoryError):
-        none: Any = Sums(most=0)
         Desk(none, 4).draw(condition(1.0), condition(0.0), [1], None, SAMPLING)
 
 
