@@ -29,12 +29,27 @@ FAINTEST = 0.1
 BEND, MISSED = 5.0, 10.0
 """What the mean bend, as a share, and the mean distance from a beat, in seconds, cost in units of log strength: 1 % of
 bend as much as 5 ms, as in `Fit.cost`."""
-SEAM, SILENCE, CLIPPING, EXAMPLE = 0.5, 4.0, 20.0, 2.0
+SEAM, SILENCE, CLIPPING, EXAMPLE, PROMPT = 0.5, 4.0, 20.0, 2.0, 2.0
 """The same for the part of the context that a take does not keep, for the shares of silence and of full scale, and for
-likeness to the sound example."""
+likeness to the sound example and to the words of the prompt."""
 SILENT, FULL = 1e-3, 0.999
 FRAME_SECONDS = 0.5
 """A pause of so long has no beat in it any more; shorter ones are part of music."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What CLAP makes of a take.
+
+    Attributes
+    ----------
+    example, prompt
+        Cosine between what it hears in the take and in the sound example, and to what it reads in the prompt; None
+        where there is none, or it can't read.
+    """
+
+    example: float | None = None
+    prompt: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +72,8 @@ class Score:
         Share of half seconds under -60 dBFS.
     clipping
         Share of samples at full scale.
-    example
-        Cosine between what CLAP hears in the take and in the sound example; None where no CLAP model was given.
+    example, prompt
+        As in `Likeness`; None where no CLAP model was given.
     """
 
     total: float
@@ -69,6 +84,7 @@ class Score:
     silence: float
     clipping: float
     example: float | None
+    prompt: float | None
 
     @property
     def settings(self) -> dict[str, float | None]:
@@ -132,7 +148,7 @@ def score_take(
     window: Window,
     context: Samples | None = None,
     bounds: Bounds | None = None,
-    likeness: Callable[[Samples, int], float] | None = None,
+    likeness: Callable[[Samples, int], Likeness] | None = None,
 ) -> Score:
     """Score one take.
 
@@ -151,7 +167,7 @@ def score_take(
     bounds
         How it may be bent; None where it stays as it is.
     likeness
-        Of samples at a rate to the sound example, where there is one.
+        What CLAP makes of samples at a rate, where it is at hand.
     """
     bend: float | None = None
     missed: float | None = None
@@ -168,10 +184,10 @@ def score_take(
     strength = timeliness(samples, rate, times)
     seam = None if context is None else mismatch(samples, context)
     silence, clipping = silent_share(samples, rate), float(np.mean(np.abs(samples) >= FULL))
-    example = None if likeness is None else likeness(samples, rate)
+    like = Likeness() if likeness is None else likeness(samples, rate)
     total = float(np.log(max(strength, FAINTEST))) - cost - SEAM * (seam or 0.0) - SILENCE * silence
-    total += EXAMPLE * (example or 0.0) - CLIPPING * clipping
-    return Score(total, strength, bend, missed, seam, silence, clipping, example)
+    total += EXAMPLE * (like.example or 0.0) + PROMPT * (like.prompt or 0.0) - CLIPPING * clipping
+    return Score(total, strength, bend, missed, seam, silence, clipping, like.example, like.prompt)
 
 
 def mismatch(samples: Samples, context: Samples) -> float:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from d2m_cli.generation.alignment import Bounds
-from d2m_cli.generation.candidates import best_of, mismatch, score_take, silent_share, timeliness, wanted_times
+from d2m_cli.generation.candidates import (
+    Likeness,
+    best_of,
+    mismatch,
+    score_take,
+    silent_share,
+    timeliness,
+    wanted_times,
+)
 from d2m_cli.generation.windows import Window, candidate_seed, window_seed
 from d2m_cli.rhythm.sequence import Rhythm, Tempo
 
@@ -77,14 +85,17 @@ def test_silence_clipping_and_another_beginning_count_against_a_take() -> None:
     assert score_take(loud, RATE, rhythm, window).clipping == pytest.approx(1000 / take.shape[1])
 
 
-def test_likeness_to_the_example_counts_where_it_is_scored() -> None:
+def test_likeness_to_the_example_and_to_the_prompt_count_where_they_are_scored() -> None:
     rhythm, window = dance(Tempo(120.0, 0.2, 0.9)), Window(0, 0.0, 5.12)
     take = clicks(0.2, 0.5)
     plain = score_take(take, RATE, rhythm, window)
-    alike = score_take(take, RATE, rhythm, window, likeness=lambda *_: 0.4)
-    assert (plain.example, alike.example) == (None, 0.4)
+    alike = score_take(take, RATE, rhythm, window, likeness=lambda *_: Likeness(0.4))
+    both = score_take(take, RATE, rhythm, window, likeness=lambda *_: Likeness(0.4, -0.1))
+    assert (plain.example, plain.prompt, alike.example, alike.prompt) == (None, None, 0.4, None)
+    # Two for each.
     assert alike.total - plain.total == pytest.approx(0.8)
-    assert alike.settings["example"] == 0.4
+    assert both.total - plain.total == pytest.approx(0.6)
+    assert (both.settings["example"], both.settings["prompt"]) == (0.4, -0.1)
 
 
 def test_silence_and_a_dance_without_rhythm_take_the_first() -> None:

@@ -46,7 +46,16 @@ class Drummer(FakeBackbone):
 
 
 class Ear:
-    """Hears how loud a take is at its very start."""
+    """Hears how loud a take is at its very start, and reads that it should be quiet there."""
+
+    fingerprint, unable_to_read = "c" * 64, ""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def read(self, text: str) -> torch.Tensor:
+        self.words.append(text)
+        return torch.tensor([0.5, -1.0])
 
     def embed(self, samples: np.ndarray, rate: int) -> torch.Tensor:
         return torch.tensor([1.0, float(np.abs(samples[:100]).max())])
@@ -113,6 +122,22 @@ def test_likeness_to_a_sound_example_is_scored_where_clap_is_at_hand() -> None:
     models = Models(FakePoses(SECONDS), Drummer(), None, "", sound, Ear())  # type: ignore[arg-type]
     _, takes = composed(replace(OPTIONS, candidates=2), models=models)
     assert all(score.example is not None and score.example >= 0.5 for take in takes for score in take.scores)
+    assert all(score.prompt is None for take in takes for score in take.scores)
+
+
+def test_fit_to_the_words_is_scored_where_clap_can_read() -> None:
+    ear = Ear()
+    models = Models(FakePoses(SECONDS), Drummer(), None, "", None, ear)  # type: ignore[arg-type]
+    asked = replace(OPTIONS, genre="LO", prompt="a @ solo, *, loud", candidates=2)
+    _, takes = composed(asked, models=models)
+    # Once for all takes, and without what CLAP knows nothing of.
+    assert ear.words == ["funk, tight drums, slap bass, a solo, loud"]
+    scores = [score for take in takes for score in take.scores]
+    assert all(score.example is None and score.prompt is not None and score.prompt <= 0.5 for score in scores)
+    assert models.used(None).clap_sha256 == "c" * 64
+    ear.unable_to_read = "can't read"
+    _, takes = composed(asked, models=models)
+    assert all(score.prompt is None for take in takes for score in take.scores)
 
 
 def test_behind_its_end_a_dance_goes_on_at_its_last_tempo() -> None:
