@@ -7,11 +7,14 @@ and one line in :mod:`d2m_cli.backbones.registry`.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from d2m_cli.backbones.draw import Draw as Draw
+from d2m_cli.backbones.sampling import PLAIN_SAMPLING
+from d2m_cli.backbones.sampling import FullSampling as FullSampling
+from d2m_cli.backbones.sampling import Sampling as Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.inversion.prompt import MOST_MODELS, TempoWords, first_beat_words, in_caption_octave
@@ -30,44 +33,6 @@ WINDOW_SECONDS = 5.12
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How music is drawn from a backbone.
-
-    Attributes
-    ----------
-    steps
-        Denoising steps (diffusion families; DPM-Solver++).
-    guidance
-        Classifier-free guidance scale; 1 switches it off.
-    temperature
-        Divides the logits (codebook families); 0 always takes the most likely token.
-    top_k
-        Only so many of the most likely tokens are drawn from (codebook families); 0 takes all.
-    top_p
-        Only the most likely tokens that together reach this probability are drawn from (codebook families); 1 takes
-        all.
-    """
-
-    steps: int = 20
-    guidance: float = 3.0
-    temperature: float = 1.0
-    top_k: int = 250
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"{option('steps')} must be at least 1, not {self.steps}")
-        if not 0.0 <= self.guidance < math.inf:
-            raise UsageError(f"{option('guidance')} must be 0 or more, not {self.guidance}")
-        if not 0.0 <= self.temperature < math.inf:
-            raise UsageError(f"{option('temperature')} must be 0 or more, not {self.temperature}")
-        if self.top_k < 0:
-            raise UsageError(f"{option('top_k')} must be 0 (all tokens) or more, not {self.top_k}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise UsageError(f"{option('top_p')} must be above 0 and at most 1, not {self.top_p}")
-
-
-@dataclass(frozen=True)
 class Identity:
     """What a backbone calls itself.
 
@@ -79,12 +44,15 @@ class Identity:
         Whether its captions gave tempo and first beat in words.
     tempo_words
         How its family is told a tempo where they did not.
+    sampling
+        How music is drawn from its family where nothing is said.
     """
 
     name: str
     licence: str
     speaks_tempo: bool = False
     tempo_words: TempoWords = MOST_MODELS
+    sampling: FullSampling = PLAIN_SAMPLING
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,48 +78,6 @@ class Condition:
         """One row as a batch of so many."""
         mask = self.mask.expand(count, -1) if self.mask is not None else None
         return Condition(self.states.expand(count, *self.states.shape[1:]), mask)
-
-
-@dataclass(frozen=True, repr=False)
-class Draw:
-    """Music that a backbone made, or the end of it.
-
-    Attributes
-    ----------
-    audio
-        (batch, channels, samples) float32 on the CPU.
-    sample_rate
-        Hz.
-    codes
-        (batch, codebooks, frames) tokens that the audio was decoded from, so that a window can go on from just these;
-        None for families that have none.
-    code_rate
-        Frames of `codes` a second.
-    """
-
-    audio: Tensor
-    sample_rate: int
-    codes: Tensor | None = None
-    code_rate: float = 0.0
-
-    def __repr__(self) -> str:
-        return f"Draw{tuple(self.audio.shape)}"
-
-    def end(self, start: float) -> Draw | None:
-        """What lies behind a time in seconds; None where nothing does."""
-        audio = self.audio[..., round(start * self.sample_rate) :]
-        codes = self.codes[..., round(start * self.code_rate) :] if self.codes is not None else None
-        return Draw(audio, self.sample_rate, codes, self.code_rate) if audio.shape[-1] else None
-
-    def row(self, number: int) -> Draw:
-        """One piece of a batch, as a batch of one."""
-        codes = self.codes[number, None] if self.codes is not None else None
-        return Draw(self.audio[number, None], self.sample_rate, codes, self.code_rate)
-
-    def repeated(self, count: int) -> Draw:
-        """One row as a batch of so many."""
-        codes = self.codes.expand(count, -1, -1) if self.codes is not None else None
-        return Draw(self.audio.expand(count, -1, -1), self.sample_rate, codes, self.code_rate)
 
 
 class Backbone(Protocol):
@@ -292,7 +218,10 @@ class Backbone(Protocol):
         seeds
             One seed a window; the same seed, condition and context give the same bytes on the same device.
         context
-            Music of the same backbone that the window must begin with, or None.
+            Music of the same backbone that the window must begin with, or None. What it was decoded from, tokens or
+            latents, goes before the sound; a context without is encoded.
+        sampling
+            How to draw; what it leaves open is the backbone's choice. Generation leaves nothing open.
 
         Returns
         -------
@@ -305,6 +234,21 @@ def tempo_words(backbone: Backbone) -> TempoWords:
     """How a backbone is told a tempo: its attribute ``tempo_words``, which is not part of the protocol, or as most."""
     words: TempoWords = getattr(backbone, "tempo_words", MOST_MODELS)
     return words
+
+
+def full_sampling(backbone: Backbone, wanted: Sampling | None) -> FullSampling:
+    """How music is drawn from a backbone, nothing left open.
+
+    Parameters
+    ----------
+    backbone
+        Its attribute ``default_sampling``, which is not part of the protocol, fills what is left to it; where there is
+        none, `PLAIN_SAMPLING` does.
+    wanted
+        What was asked for.
+    """
+    default: FullSampling = getattr(backbone, "default_sampling", PLAIN_SAMPLING)
+    return default.filling(wanted)
 
 
 def unread_words(backbone: Backbone, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:

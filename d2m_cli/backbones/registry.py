@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.base import Identity
+from d2m_cli.backbones.sampling import PLAIN_SAMPLING, FullSampling, Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
@@ -53,6 +54,8 @@ class Family:
         model that `d2m weights pull` fetched.
     tempo_words
         How its models are told a tempo, but for those whose captions gave tempo and first beat.
+    sampling
+        How music is drawn from its models where nothing is said.
     """
 
     backbone: str
@@ -61,6 +64,7 @@ class Family:
     compiles: bool = False
     find: str | None = None
     tempo_words: TempoWords = MOST_MODELS
+    sampling: FullSampling = PLAIN_SAMPLING
 
 
 # Part of MusicGen's captions ended in such fields of metadata.
@@ -68,7 +72,11 @@ _MUSICGEN_TEMPO = TempoWords("bpm: {bpm}")
 
 FAMILIES: dict[str, Family] = {
     "embedded": Family("d2m_cli.backbones.riffusion:RiffusionBackbone"),
-    "riffusion": Family("d2m_cli.backbones.riffusion:RiffusionBackbone", default="riffusion/riffusion-model-v1"),
+    "riffusion": Family(
+        "d2m_cli.backbones.riffusion:RiffusionBackbone",
+        default="riffusion/riffusion-model-v1",
+        sampling=FullSampling(steps=50, guidance=7.0),
+    ),
     "musicgen": Family(
         "d2m_cli.backbones.musicgen:MusicgenBackbone",
         _MUSICGEN,
@@ -223,22 +231,33 @@ def identity(choice: Choice) -> Identity:
         The card can't be read.
     """
     card = choice.folder / CARD
-    tempo_words = _family(choice.family, choice.family).tempo_words
+    family = _family(choice.family, choice.family)
     if card.is_file():
         try:
             told = json.loads(card.read_text(encoding="utf-8"))
-            return Identity(choice.name, str(told["licence"]), bool(told.get("speaks_tempo", False)), tempo_words)
+            licence, speaks_tempo = str(told["licence"]), bool(told.get("speaks_tempo", False))
+            return Identity(choice.name, licence, speaks_tempo, family.tempo_words, family.sampling)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MissingWeightsError(
                 f"{card}: is not a card of a model ({error!r}). It should hold "
                 '{"licence": "MIT", "speaks_tempo": false}; mend it or take it away.'
             ) from error
     if choice.family == "embedded":
-        return Identity(choice.name, "MIT", speaks_tempo=True)
+        return Identity(choice.name, "MIT", speaks_tempo=True, sampling=family.sampling)
     known = _published_licence(choice.name.partition(":")[2]) or _readme_licence(choice.folder)
     if known and known.lower() == "cc-by-nc-4.0":
         known = NO_COMMERCIAL_USE
-    return Identity(choice.name, known or f"not known, see {choice.folder}", tempo_words=tempo_words)
+    licence = known or f"not known, see {choice.folder}"
+    return Identity(choice.name, licence, tempo_words=family.tempo_words, sampling=family.sampling)
+
+
+def known_sampling(choice: Choice, wanted: Sampling) -> Sampling:
+    """How music is drawn from a chosen backbone, told without loading it.
+
+    A backbone of another package may have a choice of its own, so that what is left to it stays open here.
+    """
+    own = FAMILIES.get(choice.family)
+    return own.sampling.filling(wanted) if own is not None else wanted
 
 
 def _published_licence(origin: str) -> str | None:

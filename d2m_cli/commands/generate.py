@@ -122,35 +122,50 @@ def generate(
         RhythmBy, typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.")
     ] = RhythmBy.encoder,
     guidance: Annotated[
-        float,
-        typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.", rich_help_panel=_SAMPLING),
-    ] = 3.0,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Denoising steps (embedded, riffusion).", rich_help_panel=_SAMPLING)
-    ] = 20,
-    temperature: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
-            help="Above 1 bolder, below 1 safer, 0 always the likeliest (musicgen, audiocraft).",
+            help="How strictly the prompt is followed; 1 is plain. Default: 3, for riffusion 7.",
+            show_default=False,
             rich_help_panel=_SAMPLING,
         ),
-    ] = 1.0,
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Denoising steps. Default: 20 for embedded, 50 for riffusion.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Above 1 bolder, below 1 safer, 0 always the likeliest. Default: 1 for musicgen and audiocraft.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
     top_k: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
-            help="Draw from so many of the likeliest tokens; 0 for all (musicgen, audiocraft).",
+            help="Draw from so many of the likeliest tokens; 0 for all. Default: 250 for musicgen and audiocraft.",
+            show_default=False,
             rich_help_panel=_SAMPLING,
         ),
-    ] = 250,
+    ] = None,
     top_p: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Draw from the likeliest tokens that make up this probability (musicgen, audiocraft).",
+            help="Draw from the likeliest tokens that make up this probability. Default: 1, which is all, for "
+            "musicgen and audiocraft.",
+            show_default=False,
             rich_help_panel=_SAMPLING,
         ),
-    ] = 1.0,
+    ] = None,
     candidates: Annotated[
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
@@ -260,17 +275,6 @@ def generate(
         ),
         options,
         mp4=mp4,
-        sampling_given=_sampling_given(context),
         batch=batch_options(context),
     )
     raise typer.Exit(summary.exit_code)
-
-
-def _sampling_given(context: typer.Context) -> list[str]:
-    """Options of sampling that stand on the command line."""
-    from dataclasses import fields
-
-    from d2m_cli.backbones.base import Sampling
-
-    sources = {one.name: context.get_parameter_source(one.name) for one in fields(Sampling)}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.backbones.base import Condition, Draw, Sampling, tempo_words, unread_words
+from d2m_cli.backbones.base import Draw, full_sampling, tempo_words, unread_words
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
+from d2m_cli.generation.desk import Desk
 from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
@@ -38,13 +39,9 @@ from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from d2m_cli.backbones.base import Backbone
     from d2m_cli.generation.models import Models
 
 Samples = NDArray[np.float32]
-
-TOGETHER = 4
-"""Takes of a window that a backbone makes at once."""
 
 PHRASE = 4
 """Beats of a dance that go on behind its end."""
@@ -69,6 +66,8 @@ class Take:
         As it was given to the text encoder.
     seed
         Of its noise.
+    rows
+        Of the batch that it was drawn in; its bytes hang on that too.
     unread
         The end of the prompt that the text encoder did not read, "" where it read all.
     scores
@@ -78,6 +77,7 @@ class Take:
     window: Window
     prompt: str
     seed: int
+    rows: int
     unread: str = ""
     scores: tuple[Score, ...] = ()
 
@@ -125,8 +125,11 @@ def compose(
     steady = asked.beats.beats if asked.beats.steady else None
     window_seconds, quantum = backbone.window_seconds, backbone.quantum_seconds
     windows = plan_windows(made_seconds, window_seconds, options.overlap_seconds, quantum, steady)
+    desk = models.desk or Desk.of(backbone)
+    sampling = full_sampling(backbone, options.sampling)
     takes: list[Take] = []
-    draws: list[Draw] = []
+    pieces: list[Samples] = []
+    last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
         negative = backbone.embed([options.negative_prompt], {})
@@ -139,18 +142,20 @@ def compose(
             unread = unread_words(backbone, prompt, words)
             _tell_unread(tell, "prompt", unread)
             before = window.start - windows[window.index - 1].start
-            context = draws[-1].end(before) if draws else None
+            context = last.end(before) if last is not None else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            made = _takes(backbone, condition, negative, seeds, context, options.sampling)
-            scores = scored(made, asked, window, context, likeness, bounds)
+            drawn = desk.draw(condition, negative, seeds, context, sampling)
+            scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
-            draws.append(made[best])
-            takes.append(Take(window, prompt, seeds[best], unread, scores))
+            last = drawn[best].music
+            # A copy: what was drawn lies in one piece of memory with the takes that are left out.
+            pieces.append(last.audio[0].numpy().copy())
+            takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores))
     report("joining windows", 1.0)
     rate = backbone.sample_rate
     # What was told of no first beat has its beats elsewhere until it is snapped.
     on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
-    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, made_seconds, on_beats)
+    samples = stitch(pieces, windows, rate, made_seconds, on_beats)
     done: Snap | None = None
     if bounds is not None:
         samples, done = land(samples, rate, rhythm.beats, duration, bounds)
@@ -263,24 +268,6 @@ def finished(
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:
     if unread:
         tell(f"the {what} is longer than the model reads: not read is {unread!r}")
-
-
-def _takes(
-    backbone: Backbone,
-    condition: Condition,
-    negative: Condition,
-    seeds: Sequence[int],
-    context: Draw | None,
-    sampling: Sampling,
-) -> list[Draw]:
-    """One take a seed, a few in one call: what a call costs is mostly shared."""
-    takes: list[Draw] = []
-    for at in range(0, len(seeds), TOGETHER):
-        some = seeds[at : at + TOGETHER]
-        known = context.repeated(len(some)) if context is not None else None
-        made = backbone.generate(condition.repeated(len(some)), negative, some, known, sampling)
-        takes += [made.row(number) for number in range(len(some))]
-    return takes
 
 
 def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from d2m_cli.backbones.base import Backbone
+    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.genre import SoundExample
     from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
@@ -175,6 +176,8 @@ class Models(Seeing):
         The sound example that "@" stands for, or None.
     listener
         The CLAP model that heard it, by which takes are held beside the example and the prompt; or None.
+    desk
+        Where the backbone draws, for all who draw from it at once; None is one for each piece.
     """
 
     backbone: Backbone
@@ -182,6 +185,7 @@ class Models(Seeing):
     encoders_sha256: str = ""
     sound: SoundExample | None = None
     listener: Listener | None = None
+    desk: Desk | None = None
 
     @property
     def description(self) -> str:

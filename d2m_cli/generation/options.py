@@ -46,7 +46,7 @@ class GenerateOptions:
     rhythm
         "encoder": "*" is the vector that the trained encoder makes of the dance; "words": tempo in plain words.
     sampling
-        How music is drawn from the backbone.
+        How music is drawn from the backbone; what is left open there is what its family takes.
     precision
         In what number format the backbone computes: "auto", "fp32", "bf16" or "fp16".
     seed

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.base import FullSampling, Sampling
 from d2m_cli.batch.music_files import result_of
 from d2m_cli.errors import EncoderMismatchError, NoPersonError, UsageError
 from d2m_cli.generation.compose import compose, window_prompt, window_tempo
@@ -231,7 +231,7 @@ def test_options_reach_the_sampler() -> None:
     used = models(encoders=FakeEncoders())
     options = GenerateOptions(candidates=1, sampling=Sampling(7, 1.5), negative_prompt="noise")
     compose(rhythm(4.0, [1.0]), 4.0, used, options, "aa", quiet)
-    assert used.backbone.sampling == [Sampling(7, 1.5)]
+    assert used.backbone.sampling == [FullSampling(7, 1.5)]
     assert used.backbone.prompts[0] == "noise"
 
 
@@ -336,6 +336,8 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert abs(lag) <= 0.002 * RATE
     document = json.loads((tmp_path / "out" / "dance ☃.json").read_text())
     assert document["settings"]["genre"] == "LO"
+    # How it was drawn, although nothing was said of that.
+    assert document["settings"]["sampling"] == asdict(FullSampling())
     assert document["video"] == {"file": "dance ☃.mp4", "content": content_digest(video), "seconds": 6.0}
     assert document["models"]["encoders"]["sha256"] == "e" * 64
     assert document["models"]["clap"] is None
