@@ -211,8 +211,7 @@ def scored(
         return ()
     before = context.audio[0].numpy() if context is not None else None
     return tuple(
-        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, likeness)
-        for take in made
+        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, likeness) for take in made
     )
 
 

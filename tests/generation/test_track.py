@@ -81,7 +81,10 @@ def test_where_the_beat_is_doubtful_auto_leaves_it_and_on_does_not(track: Path) 
 
 def test_a_track_too_short_or_without_sound_is_named(track: Path, tmp_path: Path) -> None:
     options = GenerateOptions(music=track, music_start=25.0)
-    with pytest.raises(AudioError, match=r"song.wav: 5.00 s of music behind 25 s, and the video lasts 10.00 s: give an earlier music_st"):
+    with pytest.raises(
+        AudioError,
+        match=r"song.wav: 5.00 s of music behind 25 s, and the video lasts 10.00 s: give an earlier music_st",
+    ):
         lay_track(loaded(track), dance(), SECONDS, options, quiet)
     (tmp_path / "no.wav").write_bytes(b"no sound")
     with pytest.raises(UsageError, match=r"music .*no\.wav"):
