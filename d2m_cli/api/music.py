@@ -242,7 +242,7 @@ class Generator:
         UsageError
             A network is missing, does not fit the others, or CUDA was asked for and is not to be had.
         """
-        from d2m_cli.generation.genre import check_genre, check_listener, hear
+        from d2m_cli.generation.genre import check_genre, check_listener, check_reading, hear
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
@@ -252,8 +252,11 @@ class Generator:
             encoders.check(backbone)
         check_genre(encoders, options)
         sound = listener = None
-        if encoders is not None and options.genre_audio is not None and options.clap is not None:
+        if options.clap is not None:
             listener = self._listener(options.clap)
+        if listener is not None and options.genre_audio is None:
+            check_reading(listener)
+        elif listener is not None and options.genre_audio is not None and encoders is not None:
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)

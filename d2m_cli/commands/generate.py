@@ -102,7 +102,8 @@ def generate(
     clap: Annotated[
         Path | None,
         typer.Option(
-            help="The CLAP model that listens to --genre-audio: 'clap' (see 'd2m weights list') or a folder.",
+            help="The CLAP model that listens to --genre-audio, and to takes beside --prompt and --genre: 'clap' (see "
+            "'d2m weights list') or a folder.",
             show_default=False,
         ),
     ] = None,
