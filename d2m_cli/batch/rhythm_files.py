@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import UsageError
@@ -100,7 +100,7 @@ def extract_files(
         from d2m_cli.pose.estimator import PoseEstimator
 
         loaded = PoseEstimator(pose_options)
-        print(f"poses: {loaded.description}", file=sys.stderr)
+        say(f"d2m rhythm: poses: {loaded.description}")
         return loaded
 
     def poses_of(job: Job, report: Report) -> Poses:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -231,6 +230,7 @@ def generate(
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
+    from d2m_cli.batch.display import say
     from d2m_cli.batch.music_files import generate_files
     from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
@@ -260,7 +260,7 @@ def generate(
         clap=clap,
     )
     for doubt in options.doubts:
-        print(f"d2m: {doubt}", file=sys.stderr)
+        say(f"d2m: {doubt}")
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from d2m_cli.backbones.base import Backbone
+    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.genre import SoundExample
+    from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import Poses
@@ -162,6 +164,8 @@ class Models(Seeing):
         The sound example that "@" stands for, or None.
     listener
         The CLAP model that heard it, which takes are held beside the example by; or None.
+    desk
+        Where the backbone draws, for all who draw from it at once; None is one for each piece.
     """
 
     backbone: Backbone
@@ -169,6 +173,7 @@ class Models(Seeing):
     encoders_sha256: str = ""
     sound: SoundExample | None = None
     listener: Listener | None = None
+    desk: Desk | None = None
 
     @property
     def description(self) -> str:
@@ -199,21 +204,18 @@ class TrackModels(Seeing):
     poses, known
         As in `Seeing`.
     track
-        Name of the track's file.
-    track_digest
-        Of its content.
+        The track.
     """
 
-    track: str
-    track_digest: str
+    track: Track
 
     @property
     def description(self) -> str:
         """One line that says what runs where."""
-        return f"music: {self.track}; poses: {self.poses.description}"
+        return f"music: {self.track.path.name}; poses: {self.poses.description}"
 
     @property
     def used(self) -> ModelsUsed:
         """The same by names and hashes."""
-        name, licence, poses = f"track:{self.track}", "that of the track", dict(self.poses.model_hashes)
-        return ModelsUsed(name, self.track_digest, licence, None, None, poses, self.description)
+        name, licence, poses = f"track:{self.track.path.name}", "that of the track", dict(self.poses.model_hashes)
+        return ModelsUsed(name, self.track.digest, licence, None, None, poses, self.description)

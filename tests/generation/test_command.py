@@ -123,6 +123,14 @@ def test_encoders_that_are_not_bound_to_weights_say_so_once(generate, encoders) 
     assert result.output.count("not bound to one set of weights") == 1
 
 
+def test_a_dry_run_refuses_words_for_a_genre_that_encoders_make_a_vector_of(generate, encoders) -> None:
+    words = ("--genre", "lock", "--genre-words", "funk", "--dry-run")
+    refused = generate("--encoders", encoders(genre="label"), *words)
+    assert refused.exit_code == 2
+    assert "--genre-words is for backbones that read a genre in plain words" in " ".join(refused.stderr.split())
+    assert generate("--rhythm", "words", *words).exit_code == 0
+
+
 def test_a_genre_that_the_encoders_do_not_know_ends_the_run(generate, encoders, example, tmp_path: Path) -> None:
     clap = save_tiny_clap(tmp_path / "clap")
     for options, arguments, text in (
