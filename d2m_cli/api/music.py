@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.generated import Generated
-    from d2m_cli.generation.models import Models, Seeing, TrackModels
+    from d2m_cli.generation.models import DancerEstimator, Models, Seeing, TrackModels
     from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
-    from d2m_cli.pose.estimator import PoseEstimator
     from d2m_cli.rhythm.cache import DanceCache
 
 T = TypeVar("T")
@@ -98,6 +97,8 @@ class Generator:
         Compile what runs again and again, for backbones that can.
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
+    tell
+        Told what is loaded late: with a cache, the pose networks when the first video needs them.
 
     Attributes
     ----------
@@ -118,6 +119,7 @@ class Generator:
         *,
         compile: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.backbone = backbone
         self.device = device
@@ -131,7 +133,7 @@ class Generator:
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
         self._backbone_in = _kept(_open_backbone)
         self._encoders_of = _kept(_load_encoders)
-        self._estimator = _kept(_load_estimator)
+        self._estimator = _kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
         self._track_in = _kept(_load_track)
         self._listener = _kept(_load_listener)
         self._desk_of = _kept(_desk_of)
@@ -318,10 +320,19 @@ def _load_encoders(path: Path) -> Encoders:
     return Encoders.load(path)
 
 
-def _load_estimator(dancers: str | int, device: str, decoder: str) -> PoseEstimator:
-    from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+def _load_estimator(
+    dancers: str | int, device: str, decoder: str, *, on_demand: bool, tell: Callable[[str], None]
+) -> DancerEstimator:
+    from d2m_cli.pose.options import PoseOptions
 
-    return PoseEstimator(PoseOptions(dancers=dancers, device=device, decoder=decoder))
+    options = PoseOptions(dancers=dancers, device=device, decoder=decoder)
+    if on_demand:
+        from d2m_cli.pose.on_demand import EstimatorOnDemand
+
+        return EstimatorOnDemand(options, tell)
+    from d2m_cli.pose.estimator import PoseEstimator
+
+    return PoseEstimator(options)
 
 
 def _load_track(path: Path, digest: str) -> Track:

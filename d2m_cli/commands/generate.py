@@ -264,7 +264,14 @@ def generate(
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
-        Generator(backbone, encoders, device.value, compile=compiled, cache=dance_cache(cache, no_cache)),
+        Generator(
+            backbone,
+            encoders,
+            device.value,
+            compile=compiled,
+            cache=dance_cache(cache, no_cache),
+            tell=lambda text: say(f"d2m: {text}"),
+        ),
         options,
         mp4=mp4,
         batch=batch_options(context),

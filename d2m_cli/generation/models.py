@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
-    from d2m_cli.pose.track import Poses
+    from d2m_cli.pose.track import Poses, PoseSource
     from d2m_cli.rhythm.cache import DanceCache
     from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
@@ -124,6 +124,10 @@ class Seeing:
 
         return estimate() if self.known is None else self.known.poses(video, content, estimate)
 
+    def pose_hashes(self, source: PoseSource | None) -> dict[str, str]:
+        """Name of each network that found some poses to the hash of its file; of poses without a source, the loaded."""
+        return dict(source.hashes if source is not None else self.poses.model_hashes)
+
     def rhythm(self, poses: Poses, content: str, mode: str) -> Rhythm:
         """Rhythm of the video that `dancers` gave the poses of, read now or before.
 
@@ -181,16 +185,15 @@ class Models(Seeing):
         note = f"; {self.encoders.note}" if self.encoders is not None and self.encoders.note else ""
         return f"music: {self.backbone.description}; poses: {self.poses.description}{note}"
 
-    @property
-    def used(self) -> ModelsUsed:
-        """The same by names and hashes."""
+    def used(self, source: PoseSource | None) -> ModelsUsed:
+        """The same by names and hashes, for a dance whose poses come from a source."""
         return ModelsUsed(
             self.backbone.name,
             self.backbone.fingerprint,
             self.backbone.licence,
             self.encoders_sha256 if self.encoders is not None else None,
             self.sound.clap_sha256 if self.sound is not None else None,
-            dict(self.poses.model_hashes),
+            self.pose_hashes(source),
             self.description,
         )
 
@@ -214,8 +217,7 @@ class TrackModels(Seeing):
         """One line that says what runs where."""
         return f"music: {self.track.path.name}; poses: {self.poses.description}"
 
-    @property
-    def used(self) -> ModelsUsed:
-        """The same by names and hashes."""
-        name, licence, poses = f"track:{self.track.path.name}", "that of the track", dict(self.poses.model_hashes)
+    def used(self, source: PoseSource | None) -> ModelsUsed:
+        """The same by names and hashes, for a dance whose poses come from a source."""
+        name, licence, poses = f"track:{self.track.path.name}", "that of the track", self.pose_hashes(source)
         return ModelsUsed(name, self.track.digest, licence, None, None, poses, self.description)

@@ -141,16 +141,19 @@ def music_for(
         nobody = unseen(timeline.duration)
         music, takes = _made(nobody, timeline.duration, models, by_prompt, content, composing, tell)
         note = NOBODY if options.music is None else NOBODY_TRACK
-        return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (note,))
+        return Generated(video, content, timeline, options, models.used(None), None, nobody, music, takes, (note,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
     rhythm = models.rhythm(poses, content, grid.mode)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        rhythm = replace(rhythm, mapped=models.rhythm(poses, content, "beats").beats)
+        learned = models.rhythm(poses, content, "beats")
+        tempo = learned.tempo if learned.beats.steady else rhythm.tempo
+        rhythm = replace(rhythm, mapped=learned.beats, tempo=tempo)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
     music, takes = _made(rhythm, timeline.duration, models, options, content, composing, tell, holds)
-    return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)
+    used = models.used(poses.source)
+    return Generated(video, content, timeline, options, used, poses.source, rhythm, music, takes)
 
 
 def _made(

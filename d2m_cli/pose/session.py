@@ -58,14 +58,9 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, device: str = "auto", batch: int = 0, threads: int = 1) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
+        check_device(device)
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
-        if device == "cuda" and not gpu_is_visible():
-            raise UsageError(
-                f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
-            )
         self.path = path
         self.sha256 = file_sha256(path)
         self._session = _open(path, device, threads)
@@ -138,6 +133,16 @@ class Bound:
             arrays = [output.numpy() for output in self._binding.get_outputs()]
             # On a CPU these are the session's own memory, which the next batch overwrites.
             return [array if array.flags.owndata else array.copy() for array in arrays]
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError for a device that is none, and for "cuda" where there is no GPU."""
+    if device not in DEVICES:
+        raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
+    if device == "cuda" and not gpu_is_visible():
+        raise UsageError(
+            f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
+        )
 
 
 def gpu_is_visible() -> bool:

@@ -28,8 +28,8 @@ from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.media.loudness import integrated_loudness, true_peak
 from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.rhythm.cache import DanceCache
-from d2m_cli.rhythm.extract import extract_rhythm
-from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, RhythmGrid, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
 from tests.rhythm.dances import film, groove
 from tests.tiny_clap import save_tiny_clap
@@ -490,6 +490,29 @@ def test_music_without_a_dancer_is_by_the_prompt_alone(
     assert result.summary.endswith("no steady tempo, 2 windows, " + generated.notes[0])
     assert result.details["note"] == generated.notes[0]
     assert "notes" not in made(make_video(tmp_path / "a.mp4", seconds=6), 6.0, GenerateOptions()).record
+
+
+def test_with_encoders_of_another_mode_the_tempo_told_is_that_of_the_beats(make_video, tmp_path: Path) -> None:
+    poses = film(groove(seconds=12.0, bpm=116.0), 30.0)
+
+    class Seen(FakePoses):
+        def estimate(self, video, report=None, timeline=None):
+            return poses
+
+    encoders = FakeEncoders()
+    encoders.grid = RhythmGrid("paper")
+    used = Models(Seen(12.0), FakeBackbone(), encoders, "e" * 64)  # type: ignore[arg-type]
+    video = make_video(tmp_path / "groove.mp4", seconds=12.0)
+    made = generate_music(video, "aa", used, GenerateOptions(candidates=1), quiet)
+    own = extract_rhythm(poses, RhythmOptions("paper"))
+    assert own.tempo is not None
+    assert own.tempo.confidence < 0.1
+    assert made.rhythm.mode == "paper"
+    np.testing.assert_array_equal(made.rhythm.peaks, own.peaks)
+    assert made.rhythm.tempo is not None
+    assert made.rhythm.tempo.confidence > 0.5
+    assert made.rhythm.tempo.bpm == pytest.approx(116.0, rel=0.01)
+    assert made.rhythm.tempo == extract_rhythm(poses).tempo
 
 
 def test_music_goes_on_at_the_tempo_where_nobody_is_seen() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from d2m_cli.backbones.base import Draw
-from d2m_cli.generation.compose import compose, continued
+from d2m_cli.generation.compose import compose, continued, finished
 from d2m_cli.generation.finish import finish
 from d2m_cli.generation.genre import SoundExample
 from d2m_cli.generation.models import Models
@@ -164,3 +164,11 @@ def test_music_ends_on_beats_that_it_has(monkeypatch, done: Snap | None, told: b
     noise = np.random.default_rng(0).normal(0, 0.1, (1, round(SECONDS * RATE))).astype(np.float32)
     module.finished(noise, RATE, rhythm, SECONDS, replace(OPTIONS, ending="hit"), (), done, told)
     assert ends == [expected]
+
+
+def test_a_moment_of_music_is_finished_without_a_word(recwarn) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, 400)).astype(np.float32)
+    still = Rhythm(np.ones(3, np.float32), 50.0, np.zeros(0), 0.05, None, "stable")
+    music = finished(noise, RATE, still, 0.05, OPTIONS, (), None)
+    assert music.samples.shape == (1, 400)
+    assert [str(one.message) for one in recwarn] == []
