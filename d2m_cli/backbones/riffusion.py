@@ -114,7 +114,7 @@ class RiffusionBackbone:
     identity
         Name and licence.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
     precision
         "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
     """
