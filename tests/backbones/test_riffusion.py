@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,23 @@ def test_many_windows_are_sounded_a_few_at_once(backbone: RiffusionBackbone, mon
     with torch.no_grad():
         assert torch.equal(made.audio[:2, 0], backbone._sound(made.latents[:2], [1, 2]))
         assert torch.equal(made.audio[2:, 0], backbone._sound(made.latents[2:], [3]))
+
+
+def test_all_of_a_window_is_made_repeatable(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def noting(device: torch.device) -> Iterator[None]:
+        told.append(f"begins on {device}")
+        yield
+        told.append("ends")
+
+    unet, decode = backbone.unet.forward, backbone.vae.decode
+    monkeypatch.setattr("d2m_cli.backbones.riffusion.repeatable", noting)
+    monkeypatch.setattr(backbone.unet, "forward", lambda *a, **k: told.append("unet") or unet(*a, **k))
+    monkeypatch.setattr(backbone.vae, "decode", lambda *a, **k: told.append("decoder") or decode(*a, **k))
+    backbone.generate(backbone.embed(["a"], {}), backbone.embed([""], {}), [1], None, FEW)
+    assert told == ["begins on cpu", "unet", "unet", "unet", "decoder", "ends"]
 
 
 def test_attention_is_fused(tiny_riffusion: Path) -> None:
