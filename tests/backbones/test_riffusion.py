@@ -176,11 +176,14 @@ def test_all_of_a_window_is_made_repeatable(backbone: RiffusionBackbone, monkeyp
         yield
         told.append("ends")
 
-    unet, decode = backbone.unet.forward, backbone.vae.decode
     monkeypatch.setattr("d2m_cli.backbones.riffusion.repeatable", noting)
-    monkeypatch.setattr(backbone.unet, "forward", lambda *a, **k: told.append("unet") or unet(*a, **k))
-    monkeypatch.setattr(backbone.vae, "decode", lambda *a, **k: told.append("decoder") or decode(*a, **k))
+    networks = {"unet": backbone.unet, "decoder": backbone.vae.decoder}
+    hooks = [
+        network.register_forward_pre_hook(lambda *_, name=name: told.append(name)) for name, network in networks.items()
+    ]
     backbone.generate(backbone.embed(["a"], {}), backbone.embed([""], {}), [1], None, FEW)
+    for hook in hooks:
+        hook.remove()
     assert told == ["begins on cpu", "unet", "unet", "unet", "decoder", "ends"]
 
 
