@@ -19,6 +19,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from d2m_cli.backbones.base import Condition, Draw, FullSampling
 from d2m_cli.errors import OutputError, TrainingError, UsageError
 from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
@@ -30,6 +31,7 @@ from d2m_cli.training.loop.validation import other_songs, window_losses
 from d2m_cli.training.options import TrainOptions
 from d2m_cli.training.record import assess
 from d2m_cli.training.result_folder import ENCODERS_NAME, STATE_NAME
+from d2m_cli.training.samples import sampler
 from tests.training.small import GRID, WIDTH, SmallBackbone, windows
 
 OPTIONS = TrainOptions(epochs=4, batch_size=8, learning_rate=3e-3, beta2=0.98, clip=1.0, genre_dropout=0.25, samples=0)
@@ -340,6 +342,20 @@ def test_validation_computes_in_what_training_does(
     assert found is not None
     assert found.loss == pytest.approx(float(read_table(tmp_path / "epochs.csv")[-1]["validation_loss"]), rel=1e-6)
     assert set(one.backbone.autocasts) == {(True, kind), (False, kind)}
+
+
+def test_samples_leave_nothing_open_of_how_they_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, told = task(), []
+
+    def generate(condition, negative, seeds, context=None, sampling=None):
+        told.append(sampling)
+        return Draw(torch.zeros(1, 1, 100), 8000)
+
+    monkeypatch.setattr(one.backbone, "generate", generate)
+    monkeypatch.setattr(one.backbone, "embed", lambda *_: Condition(torch.zeros(1, 1, 1)))
+    sampler(one.backbone, one.validation, 2, tmp_path)(3, Encoders(one.config))
+    assert told == [FullSampling(), FullSampling()]
+    assert len(list((tmp_path / "samples" / "epoch-003").glob("*.wav"))) == 2
 
 
 def test_a_notebooks_own_accelerator_is_left_as_it_was(tmp_path: Path) -> None:
