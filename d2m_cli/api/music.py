@@ -92,7 +92,7 @@ class Generator:
     encoders
         An ``encoders.safetensors`` to use in place of the backbone's own.
     device
-        "auto" (CUDA where there is one), "cpu" or "cuda".
+        "auto" (CUDA where there is one), "cpu", "cuda", or "cuda:1" of several.
     compile
         Compile what runs again and again, for backbones that can.
     cache

@@ -15,7 +15,6 @@ from d2m_cli.commands.common import (
     Decoder,
     DecoderOption,
     Device,
-    DeviceOption,
     DryRun,
     JsonOut,
     MaxFailures,
@@ -202,7 +201,7 @@ def generate(
         bool,
         typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
     ] = False,
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
         Precision, typer.Option(help="Number format of the backbone: auto is fp16 on a GPU, fp32 elsewhere.")
@@ -268,7 +267,7 @@ def generate(
         Generator(
             backbone,
             encoders,
-            device.value,
+            device,
             compile=compiled,
             cache=dance_cache(cache, no_cache),
             tell=lambda text: say(f"d2m: {text}"),
