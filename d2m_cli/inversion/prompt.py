@@ -196,8 +196,8 @@ def tokenize(
             ids.extend([filler] * placeholders[piece])
         elif piece.strip():
             ids.extend(_token_ids(tokenizer, piece))
-    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    room = _room(tokenizer, max_length)
+    start, end = _ends(tokenizer)
+    room = max_length - len(start) - len(end)
     if len(ids) > room:
         beyond = [word for word, where in places.items() if any(at + placeholders[word] > room for at in where)]
         if beyond:
@@ -207,7 +207,7 @@ def tokenize(
             )
     ids = ids[:room]
     places = {word: [at + len(start) for at in where] for word, where in places.items()}
-    ids = [*start, *ids, tokenizer.eos_token_id]
+    ids = [*start, *ids, *end]
     if not pad:
         return ids, places
     padding: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -251,7 +251,16 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _room(tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
     """Tokens left for the text beside those of start and end."""
-    return max_length - (tokenizer.bos_token_id is not None) - 1
+    start, end = _ends(tokenizer)
+    return max_length - len(start) - len(end)
+
+
+def _ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that a tokenizer itself puts before and behind a text: CLIP has both, T5 the last, Qwen3 none."""
+    whole: list[int] = tokenizer(RHYTHM_WORD, verbose=False)["input_ids"]
+    plain = _token_ids(tokenizer, RHYTHM_WORD)
+    at = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+    return whole[:at], whole[at + len(plain) :]
 
 
 def _placeholder_id(tokenizer: PreTrainedTokenizerBase) -> int:
