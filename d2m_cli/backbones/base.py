@@ -127,18 +127,12 @@ class Draw:
         None for families that have none.
     code_rate
         Frames of `codes` a second.
-    latents
-        (batch, ..., frames) latents that the audio was decoded from, likewise.
-    latent_rate
-        Frames of `latents` a second.
     """
 
     audio: Tensor
     sample_rate: int
     codes: Tensor | None = None
     code_rate: float = 0.0
-    latents: Tensor | None = None
-    latent_rate: float = 0.0
 
     def __repr__(self) -> str:
         return f"Draw{tuple(self.audio.shape)}"
@@ -147,22 +141,17 @@ class Draw:
         """What lies behind a time in seconds; None where nothing does."""
         audio = self.audio[..., round(start * self.sample_rate) :]
         codes = self.codes[..., round(start * self.code_rate) :] if self.codes is not None else None
-        latents = self.latents[..., round(start * self.latent_rate) :] if self.latents is not None else None
-        made = Draw(audio, self.sample_rate, codes, self.code_rate, latents, self.latent_rate)
-        return made if audio.shape[-1] else None
+        return Draw(audio, self.sample_rate, codes, self.code_rate) if audio.shape[-1] else None
 
     def row(self, number: int) -> Draw:
         """One piece of a batch, as a batch of one."""
         codes = self.codes[number, None] if self.codes is not None else None
-        latents = self.latents[number, None] if self.latents is not None else None
-        return Draw(self.audio[number, None], self.sample_rate, codes, self.code_rate, latents, self.latent_rate)
+        return Draw(self.audio[number, None], self.sample_rate, codes, self.code_rate)
 
     def repeated(self, count: int) -> Draw:
         """One row as a batch of so many."""
         codes = self.codes.expand(count, -1, -1) if self.codes is not None else None
-        latents = self.latents.expand(count, *self.latents.shape[1:]) if self.latents is not None else None
-        audio = self.audio.expand(count, -1, -1)
-        return Draw(audio, self.sample_rate, codes, self.code_rate, latents, self.latent_rate)
+        return Draw(self.audio.expand(count, -1, -1), self.sample_rate, codes, self.code_rate)
 
 
 class Backbone(Protocol):
