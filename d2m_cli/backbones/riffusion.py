@@ -298,13 +298,16 @@ class RiffusionBackbone:
             latents[..., :width] = known
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
         picture = unfold(decoded.float(), self.spectrogram)
-        audio = [audio_from_picture(p[None], self.spectrogram, seed=s) for p, s in zip(picture, seeds, strict=True)]
-        return Draw(torch.stack(audio).cpu(), self.sample_rate)
+        audio = audio_from_picture(picture, self.spectrogram, seeds=seeds)[:, None].cpu()
+        return Draw(audio, self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
 
     def _known(self, context: Draw | None) -> tuple[Tensor, int]:
         """Latents that the window must begin with, and how many columns of them are trusted."""
         if context is None:
             return torch.zeros(0), 0
+        if context.latents is not None:
+            known = context.latents.to(self.device, torch.float32)[..., : self.latent_shape[-1]]
+            return known, known.shape[-1]
         width = int(context.audio.shape[-1] / self.sample_rate / self.quantum_seconds + 1e-6)
         # The autoencoder looks past its column: the last one has seen the silence behind the context.
         width = max(0, width - 1)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, tempo_words, unread_words
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
+from d2m_cli.backbones.spectrogram import audio_from_picture, unfold
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.inversion.prompt import TempoWords
@@ -121,6 +122,38 @@ def test_context_is_kept_at_the_windows_start(backbone: RiffusionBackbone) -> No
     assert width == 3
     assert known.shape[-1] == 3
     assert backbone.generate(condition, negative, [1], context, FEW).audio.shape == (1, 1, 5120)
+
+
+def test_a_window_goes_on_from_the_last_ones_latents(
+    backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condition, negative = backbone.embed(["a", "b"], {}), backbone.embed([""], {})
+    first = backbone.generate(condition, negative, [1, 2], None, FEW)
+    assert first.latents is not None
+    assert first.latents.shape == (2, *backbone.latent_shape)
+    assert first.latent_rate == pytest.approx(12.5)
+    # Latents and sound are of the same moments: what is decoded from them is the sound.
+    decoded = backbone.vae.decode(first.latents / backbone.vae.config.scaling_factor).sample
+    sound = audio_from_picture(unfold(decoded, backbone.spectrogram), backbone.spectrogram, seeds=[1, 2])
+    assert torch.allclose(sound, first.audio[:, 0], atol=1e-6)
+
+    def encode(*_: object) -> None:
+        raise AssertionError("the context was encoded again")
+
+    monkeypatch.setattr(backbone.vae, "encode", encode)
+    quantum = backbone.quantum_seconds
+    context = first.end(5 * quantum)
+    assert context is not None
+    second = backbone.generate(condition, negative, [3, 4], context, FEW)
+    assert torch.equal(second.latents[..., :3], first.latents[..., 5:])
+    assert not torch.allclose(second.latents, backbone.generate(condition, negative, [3, 4], None, FEW).latents)
+    # A row's context is its own.
+    takes = backbone.generate(condition, negative, [3, 4], context.row(0).repeated(2), FEW)
+    assert torch.equal(takes.latents[1, ..., :3], first.latents[0, ..., 5:])
+    assert torch.equal(takes.audio[0], second.audio[0])
+    # In the middle of a column there is only the sound.
+    with pytest.raises(AssertionError, match="encoded again"):
+        backbone.generate(condition, negative, [3, 4], first.end(4.5 * quantum), FEW)
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:

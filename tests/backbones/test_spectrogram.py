@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
+    _griffin_lim,
     audio_from_picture,
     fold,
     mel_amplitude,
@@ -79,6 +81,29 @@ def test_picture_to_audio_and_back_keeps_the_picture() -> None:
     picture = picture_from_audio(samples, SMALL)[..., :496]
     again = picture_from_audio(audio_from_picture(picture, SMALL), SMALL)[..., :496]
     assert np.corrcoef(picture.numpy().ravel(), again.numpy().ravel())[0, 1] > 0.95
+
+
+def test_each_row_of_a_batch_sounds_as_it_does_alone() -> None:
+    pictures = torch.rand(3, 128, 40, generator=torch.Generator().manual_seed(1))
+    pictures[2] = pictures[0]
+    together = audio_from_picture(pictures, SMALL, seeds=[4, 5, 6])
+    assert together.shape == (3, 9600)
+    for row, seed in enumerate((4, 5, 6)):
+        alone = audio_from_picture(pictures[row, None], SMALL, seeds=[seed])[0]
+        assert together[row].numpy().tobytes() == alone.numpy().tobytes()
+    # The same picture from another phase is another sound.
+    assert not torch.allclose(together[0], together[2], atol=1e-3)
+    with pytest.raises(ValueError, match="3 pictures need as many seeds, not 2"):
+        audio_from_picture(pictures, SMALL, seeds=[4, 5])
+
+
+def test_rows_sounded_at_once_are_those_sounded_one_by_one() -> None:
+    """As on a GPU, where all rows are one batch."""
+    config = replace(SMALL, griffin_lim_iterations=4)
+    magnitude = torch.rand(3, 1025, 40, generator=torch.Generator().manual_seed(1))
+    together = _griffin_lim(magnitude, config, [4, 5, 6])
+    alone = torch.cat([_griffin_lim(row[None], config, [seed]) for row, seed in zip(magnitude, (4, 5, 6), strict=True)])
+    assert torch.allclose(together, alone, atol=1e-5 * float(alone.abs().max()))
 
 
 def test_fold_and_unfold_are_inverse_and_place_pixels_where_expected() -> None:
