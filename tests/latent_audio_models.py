@@ -18,7 +18,12 @@ WORDS = ("music", "with", "as", "the", "rhythm", "funky", "guitar", "drum", "hou
 
 def save_ace_step(folder: Path, size: str = "tiny", *, turbo: bool = True) -> Path:
     """Fill a folder with an ACE-Step 1.5."""
-    from diffusers import AceStepPipeline, AceStepTransformer1DModel, AutoencoderOobleck, FlowMatchEulerDiscreteScheduler
+    from diffusers import (
+        AceStepPipeline,
+        AceStepTransformer1DModel,
+        AutoencoderOobleck,
+        FlowMatchEulerDiscreteScheduler,
+    )
     from diffusers.pipelines.ace_step import AceStepConditionEncoder
     from transformers import Qwen3Config, Qwen3Model
 
@@ -32,13 +37,14 @@ def save_ace_step(folder: Path, size: str = "tiny", *, turbo: bool = True) -> Pa
     codec: dict[str, Any] = {"downsampling_ratios": [2, 4, 4, 6, 10], "sampling_rate": 48000}
     if size == "tiny":
         heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
-        text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": len(tokenizer)} | heads
+        text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2} | heads
+        text["vocab_size"] = len(tokenizer)
         denoising = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "in_channels": 24}
         denoising |= {"audio_acoustic_hidden_dim": 8, "sliding_window": 16} | heads
         reading = {"hidden_size": 32, "intermediate_size": 48, "text_hidden_dim": 16, "timbre_hidden_dim": 8} | heads
         reading |= {"num_lyric_encoder_hidden_layers": 1, "num_timbre_encoder_hidden_layers": 1}
         codec = tiny_oobleck()
-    condition = AceStepConditionEncoder(**reading)
+    condition: Any = AceStepConditionEncoder(**reading)
     condition.silence_latent.normal_(std=0.1)
     pipeline = AceStepPipeline(
         vae=AutoencoderOobleck(**codec),
@@ -74,7 +80,7 @@ def save_stable_audio_open(folder: Path, size: str = "tiny") -> Path:
         denoising |= {"cross_attention_dim": 16, "cross_attention_input_dim": 16, "time_proj_dim": 16}
         denoising |= {"global_states_input_dim": 32}
         codec = tiny_oobleck()
-    pipeline = StableAudioPipeline(  # type: ignore[no-untyped-call]
+    pipeline = StableAudioPipeline(
         vae=AutoencoderOobleck(**codec),
         text_encoder=T5EncoderModel(T5Config(**text, pad_token_id=0, eos_token_id=1)),
         projection_model=StableAudioProjectionModel(width, width, 0, 512),
@@ -120,7 +126,7 @@ def save_stable_audio_3(folder: Path, size: str = "tiny", *, distilled: bool = T
     encoder = T5GemmaEncoderModel(
         T5GemmaConfig(encoder=module, decoder=module, is_encoder_decoder=False, vocab_size=text["vocab_size"])
     )
-    transformer = StableAudio3DiTModel(**denoising)
+    transformer: Any = StableAudio3DiTModel(**denoising)
     for block in transformer.transformer_blocks:
         # New ones add nothing of what is there already.
         torch.nn.init.normal_(block.to_local_embed[-1].weight, std=0.02)
@@ -161,10 +167,11 @@ def gemma_tokenizer() -> Any:
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     pieces += ["\u2581", *letters, *"0123456789*@,."]
     merges = _merges([*WORDS, *(word + "\u2581" for word in WORDS)], pieces)
-    return GemmaTokenizer(add_bos_token=True, vocab={piece: number for number, piece in enumerate(pieces)}, merges=merges)
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    return GemmaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
 
 
-def _merges(words: list[str], pieces: list[str]) -> list[tuple[str, str]]:
+def _merges(words: list[str], pieces: list[str]) -> Any:
     merges: list[tuple[str, str]] = []
     for word in words:
         for end in range(2, len(word) + 1):

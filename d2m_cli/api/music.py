@@ -89,6 +89,8 @@ class Generator:
         "auto" (CUDA where there is one), "cpu" or "cuda".
     compile
         Compile what runs again and again, for backbones that can.
+    offload
+        Keep networks in main memory until they compute, for backbones that can: for a GPU that is too small.
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
 
@@ -112,11 +114,13 @@ class Generator:
         device: str = "auto",
         *,
         compile: bool = False,
+        offload: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
     ) -> None:
-        self.choice = choose(backbone)
+        self.choice = choose(backbone, device)
         self.device = device
         self.compile = compile
+        self.offload = offload
         self._cache = as_cache(cache)
         self._encoders = Path(encoders) if encoders is not None else None
         if self._encoders is not None and not self._encoders.is_file():
@@ -124,7 +128,7 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
-        self._backbone_in = lru_cache(maxsize=1)(partial(_open_backbone, self.choice, device, compile))
+        self._backbone_in = lru_cache(maxsize=1)(partial(_open_backbone, self.choice, device, compile, offload))
         self._encoders_of = lru_cache(maxsize=1)(_load_encoders)
         self._estimator = lru_cache(maxsize=1)(_load_estimator)
         self._listener = lru_cache(maxsize=1)(_load_listener)
@@ -171,7 +175,7 @@ class Generator:
         if options.rhythm == "words":
             # Words need no encoders, and those that were found may be another model's.
             return None
-        if self.choice.encoders is None:
+        if self.choice.needs_encoders:
             raise UsageError(
                 f"{self.choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
                 f"a file with {option('encoders')}, or put the rhythm in plain words with {option('rhythm', 'words')}"
@@ -191,6 +195,7 @@ class Generator:
 
         path = self.encoders_for(options)
         backbone = self._backbone_in(options.precision)
+        _refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
             encoders.check(backbone)
@@ -203,6 +208,15 @@ class Generator:
         poses = self._estimator(options.dancers, self.device, options.decoder)
         sha256 = encoders.sha256 if encoders is not None else ""
         return Models(poses, backbone, encoders, sha256, sound, listener, known=self._known(options))
+
+    def remarks(self, options: GenerateOptions) -> tuple[str, ...]:
+        """What a user should know of the choice of the backbone, and of how the rhythm reaches it."""
+        told = []
+        if self.choice.why:
+            told.append(f"auto takes {self.choice.name}: {self.choice.why}")
+        if options.rhythm == "encoder" and self.encoders_for(options) is None:
+            told.append(f"{self.choice.name} has no encoders for '*' and '@' here: it is told the tempo and the genre")
+        return tuple(told)
 
     def track_models(self, options: GenerateOptions) -> TrackModels:
         """What a track in place of a backbone needs, loaded: no backbone and no encoders.
@@ -228,12 +242,22 @@ class Generator:
         return DanceCache(self._cache, seen) if self._cache is not None else None
 
 
-def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) -> Backbone:
+def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool, precision: str) -> Backbone:
     from d2m_cli.backbones.registry import open_backbone
     from d2m_cli.ground.progress import quiet_libraries
 
     quiet_libraries()
-    return open_backbone(choice, device, precision, compiled)
+    return open_backbone(choice, device, precision, compiled, offloaded)
+
+
+def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
+    """Raise UsageError for an option that a backbone refuses."""
+    from d2m_cli.backbones.base import refused
+
+    given = {"negative_prompt": bool(options.negative_prompt)}
+    for name, reason in refused(backbone).items():
+        if given.get(name):
+            raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
 
 
 def _load_encoders(path: Path) -> Encoders:

@@ -30,7 +30,7 @@ TURBO = "the turbo models of ACE-Step are distilled: they know no guidance"
 _KEY = re.compile(r"\b([A-G])(#|b| sharp| flat)? (major|minor)\b")
 
 
-class _ReadPipeline(AceStepPipeline):  # type: ignore[misc]
+class _ReadPipeline(AceStepPipeline):
     """The pipeline over texts that are read already, and over latents that music begins with.
 
     diffusers' takes strings and sound, encodes those, and draws the latents of sound by chance.
@@ -44,7 +44,8 @@ class _ReadPipeline(AceStepPipeline):  # type: ignore[misc]
 
     def prepare_src_latents(self, *args: Any, **named: Any) -> tuple[Tensor, int]:
         if named.get("src_audio") is None or self.source is None:
-            latents, length = super().prepare_src_latents(*args, **named)
+            theirs: Any = super()
+            latents, length = theirs.prepare_src_latents(*args, **named)
             return latents, length
         return self.source, self.source.shape[1]
 
@@ -63,7 +64,8 @@ class AceStepBackbone(LatentAudioBackbone):
     read_tokens = 256
 
     def make_pipeline(self, parts: Mapping[str, Any]) -> Any:
-        return _ReadPipeline(**parts)
+        pipeline: Any = _ReadPipeline
+        return pipeline(**parts)
 
     def frame_samples(self) -> int:
         return math.prod(self.vae.config.downsampling_ratios)

@@ -347,6 +347,61 @@ def tempo_words(backbone: Backbone) -> TempoWords:
     return words
 
 
+def longest_seconds(backbone: Backbone) -> float:
+    """The longest piece that a backbone writes at once.
+
+    That is its attribute ``longest_seconds``, which is not part of the protocol; one that has it takes the length of a
+    piece as ``generate(..., seconds=)``. Others write one window.
+    """
+    longest: float = getattr(backbone, "longest_seconds", backbone.window_seconds)
+    return longest
+
+
+def full_prompt(backbone: Backbone, prompt: str, tempo: Tempo | None, seconds: float, goes_on: bool) -> str:
+    """A prompt with what a backbone reads beside it.
+
+    Parameters
+    ----------
+    backbone
+        Asked by its method ``full_prompt(prompt, tempo, seconds, goes_on) -> str``, which is not part of the protocol:
+        one that lacks it reads the prompt alone.
+    prompt
+        The text, with "@" and "*" where pseudo-words stand.
+    tempo
+        For a field of beats a minute, or None.
+    seconds
+        Length of the piece.
+    goes_on
+        Whether the piece begins with music that is there already.
+    """
+    tell: Callable[[str, Tempo | None, float, bool], str] | None = getattr(backbone, "full_prompt", None)
+    return prompt if tell is None else tell(prompt, tempo, seconds, goes_on)
+
+
+def refused(backbone: Backbone) -> Mapping[str, str]:
+    """Options that a backbone refuses, with reasons: its attribute ``refuses``, which is not part of the protocol."""
+    reasons: Mapping[str, str] = getattr(backbone, "refuses", {})
+    return reasons
+
+
+def forecast(backbone: Backbone, seconds: float, sampling: Sampling, pieces: int) -> str:
+    """How long music will take, in words, where a backbone says so; "" where it does not.
+
+    Parameters
+    ----------
+    backbone
+        Asked by its method ``forecast(seconds, sampling, pieces) -> str``, which is not part of the protocol.
+    seconds
+        Length of a piece.
+    sampling
+        How it is drawn.
+    pieces
+        How many there will be.
+    """
+    tell: Callable[[float, Sampling, int], str] | None = getattr(backbone, "forecast", None)
+    return "" if tell is None else tell(seconds, sampling, pieces)
+
+
 def unread_words(backbone: Backbone, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
     """The end of a prompt that a backbone's text transformer does not read.
 

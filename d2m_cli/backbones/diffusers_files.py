@@ -78,8 +78,8 @@ def part_class(folder: Path, index: dict[str, Any], part: str) -> Any:
             return getattr(import_module(where), name)
         except (ImportError, AttributeError) as error:
             raise MissingWeightsError(
-                f"{folder / INDEX}: its part {part!r} is a {library}.{name}, which the installed libraries lack. Update "
-                "diffusers and transformers, or use another model."
+                f"{folder / INDEX}: its part {part!r} is a {library}.{name}, which the installed libraries lack. "
+                "Update diffusers and transformers, or use another model."
             ) from error
     raise MissingWeightsError(f"{folder / INDEX}: names no class for its part {part!r}. Fetch the model again.")
 

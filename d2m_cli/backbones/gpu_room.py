@@ -17,17 +17,6 @@ WORKING_BYTES = 3 * 2**30
 """What denoising and decoding take beside the weights."""
 
 
-def weights_bytes(folder: Path, networks: Sequence[str], width: int) -> dict[str, int]:
-    """Bytes of each network of a model, held in numbers of so many bytes.
-
-    Raises
-    ------
-    MissingWeightsError
-        A network's file is missing or can't be read.
-    """
-    return {part: weights_count(folder / part) * width for part in networks}
-
-
 def free_bytes(device: torch.device) -> int:
     """Free memory of a GPU."""
     import torch
@@ -47,19 +36,34 @@ def check_room(
     """
     if device.type != "cuda":
         if offloaded:
-            raise UsageError(f"{option('offload', True)} needs a GPU: on the CPU all networks are in main memory anyway")
+            raise UsageError(f"{option('offload', True)} is for a GPU: on the CPU networks are in main memory anyway")
         return
-    if offloaded:
-        return
-    needed = sum(weights_bytes(folder, networks, dtype.itemsize).values()) + WORKING_BYTES
-    free = free_bytes(device)
-    if needed > free:
+    missing = "" if offloaded else missing_room(folder, networks, name, device, dtype)
+    if missing:
         raise UsageError(
-            f"{name} needs {needed / 2**30:.1f} GiB of GPU memory in {str(dtype).removeprefix('torch.')}, and "
-            f"{free / 2**30:.1f} GiB of {device} are free. Say {option('offload', True)}, which keeps networks in main "
-            f"memory until they compute, a shorter number format with {option('precision')}, or "
-            f"{option('device', 'cpu')}."
+            f"{missing}. Say {option('offload', True)}, which keeps networks in main memory until they compute, a "
+            f"shorter number format with {option('precision')}, or {option('device', 'cpu')}."
         )
+
+
+def missing_room(
+    folder: Path, networks: Sequence[str], name: str, device: torch.device, dtype: torch.dtype
+) -> str:
+    """In words, by how much a GPU is too small for a model; "" where it has room.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network's file is missing or can't be read.
+    """
+    needed = sum(weights_count(folder / part) for part in networks) * dtype.itemsize + WORKING_BYTES
+    free = free_bytes(device)
+    if needed <= free:
+        return ""
+    return (
+        f"{name} needs {needed / 2**30:.1f} GiB of GPU memory in {str(dtype).removeprefix('torch.')}, and "
+        f"{free / 2**30:.1f} GiB of {device} are free"
+    )
 
 
 def offload(pipeline: Any, networks: Sequence[str], device: torch.device) -> str:

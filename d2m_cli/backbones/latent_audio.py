@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,8 +93,8 @@ class LatentAudioBackbone:
         index = read_index(folder)
         if index.get("_class_name") not in self.pipelines:
             raise MissingWeightsError(
-                f"{folder}: a model of {index.get('_class_name')!r}, not of {' or '.join(self.pipelines)}. Name another "
-                f"model, or its own family with {option('backbone')}."
+                f"{folder}: a model of {index.get('_class_name')!r}, not of {' or '.join(self.pipelines)}. Name "
+                f"another model, or its own family with {option('backbone')}."
             )
         missing = [part for part in (*self.networks, "tokenizer", "scheduler") if not (folder / part).is_dir()]
         if missing:
@@ -345,6 +344,7 @@ class LatentAudioBackbone:
         if context is None:
             return None
         most = self.frames_of(seconds) - 1
+        held: Tensor | None
         if context.latents is not None:
             held = context.latents[..., :most]
         else:

@@ -1,7 +1,7 @@
-"""Stable Audio Open 1.0 (arXiv 2407.14358) and Stable Audio 3 (arXiv 2605.17991): text to music of 44.1 kHz in stereo.
+"""Stable Audio Open 1.0 (arXiv 2407.14358) and Stable Audio 3 (arXiv 2605.17991): text to stereo sound of 44.1 kHz.
 
-Both are told the length of the piece. Of Stable Audio Open every piece is 47 s long, of which the wanted part sounds and
-the rest is silent; Stable Audio 3 writes as much as is wanted.
+Both are told the length of the piece. Of Stable Audio Open every piece is 47 s long, of which the wanted part sounds
+and the rest is silent; Stable Audio 3 writes as much as is wanted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import Tensor
 
 from d2m_cli.backbones.base import Backbone, Condition, Identity, Sampling
-from d2m_cli.backbones.diffusers_files import load, read_index
+from d2m_cli.backbones.diffusers_files import read_index
 from d2m_cli.backbones.latent_audio import LatentAudioBackbone, noise_of
 from d2m_cli.errors import MissingWeightsError
 
@@ -45,7 +45,7 @@ def open_stable_audio(
     return kind(folder, identity, device, precision, offloaded)
 
 
-class CosineScheduler(EDMDPMSolverMultistepScheduler):  # type: ignore[misc]
+class CosineScheduler(EDMDPMSolverMultistepScheduler):
     """diffusers' ``CosineDPMSolverMultistepScheduler``, with noise from a generator for each piece.
 
     That one is the same solver with another measure of time, and draws its noise from a Brownian tree of torchsde, over
@@ -79,11 +79,13 @@ class StableAudioOpenBackbone(LatentAudioBackbone):
             )
         if config.get("_class_name") == "CosineDPMSolverMultistepScheduler":
             own = {name: value for name, value in config.items() if not name.startswith("_")}
-            return CosineScheduler.from_config(own, algorithm_type="sde-dpmsolver++")
+            scheduler: Any = CosineScheduler
+            return scheduler.from_config(own, algorithm_type="sde-dpmsolver++")
         return super().load_scheduler(folder, index)
 
     def make_pipeline(self, parts: Mapping[str, Any]) -> Any:
-        return StableAudioPipeline(**parts)  # type: ignore[no-untyped-call]
+        pipeline: Any = StableAudioPipeline
+        return pipeline(**parts)
 
     def frame_samples(self) -> int:
         return int(self.vae.hop_length)
@@ -210,7 +212,8 @@ class StableAudio3Backbone(LatentAudioBackbone):
     networks = ("vae", "text_encoder", "transformer", "duration_embedder")
 
     def make_pipeline(self, parts: Mapping[str, Any]) -> Any:
-        return StableAudio3Pipeline(**parts)
+        pipeline: Any = StableAudio3Pipeline
+        return pipeline(**parts)
 
     def frame_samples(self) -> int:
         return int(self.vae.downsampling_ratio)

@@ -70,6 +70,8 @@ def generate_files(
         for name in sampling_given:
             if name not in loaded.backbone.heeds:
                 _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
+        for remark in generator.remarks(options):
+            _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
         return loaded
 

@@ -126,7 +126,10 @@ def generate(
         typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.", rich_help_panel=_SAMPLING),
     ] = 3.0,
     steps: Annotated[
-        int, typer.Option(min=1, help="Denoising steps (embedded, riffusion).", rich_help_panel=_SAMPLING)
+        int,
+        typer.Option(
+            min=1, help="Denoising steps (embedded, riffusion, ace-step, stable-audio).", rich_help_panel=_SAMPLING
+        ),
     ] = 20,
     temperature: Annotated[
         float,
@@ -190,12 +193,21 @@ def generate(
     device: DeviceOption = Device.auto,
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
-        Precision, typer.Option(help="Number format of the backbone: auto is fp16 on a GPU, fp32 elsewhere.")
+        Precision,
+        typer.Option(help="Number format of the backbone: auto is fp16 on a GPU (ace-step: bf16), fp32 elsewhere."),
     ] = Precision.auto,
     compiled: Annotated[
         bool,
         typer.Option(
             "--compile", help="Compile musicgen's decoder: a slow start, then faster windows. For batches on a GPU."
+        ),
+    ] = False,
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload",
+            help="Keep networks in main memory until they compute: for a GPU that is too small (ace-step, "
+            "stable-audio).",
         ),
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
@@ -249,7 +261,14 @@ def generate(
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
-        Generator(backbone, encoders, device.value, compile=compiled, cache=dance_cache(cache, no_cache)),
+        Generator(
+            backbone,
+            encoders,
+            device.value,
+            compile=compiled,
+            offload=offload,
+            cache=dance_cache(cache, no_cache),
+        ),
         options,
         mp4=mp4,
         sampling_given=_sampling_given(context),

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from d2m_cli.errors import UsageError
 from d2m_cli.rhythm.sequence import Tempo
@@ -35,14 +35,21 @@ class TempoWords:
         What stands for "*": "{bpm}" in it becomes the whole number of beats a minute.
     octave
         Beats a minute between which tempi are halved or doubled before they are told.
+    place
+        "words": the prompt says it; "field": the model reads it beside the prompt, which says that there is a steady
+        beat; "none": it can't be told.
+    suffices
+        Whether a tempo so told stands in for encoders that are not there: the model was trained to follow it.
     """
 
     wording: str = "{bpm} BPM"
     octave: tuple[float, float] = (80.0, 160.0)
+    place: Literal["words", "field", "none"] = "words"
+    suffices: bool = False
 
     def say(self, tempo: Tempo | None) -> str:
         """A tempo, or that there is a steady one."""
-        if tempo is None:
+        if tempo is None or self.place != "words":
             return "a steady beat"
         return self.wording.format(bpm=round(tempo.bpm))
 
