@@ -130,8 +130,13 @@ def save_stable_audio_3(folder: Path, size: str = "tiny", *, distilled: bool = T
     for block in transformer.transformer_blocks:
         # New ones add nothing of what is there already.
         torch.nn.init.normal_(block.to_local_embed[-1].weight, std=0.02)
+    autoencoder: Any = AutoencoderSAME(**codec)
+    for name, value in autoencoder.named_parameters():
+        # So that what comes out hangs on what goes in, and is as loud as sound.
+        if "new_tokens" in name or (value.ndim == 2 and "proj" not in name):
+            torch.nn.init.normal_(value, std=0.3 if size == "tiny" else 0.05)
     pipeline = StableAudio3Pipeline(
-        vae=AutoencoderSAME(**codec),
+        vae=autoencoder,
         text_encoder=encoder,
         tokenizer=tokenizer,
         duration_embedder=StableAudio3DurationEmbedder(**length),

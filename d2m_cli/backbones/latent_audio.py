@@ -36,6 +36,9 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.mo
 TOGETHER_SECONDS = 240.0
 """So much sound is denoised in one call at most: what a call holds in memory grows with it."""
 
+AHEAD = 16
+"""Latent frames behind the end that go through the autoencoder where there are any: it looks past its frame."""
+
 
 class LatentAudioBackbone:
     """A frozen latent diffusion model of sound; see :class:`d2m_cli.backbones.base.Backbone`.
@@ -172,7 +175,10 @@ class LatentAudioBackbone:
         seconds: float,
         sampling: Sampling,
     ) -> Tensor:
-        """(batch, latent channels, frames) of music; `known` are frames that it begins with, (batch, ...) likewise."""
+        """(batch, latent channels, frames) of music, or some frames more that come behind it.
+
+        `known` are frames that it begins with, (batch, latent channels, frames) likewise.
+        """
         raise NotImplementedError
 
     def noisy(self, targets: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,6 +257,10 @@ class LatentAudioBackbone:
         """Latent frames that hold so many seconds."""
         return math.ceil(seconds * self.latent_rate - 1e-6)
 
+    def seconds_of(self, frames: int) -> float:
+        """The length that so many frames are told as: of a window its own, which may end within a frame."""
+        return self.window_seconds if frames == self.frames_of(self.window_seconds) else frames / self.latent_rate
+
     @torch.no_grad()
     def targets(self, audio: Tensor) -> Tensor:
         """Latents of one window each: (batch, channels, samples) -> (batch, latent channels, frames)."""
@@ -316,7 +326,7 @@ class LatentAudioBackbone:
             some = Condition(condition.states[rows], condition.mask[rows] if condition.mask is not None else None)
             held = known[rows] if known is not None else None
             made = self.denoise(some, negative, [seeds[row] for row in rows], held, seconds, sampling or Sampling())
-            latents[rows] = made.float().cpu()
+            latents[rows] = made[..., :frames].float().cpu()
             for row, one in zip(rows, made, strict=True):
                 decoded = self.vae.decode(one[None].to(self.vae.dtype)).sample
                 audio[row] = decoded[0, :, : audio.shape[-1]].float().cpu()

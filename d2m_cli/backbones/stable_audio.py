@@ -20,7 +20,7 @@ from torch import Tensor
 
 from d2m_cli.backbones.base import Backbone, Condition, Identity, Sampling
 from d2m_cli.backbones.diffusers_files import read_index
-from d2m_cli.backbones.latent_audio import LatentAudioBackbone, noise_of
+from d2m_cli.backbones.latent_audio import AHEAD, LatentAudioBackbone, noise_of
 from d2m_cli.errors import MissingWeightsError
 
 MOST_TOKENS = 512
@@ -162,7 +162,7 @@ class StableAudioOpenBackbone(LatentAudioBackbone):
             output_type="latent",
             **given,
         ).audios
-        return latents[..., :frames]
+        return latents[..., : frames + AHEAD]
 
     def noisy(self, targets: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         """Latents on their way to noise on a quarter circle, and their velocity on it (v-prediction)."""
@@ -181,7 +181,7 @@ class StableAudioOpenBackbone(LatentAudioBackbone):
         text = self.pipeline.encode_prompt(
             None, self.device, False, prompt_embeds=condition.states.to(self.device, dtype), attention_mask=mask
         )
-        seconds = min(frames / self.latent_rate, self.longest_seconds)
+        seconds = min(self.seconds_of(frames), self.longest_seconds)
         start, end = self.pipeline.encode_duration(0.0, seconds, self.device, False, count)
         total = torch.cat([start, end], 2)
         rotary = get_1d_rotary_pos_embed(
@@ -283,8 +283,7 @@ class StableAudio3Backbone(LatentAudioBackbone):
             latents: Tensor = self.pipeline(
                 prompt_embeds=condition.states.to(self.device, dtype),
                 encoder_attention_mask=condition.mask.long().to(self.device) if condition.mask is not None else None,
-                # Half a sample less where it ends with a frame: the pipeline rounds up.
-                duration=min(seconds, (frames * self.hop - 0.5) / self.sample_rate),
+                duration=seconds,
                 num_inference_steps=sampling.steps,
                 guidance_scale=guidance,
                 generator=generators,
@@ -303,7 +302,7 @@ class StableAudio3Backbone(LatentAudioBackbone):
         mask = torch.ones(states.shape[:2], dtype=torch.long, device=self.device)
         if condition.mask is not None:
             mask = condition.mask.long().to(self.device)
-        length = self.pipeline.encode_duration(frames / self.latent_rate, self.device, 1, count)
+        length = self.pipeline.encode_duration(self.seconds_of(frames), self.device, 1, count)
         context, context_mask = self.pipeline.prepare_cross_attention(states, mask, length)
         said: Tensor = self.transformer(
             noisy.to(self.device, dtype),
