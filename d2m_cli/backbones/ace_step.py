@@ -134,7 +134,8 @@ class AceStepBackbone(LatentAudioBackbone):
         _, text = self.pipeline._format_prompt(prompt="", lyrics=LYRICS, vocal_language=LANGUAGE)
         table = self.text_encoder.get_input_embeddings()
         ids = torch.tensor([self.tokenizer(text)["input_ids"]], device=table.weight.device)
-        with torch.no_grad():
+        # What is kept may be of use for gradients later.
+        with torch.inference_mode(False), torch.no_grad():
             embedded: Tensor = table(ids)
         return embedded.to(self.device)
 

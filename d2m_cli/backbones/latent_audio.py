@@ -251,7 +251,8 @@ class LatentAudioBackbone:
             A placeholder lies behind what the text transformer reads.
         """
         text = self._read_text(prompts, pseudo_words)
-        return Condition(text.states, text.read)
+        # Of an encoder that waits in main memory the mask stays there.
+        return Condition(text.states, text.read.to(text.states.device))
 
     def frames_of(self, seconds: float) -> int:
         """Latent frames that hold so many seconds."""
@@ -286,11 +287,11 @@ class LatentAudioBackbone:
         if focus < 0:
             raise ValueError(f"focus must be 0 or more, not {focus}")
         random = generator if isinstance(generator, torch.Generator) else None
-        noise = torch.randn(targets.shape, generator=random).to(targets)
-        times = (torch.rand(len(targets), generator=random) ** (1 / (1 + focus))).to(targets)
-        noisy, wanted = self.noisy(targets, noise, times)
+        noise = torch.randn(targets.shape, generator=random).to(targets.device)
+        times = (torch.rand(len(targets), generator=random) ** (1 / (1 + focus))).to(targets.device)
+        noisy, wanted = self.noisy(targets.float(), noise, times)
         predicted = self.predict(noisy, times, condition)
-        return ((predicted - wanted) ** 2).float().mean((1, 2))
+        return ((predicted.float() - wanted) ** 2).mean((1, 2))
 
     @torch.no_grad()
     def generate(

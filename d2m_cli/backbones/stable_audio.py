@@ -123,7 +123,7 @@ class StableAudioOpenBackbone(LatentAudioBackbone):
     @cached_property
     def _silence(self) -> Tensor:
         """(1, channels, frames) of a whole silent piece."""
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             return self.encode(self._whole(torch.zeros(1, self.channels, 1), self.whole_frames))
 
     def denoise(
@@ -306,7 +306,7 @@ class StableAudio3Backbone(LatentAudioBackbone):
         context, context_mask = self.pipeline.prepare_cross_attention(states, mask, length)
         said: Tensor = self.transformer(
             noisy.to(self.device, dtype),
-            times.to(self.device, dtype),
+            times.to(self.device),
             encoder_hidden_states=context,
             global_hidden_states=length,
             encoder_attention_mask=context_mask,

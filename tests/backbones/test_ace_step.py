@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_a_continuation_is_repainted(backbone: AceStepBackbone, pipeline: Any) -
         times = torch.linspace(1.0, 0.0, 5)
         times = 3 * times / (1 + 2 * times)
         latents = noise.clone()
-        for now, then in zip(times[:-1], times[1:], strict=True):
+        for now, then in pairwise(times):
             said = pipeline.transformer(
                 latents, now[None], now[None], condition, torch.cat([source, mask], -1), return_dict=False
             )[0]
@@ -154,7 +155,7 @@ def test_the_loss_is_that_of_rectified_flow_worked_by_hand(backbone: AceStepBack
 def test_a_turbo_model_refuses_what_it_does_not_know(backbone: AceStepBackbone) -> None:
     assert backbone.heeds == ("steps",)
     assert set(refused(backbone)) == {"guidance", "negative_prompt"}
-    with pytest.raises(UsageError, match="negative_prompt is not for ace-step:tiny: the turbo models .* distilled"):
+    with pytest.raises(UsageError, match=r"negative_prompt is not for ace-step:tiny: the turbo models .* distilled"):
         _refuse(backbone, GenerateOptions(negative_prompt="vocals"))
     _refuse(backbone, GenerateOptions())
 

@@ -59,7 +59,9 @@ def third(folder_3: Path) -> Any:
     return open_stable_audio(folder_3, Identity("stable-audio:tiny-3", "x"))
 
 
-def ours(backbone: Any, sampling: Sampling, negative: str = "", context: Draw | None = None, seconds: float = 1.0) -> Draw:
+def ours(
+    backbone: Any, sampling: Sampling, negative: str = "", context: Draw | None = None, seconds: float = 1.0
+) -> Draw:
     made: Draw = backbone.generate(
         backbone.embed(["funky guitar"], {}), backbone.embed([negative], {}), [7], context, sampling, seconds=seconds
     )
@@ -78,7 +80,9 @@ def test_the_folder_says_which_of_the_two_it_is(first: Any, third: Any) -> None:
 
 @pytest.mark.parametrize("negative", [None, "drum"])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_the_music_is_that_of_diffusers_pipeline(first: Any, folder: Path, guidance: float, negative: str | None) -> None:
+def test_the_music_is_that_of_diffusers_pipeline(
+    first: Any, folder: Path, guidance: float, negative: str | None
+) -> None:
     from diffusers import StableAudioPipeline
 
     pipeline: Any = StableAudioPipeline.from_pretrained(folder)
@@ -187,8 +191,8 @@ def test_the_published_scheduler_needs_no_torchsde(folder: Path, tmp_path: Path)
     index["scheduler"] = ["diffusers", "CosineDPMSolverMultistepScheduler"]
     (copy / "model_index.json").write_text(json.dumps(index))
     backbone: Any = open_stable_audio(copy, Identity("stable-audio:tiny", "x"))
-    scheduler = backbone.pipeline.scheduler
-    assert type(scheduler) is CosineScheduler
+    assert type(backbone.pipeline.scheduler) is CosineScheduler
+    scheduler: Any = backbone.pipeline.scheduler
     scheduler.set_timesteps(3)
     sigmas = [500.0, math.sqrt(500 * 0.3), 0.3]
     assert scheduler.sigmas.tolist() == pytest.approx([*sigmas, 0.0], rel=1e-5)
