@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from d2m_cli.backbones.base import WINDOW_SECONDS, Condition, Draw, Identity, Sampling, tempo_embedding
+from d2m_cli.backbones.base import WINDOW_SECONDS, Condition, Draw, FullSampling, Identity, Sampling, tempo_embedding
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.inversion.placement import with_all_axes
@@ -81,7 +81,7 @@ class DrumBackbone:
         sampling: Sampling | None = None,
     ) -> Draw:
         given, without = self._hits(condition).cpu(), self._hits(negative).cpu()
-        strength = (without + (sampling or Sampling()).guidance * (given - without)).clamp(0, 1)
+        strength = (without + FullSampling().filling(sampling).guidance * (given - without)).clamp(0, 1)
         each = round(self.quantum_seconds * self.sample_rate)
         fading = torch.exp(-torch.linspace(0, 8, each))
         noise = [torch.randn(HITS, each, generator=torch.Generator().manual_seed(seed)) for seed in seeds]

@@ -114,7 +114,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
     """The fakes of the pipeline's tests in place of all networks; the list holds the encoders that were loaded."""
     import d2m_cli.api.music as music
     import d2m_cli.backbones.registry as registry
-    from d2m_cli.generation.models import Models
+    from d2m_cli.generation.models import Models, Seeing
 
     folder = tmp_path / "weights"
     folder.mkdir()
@@ -131,6 +131,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
 
     monkeypatch.setattr(music, "choose", choose)
     monkeypatch.setattr(music.Generator, "models", load)
+    monkeypatch.setattr(music.Generator, "seeing", lambda self, options: Seeing(FakePoses(1.0)))
     return loaded
 
 
@@ -298,7 +299,7 @@ def test_where_a_bug_came_from_is_shown_on_request(
     def stumble(*_: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr(music_files, "generate_music", stumble)
+    monkeypatch.setattr(music_files, "music_for", stumble)
     arguments = ["generate", make_video(tmp_path / "a.mp4", seconds=1), "--out", tmp_path / "out"]
     quiet, loud = invoke(*arguments), invoke("-v", *arguments)
     assert (quiet.exit_code, loud.exit_code) == (1, 1)

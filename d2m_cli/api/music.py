@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from d2m_cli.backbones.registry import choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.ground.options import option
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
+    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.generated import Generated
-    from d2m_cli.generation.models import Models, TrackModels
+    from d2m_cli.generation.models import DancerEstimator, Models, Seeing, TrackModels
+    from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
-    from d2m_cli.pose.estimator import PoseEstimator
     from d2m_cli.rhythm.cache import DanceCache
+
+T = TypeVar("T")
 
 
 def generate(
@@ -93,18 +99,18 @@ class Generator:
         Keep networks in main memory until they compute, for backbones that can: for a GPU that is too small.
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
+    tell
+        Told what is loaded late: with a cache, the pose networks when the first video needs them.
 
     Attributes
     ----------
-    choice
-        The backbone's name and where its weights lie.
+    backbone
+        The backbone as it was asked for; see `choice`.
 
     Raises
     ------
     UsageError
-        There is no such backbone or file.
-    MissingWeightsError
-        The backbone is not on this machine.
+        There is no such file.
     """
 
     def __init__(
@@ -116,8 +122,9 @@ class Generator:
         compile: bool = False,
         offload: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.choice = choose(backbone, device)
+        self.backbone = backbone
         self.device = device
         self.compile = compile
         self.offload = offload
@@ -128,10 +135,36 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
-        self._backbone_in = lru_cache(maxsize=1)(partial(_open_backbone, self.choice, device, compile, offload))
-        self._encoders_of = lru_cache(maxsize=1)(_load_encoders)
-        self._estimator = lru_cache(maxsize=1)(_load_estimator)
-        self._listener = lru_cache(maxsize=1)(_load_listener)
+        self._backbone_in = _kept(_open_backbone)
+        self._encoders_of = _kept(_load_encoders)
+        self._estimator = _kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
+        self._track_in = _kept(_load_track)
+        self._listener = _kept(_load_listener)
+        self._desk_of = _kept(_desk_of)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """The backbone's name and where its weights lie, looked for when it is first asked for: a track needs none.
+
+        Raises
+        ------
+        UsageError
+            There is no such backbone.
+        MissingWeightsError
+            It is not on this machine.
+        """
+        return choose(self.backbone, self.device)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Those of its options that only a backbone goes by, and that are not as they are by default."""
+        told = {
+            "backbone": self.backbone != "auto",
+            "encoders": self._encoders is not None,
+            "compile": self.compile,
+            "offload": self.offload,
+        }
+        return tuple(name for name, is_given in told.items() if is_given)
 
     def generate(
         self, video: str | Path, options: GenerateOptions | None = None, report: Report | None = None
@@ -152,15 +185,43 @@ class Generator:
         D2MError
             As in `d2m_cli.generate`.
         """
-        from d2m_cli.generation.pipeline import generate_music
+        from d2m_cli.generation.pipeline import music_for, see_dance
         from d2m_cli.ground.digests import content_digest
         from d2m_cli.media.container import check_file
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
         options = options.of_video(video)
-        models = self.track_models(options) if options.music is not None else self.models(options)
-        return generate_music(video, content_digest(video), models, options, report or _silent)
+        told = report or _silent
+        with self.loading(options) as models:
+
+            def seeing(step: str, fraction: float = 0.0) -> None:
+                models.check()
+                told(step, fraction)
+
+            networks = self.seeing(options) if options.music is None else models.value()
+            dance = see_dance(video, content_digest(video), networks, options, seeing)
+            return music_for(dance, models.value(), options, told)
+
+    def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
+        """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""
+        load = self.models if options.music is None else self.track_models
+        models: Background[Models | TrackModels] = Background(lambda: load(options))
+        models.begin()
+        return models
+
+    def seeing(self, options: GenerateOptions) -> Seeing:
+        """The networks that see the dance, loaded.
+
+        Raises
+        ------
+        UsageError
+            One is missing, or CUDA was asked for and is not to be had.
+        """
+        from d2m_cli.generation.models import Seeing
+
+        poses = self._estimator(options.dancers, self.device, options.decoder)
+        return Seeing(poses, known=self._known(options))
 
     def encoders_for(self, options: GenerateOptions) -> Path | None:
         """File of the encoders that these options need, or None where they need none.
@@ -194,7 +255,7 @@ class Generator:
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
-        backbone = self._backbone_in(options.precision)
+        backbone = self._backbone_in(self.choice, self.device, self.compile, self.offload, options.precision)
         _refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
@@ -207,7 +268,9 @@ class Generator:
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
         sha256 = encoders.sha256 if encoders is not None else ""
-        return Models(poses, backbone, encoders, sha256, sound, listener, known=self._known(options))
+        return Models(
+            poses, backbone, encoders, sha256, sound, listener, self._desk_of(backbone), known=self._known(options)
+        )
 
     def remarks(self, options: GenerateOptions) -> tuple[str, ...]:
         """What a user should know of the choice of the backbone, and of how the rhythm reaches it."""
@@ -224,15 +287,18 @@ class Generator:
         Raises
         ------
         UsageError
-            The options name no track, a network is missing, or CUDA was asked for and is not to be had.
+            The options name no track or one that can't be read, it is over before it shall begin, a network is missing,
+            or CUDA was asked for and is not to be had.
         """
         from d2m_cli.generation.models import TrackModels
         from d2m_cli.ground.digests import content_digest
 
         if options.music is None:
             raise UsageError(f"there is no track: give one with {option('music')}")
+        track = self._track_in(options.music, content_digest(options.music))
+        track.check_start(options.music_start)
         poses = self._estimator(options.dancers, self.device, options.decoder)
-        return TrackModels(poses, options.music.name, content_digest(options.music), known=self._known(options))
+        return TrackModels(poses, track, known=self._known(options))
 
     def _known(self, options: GenerateOptions) -> DanceCache | None:
         from d2m_cli.pose.options import PoseOptions
@@ -240,6 +306,17 @@ class Generator:
 
         seen = PoseOptions(dancers=options.dancers, device=self.device, decoder=options.decoder)
         return DanceCache(self._cache, seen) if self._cache is not None else None
+
+
+def _kept(load: Callable[..., T]) -> Callable[..., T]:
+    """The same function, which loads what was asked for last once, however many threads ask for it."""
+    known, guard = lru_cache(maxsize=1)(load), Lock()
+
+    def get(*what: Any) -> T:
+        with guard:
+            return known(*what)
+
+    return get
 
 
 def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool, precision: str) -> Backbone:
@@ -254,10 +331,16 @@ def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
     """Raise UsageError for an option that a backbone refuses."""
     from d2m_cli.backbones.base import refused
 
-    given = {"negative_prompt": bool(options.negative_prompt)}
+    given = {*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else [])}
     for name, reason in refused(backbone).items():
-        if given.get(name):
+        if name in given:
             raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
+
+
+def _desk_of(backbone: Backbone) -> Desk:
+    from d2m_cli.generation.desk import Desk
+
+    return Desk.of(backbone)
 
 
 def _load_encoders(path: Path) -> Encoders:
@@ -266,10 +349,25 @@ def _load_encoders(path: Path) -> Encoders:
     return Encoders.load(path)
 
 
-def _load_estimator(dancers: str | int, device: str, decoder: str) -> PoseEstimator:
-    from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
+def _load_estimator(
+    dancers: str | int, device: str, decoder: str, *, on_demand: bool, tell: Callable[[str], None]
+) -> DancerEstimator:
+    from d2m_cli.pose.options import PoseOptions
 
-    return PoseEstimator(PoseOptions(dancers=dancers, device=device, decoder=decoder))
+    options = PoseOptions(dancers=dancers, device=device, decoder=decoder)
+    if on_demand:
+        from d2m_cli.pose.on_demand import EstimatorOnDemand
+
+        return EstimatorOnDemand(options, tell)
+    from d2m_cli.pose.estimator import PoseEstimator
+
+    return PoseEstimator(options)
+
+
+def _load_track(path: Path, digest: str) -> Track:
+    from d2m_cli.generation.track import Track
+
+    return Track.load(path, digest)
 
 
 def _load_listener(folder: Path) -> ClapAudio:

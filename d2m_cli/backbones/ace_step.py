@@ -16,7 +16,7 @@ import torch
 from diffusers import AceStepPipeline
 from torch import Tensor
 
-from d2m_cli.backbones.base import Condition, Sampling
+from d2m_cli.backbones.base import Condition, FullSampling
 from d2m_cli.backbones.latent_audio import LatentAudioBackbone, noise_of
 from d2m_cli.rhythm.sequence import Tempo
 
@@ -162,7 +162,7 @@ class AceStepBackbone(LatentAudioBackbone):
         seeds: Sequence[int],
         known: Tensor | None,
         seconds: float,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> Tensor:
         frames = self.frames_of(seconds)
         pipeline, like = self.pipeline, torch.zeros(0, device=self.device, dtype=self.transformer.dtype)
@@ -236,7 +236,7 @@ class AceStepBackbone(LatentAudioBackbone):
         )[0]
         return said.transpose(1, 2)
 
-    def passes(self, sampling: Sampling) -> int:
+    def passes(self, sampling: FullSampling) -> int:
         """How often a piece goes through the denoising network."""
         return sampling.steps if self.turbo else super().passes(sampling)
 

@@ -7,11 +7,14 @@ and one line in :mod:`d2m_cli.backbones.registry`.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from d2m_cli.backbones.draw import Draw as Draw
+from d2m_cli.backbones.sampling import PLAIN_SAMPLING
+from d2m_cli.backbones.sampling import FullSampling as FullSampling
+from d2m_cli.backbones.sampling import Sampling as Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.inversion.prompt import MOST_MODELS, TempoWords, first_beat_words, in_caption_octave
@@ -30,44 +33,6 @@ WINDOW_SECONDS = 5.12
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How music is drawn from a backbone.
-
-    Attributes
-    ----------
-    steps
-        Denoising steps (diffusion families; DPM-Solver++).
-    guidance
-        Classifier-free guidance scale; 1 switches it off.
-    temperature
-        Divides the logits (codebook families); 0 always takes the most likely token.
-    top_k
-        Only so many of the most likely tokens are drawn from (codebook families); 0 takes all.
-    top_p
-        Only the most likely tokens that together reach this probability are drawn from (codebook families); 1 takes
-        all.
-    """
-
-    steps: int = 20
-    guidance: float = 3.0
-    temperature: float = 1.0
-    top_k: int = 250
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"{option('steps')} must be at least 1, not {self.steps}")
-        if not 0.0 <= self.guidance < math.inf:
-            raise UsageError(f"{option('guidance')} must be 0 or more, not {self.guidance}")
-        if not 0.0 <= self.temperature < math.inf:
-            raise UsageError(f"{option('temperature')} must be 0 or more, not {self.temperature}")
-        if self.top_k < 0:
-            raise UsageError(f"{option('top_k')} must be 0 (all tokens) or more, not {self.top_k}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise UsageError(f"{option('top_p')} must be above 0 and at most 1, not {self.top_p}")
-
-
-@dataclass(frozen=True)
 class Identity:
     """What a backbone calls itself.
 
@@ -79,12 +44,15 @@ class Identity:
         Whether its captions gave tempo and first beat in words.
     tempo_words
         How its family is told a tempo where they did not.
+    sampling
+        How music is drawn from its family where nothing is said.
     """
 
     name: str
     licence: str
     speaks_tempo: bool = False
     tempo_words: TempoWords = MOST_MODELS
+    sampling: FullSampling = PLAIN_SAMPLING
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,87 +78,6 @@ class Condition:
         """One row as a batch of so many."""
         mask = self.mask.expand(count, -1) if self.mask is not None else None
         return Condition(self.states.expand(count, *self.states.shape[1:]), mask)
-
-
-@dataclass(frozen=True, repr=False)
-class Draw:
-    """Music that a backbone made, or the end of it.
-
-    Attributes
-    ----------
-    audio
-        (batch, channels, samples) float32 on the CPU.
-    sample_rate
-        Hz.
-    codes
-        (batch, codebooks, frames) tokens that the audio was decoded from, so that a window can go on from just these;
-        None for families that have none.
-    code_rate
-        Frames of `codes` a second.
-    latents
-        (batch, ..., columns) latents that the audio was decoded from, likewise, on the CPU; None for families that have
-        none, and where the piece begins in the middle of a column.
-    latent_rate
-        Columns of `latents` a second.
-    """
-
-    audio: Tensor
-    sample_rate: int
-    codes: Tensor | None = None
-    code_rate: float = 0.0
-    latents: Tensor | None = None
-    latent_rate: float = 0.0
-
-    def __repr__(self) -> str:
-        return f"Draw{tuple(self.audio.shape)}"
-
-    def end(self, start: float) -> Draw | None:
-        """What lies behind a time in seconds; None where nothing does."""
-        audio = self.audio[..., round(start * self.sample_rate) :]
-        codes = self.codes[..., round(start * self.code_rate) :] if self.codes is not None else None
-        column = start * self.latent_rate
-        whole = self.latents is not None and abs(column - round(column)) < 1e-3
-        latents = self.latents[..., round(column) :] if self.latents is not None and whole else None
-        return replace(self, audio=audio, codes=codes, latents=latents) if audio.shape[-1] else None
-
-    def row(self, number: int) -> Draw:
-        """One piece of a batch, as a batch of one."""
-        return self._each(lambda values: values[number, None])
-
-    def repeated(self, count: int) -> Draw:
-        """One row as a batch of so many."""
-        return self._each(lambda values: values.expand(count, *values.shape[1:]))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Draw:
-        codes = change(self.codes) if self.codes is not None else None
-        latents = change(self.latents) if self.latents is not None else None
-        return replace(self, audio=change(self.audio), codes=codes, latents=latents)
-
-    @staticmethod
-    def joined(draws: Sequence[Draw]) -> Draw:
-        """Pieces of one backbone, equally long, as one batch.
-
-        Raises
-        ------
-        ValueError
-            Some have tokens or latents and others have none, or they are not equally long.
-        """
-        import torch
-
-        def shapes(draw: Draw) -> tuple[torch.Size | None, ...]:
-            return tuple(None if one is None else one.shape[1:] for one in (draw.audio, draw.codes, draw.latents))
-
-        if len(set(map(shapes, draws))) > 1:
-            told = " and ".join(str(shapes(draw)) for draw in draws)
-            raise ValueError(f"pieces of one batch have sound, tokens and latents of the same shapes, not {told}")
-        codes = [draw.codes for draw in draws if draw.codes is not None]
-        latents = [draw.latents for draw in draws if draw.latents is not None]
-        return replace(
-            draws[0],
-            audio=torch.cat([draw.audio for draw in draws]),
-            codes=torch.cat(codes) if codes else None,
-            latents=torch.cat(latents) if latents else None,
-        )
 
 
 class Backbone(Protocol):
@@ -333,6 +220,8 @@ class Backbone(Protocol):
         context
             Music of the same backbone that the window must begin with, or None. What it was decoded from, tokens or
             latents, goes before the sound; a context without is encoded.
+        sampling
+            How to draw; what it leaves open is the backbone's choice. Generation leaves nothing open.
 
         Returns
         -------
@@ -347,12 +236,17 @@ def tempo_words(backbone: Backbone) -> TempoWords:
     return words
 
 
-def longest_seconds(backbone: Backbone) -> float:
-    """The longest piece that a backbone writes at once.
+def writes_pieces(backbone: Backbone) -> bool:
+    """Whether a backbone writes pieces of any length up to a longest one, and not windows alone.
 
-    That is its attribute ``longest_seconds``, which is not part of the protocol; one that has it takes the length of a
-    piece as ``generate(..., seconds=)``. Others write one window.
+    It has the attribute ``longest_seconds``, which is not part of the protocol, and takes the length of a piece as
+    ``generate(..., seconds=)``.
     """
+    return hasattr(backbone, "longest_seconds")
+
+
+def longest_seconds(backbone: Backbone) -> float:
+    """The longest piece that a backbone writes at once: see `writes_pieces`; others write one window."""
     longest: float = getattr(backbone, "longest_seconds", backbone.window_seconds)
     return longest
 
@@ -384,7 +278,7 @@ def refused(backbone: Backbone) -> Mapping[str, str]:
     return reasons
 
 
-def forecast(backbone: Backbone, seconds: float, sampling: Sampling, pieces: int) -> str:
+def forecast(backbone: Backbone, seconds: float, sampling: FullSampling, pieces: int) -> str:
     """How long music will take, in words, where a backbone says so; "" where it does not.
 
     Parameters
@@ -398,8 +292,23 @@ def forecast(backbone: Backbone, seconds: float, sampling: Sampling, pieces: int
     pieces
         How many there will be.
     """
-    tell: Callable[[float, Sampling, int], str] | None = getattr(backbone, "forecast", None)
+    tell: Callable[[float, FullSampling, int], str] | None = getattr(backbone, "forecast", None)
     return "" if tell is None else tell(seconds, sampling, pieces)
+
+
+def full_sampling(backbone: Backbone, wanted: Sampling | None) -> FullSampling:
+    """How music is drawn from a backbone, nothing left open.
+
+    Parameters
+    ----------
+    backbone
+        Its attribute ``default_sampling``, which is not part of the protocol, fills what is left to it; where there is
+        none, `PLAIN_SAMPLING` does.
+    wanted
+        What was asked for.
+    """
+    default: FullSampling = getattr(backbone, "default_sampling", PLAIN_SAMPLING)
+    return default.filling(wanted)
 
 
 def unread_words(backbone: Backbone, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:

@@ -7,12 +7,14 @@ A family fills in how its library encodes, decodes and foretells tokens; see `d2
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from d2m_cli.backbones.base import (
     WINDOW_SECONDS,
@@ -83,7 +85,7 @@ class CodecLanguageBackbone(ABC):
         self, identity: Identity, layout: TokenLayout, text_encoder: Any, tokenizer: Any, device: str, layers: int
     ) -> None:
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
-        self.tempo_words = identity.tempo_words
+        self.tempo_words, self.default_sampling = identity.tempo_words, identity.sampling
         self.layout = layout
         self.device = torch.device(device)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
@@ -220,24 +222,47 @@ class CodecLanguageBackbone(ABC):
 
         A context goes in as the tokens that it was decoded from; one without tokens is encoded.
         """
-        sampling = sampling or Sampling()
+        sampling = self.default_sampling.filling(sampling)
         both = condition if sampling.guidance == 1 else side_by_side(condition, negative)
         # A cache that is kept for the next window must not be made of tensors that only inference mode may change.
-        with torch.inference_mode(False), torch.no_grad():
-            known = self._known(context, len(seeds))
-            step = self._stepping(both, self.frames + max(self.layout.delays))
-            codes = write_frames(
-                step, known, self.frames, self.layout.delays, self.layout.cardinality, list(seeds), sampling
-            )
+        with torch.inference_mode(False), torch.no_grad(), repeatable(self.device):
+            codes = self._write(both, self._known(context, len(seeds)), list(seeds), sampling)
             audio = self._decode(codes).float().cpu()
         length = round(self.window_seconds * self.sample_rate)
         return Draw(audio[..., :length], self.sample_rate, codes.cpu(), self.layout.frame_rate)
+
+    def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
+        """Draw (batch, codebooks, frames) tokens that begin with `known`; with guidance a condition of both."""
+        step = self._stepping(condition, self.frames + max(self.layout.delays))
+        return write_frames(step, known, self.frames, self.layout.delays, self.layout.cardinality, seeds, sampling)
 
     def _known(self, context: Draw | None, batch: int) -> Tensor:
         if context is None:
             return torch.zeros(batch, len(self.layout.delays), 0, dtype=torch.int64, device=self.device)
         codes = context.codes if context.codes is not None else self._codes_of(context.audio.float())
         return codes.to(self.device).long()[..., : self.frames].expand(batch, -1, -1)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Let a CUDA device compute the same bytes each time, while this lasts; elsewhere nothing is changed.
+
+    cuDNN may choose convolutions whose sums depend on the order in which threads end, the transposed ones of a codec's
+    decoder among them; PyTorch lets it choose those alone that do not, and forbids it to choose by trying out. Its
+    attention, which PyTorch prefers on some devices, counts as one that may differ as well, and it prepares itself anew
+    for every length, hundreds of which a growing cache has. These settings belong to the whole process.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    try:
+        cudnn.deterministic, cudnn.benchmark = True, False
+        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
+            yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def side_by_side(condition: Condition, negative: Condition) -> Condition:

@@ -17,6 +17,7 @@ from d2m_cli.backbones.base import (
     WINDOW_SECONDS,
     Condition,
     Draw,
+    FullSampling,
     Identity,
     Sampling,
     number_format,
@@ -92,7 +93,7 @@ class LatentAudioBackbone:
     ) -> None:
         self.folder = folder
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
-        self.tempo_words = identity.tempo_words
+        self.tempo_words, self.default_sampling = identity.tempo_words, identity.sampling
         index = read_index(folder)
         if index.get("_class_name") not in self.pipelines:
             raise MissingWeightsError(
@@ -173,7 +174,7 @@ class LatentAudioBackbone:
         seeds: Sequence[int],
         known: Tensor | None,
         seconds: float,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> Tensor:
         """(batch, latent channels, frames) of music, or some frames more that come behind it.
 
@@ -319,14 +320,18 @@ class LatentAudioBackbone:
         seconds = self.window_seconds if seconds is None else seconds
         if not 0.0 < seconds <= self.longest_seconds + 1e-6:
             raise ValueError(f"{self.name} writes {self.longest_seconds:g} s at once, not {seconds} s")
-        known = self.known(context, seconds)
+        sampling, known = self.default_sampling.filling(sampling), self.known(context, seconds)
         frames = self.frames_of(seconds)
         latents = torch.zeros(len(seeds), self.latent_channels, frames)
         audio = torch.zeros(len(seeds), self.channels, round(seconds * self.sample_rate))
         for rows in self._together(condition, len(seeds), seconds):
             some = Condition(condition.states[rows], condition.mask[rows] if condition.mask is not None else None)
             held = known[rows] if known is not None else None
-            made = self.denoise(some, negative, [seeds[row] for row in rows], held, seconds, sampling or Sampling())
+            against = negative
+            if len(negative.states) > 1:
+                mask = negative.mask[rows] if negative.mask is not None else None
+                against = Condition(negative.states[rows], mask)
+            made = self.denoise(some, against, [seeds[row] for row in rows], held, seconds, sampling)
             latents[rows] = made[..., :frames].float().cpu()
             for row, one in zip(rows, made, strict=True):
                 decoded = self.vae.decode(one[None].to(self.vae.dtype)).sample
@@ -363,7 +368,7 @@ class LatentAudioBackbone:
             held = self.encode(self._whole(context.audio, count))[..., : min(count - 1, most)] if count else None
         return held.to(self.device, torch.float32) if held is not None and held.shape[-1] else None
 
-    def forecast(self, seconds: float, sampling: Sampling, pieces: int) -> str:
+    def forecast(self, seconds: float, sampling: FullSampling, pieces: int) -> str:
         """How long music will take where that is long, by one step that is measured; "" on a GPU.
 
         Parameters
@@ -392,7 +397,7 @@ class LatentAudioBackbone:
             f"autoencoder ({passes} passes of {self._step_seconds[frames]:.2g} s each, one of them measured)"
         )
 
-    def passes(self, sampling: Sampling) -> int:
+    def passes(self, sampling: FullSampling) -> int:
         """How often a piece goes through the denoising network."""
         return sampling.steps * (1 if sampling.guidance == 1 else 2)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
@@ -21,23 +22,21 @@ from transformers import (
     DynamicCache,
     EncoderDecoderCache,
     MusicgenForConditionalGeneration,
-    StaticCache,
 )
 from transformers.utils import logging as transformers_logging
 
-from d2m_cli.backbones.base import Condition, Identity, number_format, refuse_gaps, require_tokenizer
+from d2m_cli.backbones.base import Condition, Identity, Sampling, number_format, refuse_gaps, require_tokenizer
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
+from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Reader, Recording, heard, padded, seen
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
 
 ATTENTION = {"decoder": "sdpa", "text_encoder": "eager", "audio_encoder": "eager"}
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
-TEXT_BLOCK = 64
-"""Tokens to whose multiples the text is filled up for the compiled decoder: each length compiles again."""
-KEY_BLOCK = 8
-"""Steps to whose multiples its cache is rounded up: attention would fill up other lengths each time."""
+MOST_RECORDINGS = 4
+"""Recorded steps that are kept, each with a cache of its own: in a run, the shapes of full and of last batches."""
 
 
 class MusicgenBackbone(CodecLanguageBackbone):
@@ -55,8 +54,12 @@ class MusicgenBackbone(CodecLanguageBackbone):
         Number format of the decoder, as in `d2m_cli.backbones.base.number_format`. Text encoder and codec stay in fp32:
         T5 overflows in fp16, and both take a small part of the time.
     compiled
-        Read tokens with a cache of fixed size through torch.compile, which on a GPU also records CUDA graphs: a slow
-        start, and fast windows after it.
+        Read single steps through torch.compile as well, which makes one kernel of several: a slow start, and faster
+        windows after it.
+    recorded
+        Draw tokens by one step that works in memory that stays, with a cache of fixed size: on a GPU it is recorded as
+        a CUDA graph and replayed (:class:`d2m_cli.backbones.musicgen_steps.Recording`), one for each of the last few
+        shapes of batch. The tokens are the same up to rounding. None: on a GPU. Where `compiled`, always.
 
     Raises
     ------
@@ -71,8 +74,10 @@ class MusicgenBackbone(CodecLanguageBackbone):
         device: str = "cpu",
         precision: str = "auto",
         compiled: bool = False,
+        recorded: bool | None = None,
     ) -> None:
         self.folder, self.compiled = folder, compiled
+        self.recorded = compiled or (device.startswith("cuda") if recorded is None else recorded)
         self.model = _load(folder)
         self.model.to(torch.device(device)).eval().requires_grad_(False)
         self.decoder: Any = self.model.decoder
@@ -99,9 +104,9 @@ class MusicgenBackbone(CodecLanguageBackbone):
                 f"{folder}: its decoder fills gaps with token {config.pad_token_id}, and MusicGen with the one behind "
                 f"the last, {config.vocab_size}. Use another model."
             )
-        self._reader = _Reader(self.decoder, self.frames + max(self.layout.delays))
+        self._reader = Reader(self.decoder, self.frames + max(self.layout.delays))
         self._compiled_reader: Any = None
-        self._caches: dict[tuple[int, int, int], Any] = {}
+        self._recordings: OrderedDict[tuple[float, ...], Recording] = OrderedDict()
 
     @property
     def description(self) -> str:
@@ -133,7 +138,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
     def ready_for_training(self, precision: str) -> None:
         """Choose number format and attention for backward passes; see the protocol."""
         # They hold what was read in the number format of before.
-        self._caches.clear()
+        self._recordings.clear()
         self._compiled_reader = None
         if self.device.type == "cpu":
             # The backward pass of the fused kernel takes most of a step on a CPU.
@@ -161,133 +166,55 @@ class MusicgenBackbone(CodecLanguageBackbone):
         return audio.reshape(batch, channels, audio.shape[-1])
 
     def _logits(self, tokens: Tensor, condition: Condition) -> Tensor:
-        steps = tokens.shape[-1]
+        steps, dtype = tokens.shape[-1], self.decoder.dtype
         places = torch.arange(steps, device=self.device)
-        earlier, heard = self._earlier(places, steps), self._heard(condition)
-        logits: Tensor = self._reader(tokens, places, earlier, condition.states, heard, None)
+        logits: Tensor = self._reader(
+            tokens, places, seen(places, steps, dtype), condition.states, heard(condition, dtype), None
+        )
         return logits
 
     def _stepping(self, condition: Condition, steps: int) -> Step:
-        if self.compiled:
-            condition = _padded(condition, TEXT_BLOCK)
-            steps += -steps % KEY_BLOCK
-        cache = (
-            self._static_cache(condition, steps)
-            if self.compiled
-            else EncoderDecoderCache(DynamicCache(), DynamicCache())
-        )
-        heard = self._heard(condition)
+        cache, dtype = EncoderDecoderCache(DynamicCache(), DynamicCache()), self.decoder.dtype
+        mask = heard(condition, dtype)
         read = 0
 
         def step(tokens: Tensor) -> Tensor:
             nonlocal read
-            new = tokens.shape[-1]
-            places = torch.arange(read, read + new, device=self.device)
-            earlier = self._earlier(places, steps if self.compiled else read + new)
-            # The first piece fills the cache, and may be of any length; all that follow are one step each.
-            reader = self._compiled() if self.compiled and read else self._reader
-            logits: Tensor = reader(tokens, places, earlier, condition.states, heard, cache)[:, :, -1]
-            read += new
-            # A recorded graph gives out the same memory each time.
-            return logits.clone() if self.compiled else logits
+            places = torch.arange(read, read + tokens.shape[-1], device=self.device)
+            read += tokens.shape[-1]
+            logits: Tensor = self._reader(tokens, places, seen(places, read, dtype), condition.states, mask, cache)
+            return logits[:, :, -1]
 
         return step
 
-    def _static_cache(self, condition: Condition, steps: int) -> Any:
-        """One cache for each shape, used again and again: a recorded graph knows it by its place in memory."""
-        shape = (len(condition.states), condition.states.shape[-2], steps)
-        if shape not in self._caches:
-            config = self.decoder.config
-            self._caches[shape] = EncoderDecoderCache(
-                StaticCache(config=config, max_cache_len=steps), StaticCache(config=config, max_cache_len=shape[1])
-            )
-        cache = self._caches[shape]
-        cache.reset()
-        cache.is_updated = dict.fromkeys(cache.is_updated, False)
-        return cache
+    def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
+        if not self.recorded:
+            return super()._write(condition, known, seeds, sampling)
+        condition = padded(condition, TEXT_BLOCK)
+        try:
+            return self._recording(condition, sampling).write(condition, known, seeds)
+        except torch.cuda.OutOfMemoryError:
+            # Whoever tries again with fewer rows needs what the recordings hold.
+            self._recordings.clear()
+            raise
+
+    def _recording(self, condition: Condition, sampling: Sampling) -> Recording:
+        """The one for these shapes and this way to draw; the one that was used longest ago makes room."""
+        rows, tokens = len(condition.states), condition.states.shape[-2]
+        key = (rows, tokens, sampling.guidance, sampling.temperature, sampling.top_k, sampling.top_p)
+        found = self._recordings.pop(key, None)
+        if found is None:
+            while len(self._recordings) >= MOST_RECORDINGS:
+                self._recordings.popitem(last=False)
+            read_step = self._compiled() if self.compiled else self._reader
+            found = Recording(self._reader, read_step, self.layout, rows, tokens, self.frames, sampling)
+        self._recordings[key] = found
+        return found
 
     def _compiled(self) -> Any:
         if self._compiled_reader is None:
-            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self._compiled_reader = torch.compile(self._reader, mode=mode)
+            self._compiled_reader = torch.compile(self._reader)
         return self._compiled_reader
-
-    def _earlier(self, places: Tensor, length: int) -> Tensor:
-        """(1, 1, steps, length) to add to attention: each step sees those before it and itself."""
-        hidden = torch.arange(length, device=self.device)[None] > places[:, None]
-        return _additive(hidden, self.decoder.dtype)[None, None]
-
-    def _heard(self, condition: Condition) -> Tensor | None:
-        """(batch, 1, 1, tokens) to add to cross-attention: padding is not heard."""
-        if condition.mask is None:
-            return None
-        # Where there is no text at all the states are zeros, and so is what is heard of them; hiding every one of them
-        # would divide zero by zero where a mask is rounded to minus infinity.
-        hidden = ~condition.mask & condition.mask.any(1, keepdim=True)
-        return _additive(hidden, self.decoder.dtype)[:, None, None]
-
-
-class _Reader(nn.Module):
-    """The decoder as a plain function of tensors.
-
-    transformers' own forward pass makes its masks and positions from the length of the cache, which is a number that a
-    recorded graph would have to fetch from the GPU, and takes one condition for all layers. Its layers are the same.
-    """
-
-    positions: Tensor
-
-    def __init__(self, decoder: Any, steps: int) -> None:
-        super().__init__()
-        self.language = decoder
-        table = decoder.model.decoder.embed_positions.get_embedding(steps, decoder.config.hidden_size)
-        self.register_buffer("positions", table.to(decoder.device), persistent=False)
-
-    def forward(
-        self, tokens: Tensor, places: Tensor, earlier: Tensor, states: Tensor, heard: Tensor | None, cache: Any
-    ) -> Tensor:
-        """Logits (batch, codebooks, steps, cardinality) of what follows each step.
-
-        Parameters
-        ----------
-        tokens
-            (batch, codebooks, steps).
-        places
-            (steps,) position of each.
-        earlier, heard
-            Added to self- and cross-attention.
-        states
-            (batch, tokens, width) of the text, or (batch, layers, tokens, width).
-        cache
-            Of transformers, or None.
-        """
-        inner = self.language.model.decoder
-        embedded = sum(table(tokens[:, book]) for book, table in enumerate(inner.embed_tokens))
-        hidden = embedded + self.positions[places].to(embedded)
-        states = states.to(hidden.dtype)
-        for number, layer in enumerate(inner.layers):
-            own = states[:, number] if states.ndim == 4 else states
-            hidden = layer(
-                hidden, earlier, own, encoder_attention_mask=heard, past_key_values=cache, use_cache=cache is not None
-            )
-        hidden = inner.layer_norm(hidden)
-        return torch.stack([head(hidden) for head in self.language.lm_heads], 1)
-
-
-def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, torch.finfo(dtype).min)
-
-
-def _padded(condition: Condition, block: int) -> Condition:
-    """Text states filled up to a multiple of some tokens, which the mask hides: few lengths make few graphs."""
-    tokens = condition.states.shape[-2]
-    more = -tokens % block
-    mask = condition.mask
-    if mask is None:
-        mask = torch.ones(len(condition.states), tokens, dtype=torch.bool, device=condition.states.device)
-    # Padding by nothing would hand on tensors of inference mode, of which no graph can be recorded.
-    return Condition(
-        nn.functional.pad(condition.states, (0, 0, 0, more)).clone(), nn.functional.pad(mask, (0, more)).clone()
-    )
 
 
 def _hop(config: Any) -> int:

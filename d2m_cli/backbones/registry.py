@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.base import Identity
+from d2m_cli.backbones.sampling import PLAIN_SAMPLING, FullSampling, Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
@@ -55,6 +56,10 @@ class Family:
         How its models are told a tempo, but for those whose captions gave tempo and first beat.
     offloads
         Whether its class takes ``offloaded``.
+    sampling
+        How music is drawn from its models where nothing is said.
+    sampling_in
+        "module:function" that reads off a model's folder how music is drawn from it; None where all are alike.
     """
 
     backbone: str
@@ -64,6 +69,15 @@ class Family:
     find: str | None = None
     tempo_words: TempoWords = MOST_MODELS
     offloads: bool = False
+    sampling: FullSampling = PLAIN_SAMPLING
+    sampling_in: str | None = None
+
+    def sampling_of(self, folder: Path) -> FullSampling:
+        """How music is drawn from one of its models where nothing is said."""
+        if self.sampling_in is None:
+            return self.sampling
+        read: Callable[[Path], FullSampling] = _named(self.sampling_in)
+        return read(folder)
 
 
 # Part of MusicGen's captions ended in such fields of metadata.
@@ -71,7 +85,11 @@ _MUSICGEN_TEMPO = TempoWords("bpm: {bpm}")
 
 FAMILIES: dict[str, Family] = {
     "embedded": Family("d2m_cli.backbones.riffusion:RiffusionBackbone"),
-    "riffusion": Family("d2m_cli.backbones.riffusion:RiffusionBackbone", default="riffusion/riffusion-model-v1"),
+    "riffusion": Family(
+        "d2m_cli.backbones.riffusion:RiffusionBackbone",
+        default="riffusion/riffusion-model-v1",
+        sampling=FullSampling(steps=50, guidance=7.0),
+    ),
     "musicgen": Family(
         "d2m_cli.backbones.musicgen:MusicgenBackbone",
         _MUSICGEN,
@@ -92,6 +110,7 @@ FAMILIES: dict[str, Family] = {
         default="ACE-Step/acestep-v15-xl-turbo-diffusers",
         tempo_words=TempoWords(place="field", suffices=True),
         offloads=True,
+        sampling_in="d2m_cli.backbones.latent_audio_sampling:ace_step_sampling",
     ),
     "stable-audio": Family(
         "d2m_cli.backbones.stable_audio:open_stable_audio",
@@ -103,6 +122,7 @@ FAMILIES: dict[str, Family] = {
         default="stabilityai/stable-audio-open-1.0",
         tempo_words=TempoWords(suffices=True),
         offloads=True,
+        sampling_in="d2m_cli.backbones.latent_audio_sampling:stable_audio_sampling",
     ),
 }
 
@@ -290,22 +310,33 @@ def identity(choice: Choice) -> Identity:
         The card can't be read.
     """
     card = choice.folder / CARD
-    tempo_words = _family(choice.family, choice.family).tempo_words
+    family = _family(choice.family, choice.family)
     if card.is_file():
         try:
             told = json.loads(card.read_text(encoding="utf-8"))
-            return Identity(choice.name, str(told["licence"]), bool(told.get("speaks_tempo", False)), tempo_words)
+            licence, speaks_tempo = str(told["licence"]), bool(told.get("speaks_tempo", False))
+            return Identity(choice.name, licence, speaks_tempo, family.tempo_words, family.sampling_of(choice.folder))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MissingWeightsError(
                 f"{card}: is not a card of a model ({error!r}). It should hold "
                 '{"licence": "MIT", "speaks_tempo": false}; mend it or take it away.'
             ) from error
     if choice.family == "embedded":
-        return Identity(choice.name, "MIT", speaks_tempo=True)
+        return Identity(choice.name, "MIT", speaks_tempo=True, sampling=family.sampling)
     known = _published_licence(choice.name.partition(":")[2]) or _readme_licence(choice.folder)
     if known and known.lower() == "cc-by-nc-4.0":
         known = NO_COMMERCIAL_USE
-    return Identity(choice.name, known or f"not known, see {choice.folder}", tempo_words=tempo_words)
+    licence = known or f"not known, see {choice.folder}"
+    return Identity(choice.name, licence, tempo_words=family.tempo_words, sampling=family.sampling_of(choice.folder))
+
+
+def known_sampling(choice: Choice, wanted: Sampling) -> Sampling:
+    """How music is drawn from a chosen backbone, told without loading it.
+
+    A backbone of another package may have a choice of its own, so that what is left to it stays open here.
+    """
+    own = FAMILIES.get(choice.family)
+    return own.sampling_of(choice.folder).filling(wanted) if own is not None else wanted
 
 
 def _published_licence(origin: str) -> str | None:

@@ -48,6 +48,9 @@ from d2m_cli.rhythm.sequence import Tempo
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 PREDICTIONS = ("epsilon", "v_prediction")
+SOUNDED = 8
+"""Pictures that are decoded and sounded at once: that fills a GPU, and a picture takes more memory there than in the
+UNet."""
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:
@@ -125,7 +128,7 @@ class RiffusionBackbone:
                 f"{folder}: not a model in Stable Diffusion's layout: no folder {', '.join(missing)}"
             )
         self.name, self.licence, self.speaks_tempo = identity.name, identity.licence, identity.speaks_tempo
-        self.tempo_words = identity.tempo_words
+        self.tempo_words, self.default_sampling = identity.tempo_words, identity.sampling
         self.folder = folder
         self.device = torch.device(device)
         dtype = number_format(self.device.type, precision)
@@ -137,6 +140,10 @@ class RiffusionBackbone:
         self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
         for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
+        if self.device.type == "cuda":
+            # Convolutions there run on matrix units, which read a pixel's channels side by side.
+            self.unet.to(memory_format=torch.channels_last)
+            self.vae.to(memory_format=torch.channels_last)
         self.condition_layers = split_condition(self.unet)
         length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
         layers = self.condition_layers
@@ -275,7 +282,7 @@ class RiffusionBackbone:
         sampling: Sampling | None = None,
     ) -> Draw:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
-        sampling = sampling or Sampling()
+        sampling = self.default_sampling.filling(sampling)
         solver: Any = DPMSolverMultistepScheduler
         scheduler = solver.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
         scheduler.set_timesteps(sampling.steps, device=self.device)
@@ -296,10 +303,14 @@ class RiffusionBackbone:
             latents = scheduler.step(predicted, step, latents).prev_sample
         if width:
             latents[..., :width] = known
+        some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
+        audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None]
+        return Draw(audio.cpu(), self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+
+    def _sound(self, latents: Tensor, seeds: Sequence[int]) -> Tensor:
+        """(batch, samples) sound of the pictures that latents stand for."""
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
-        picture = unfold(decoded.float(), self.spectrogram)
-        audio = audio_from_picture(picture, self.spectrogram, seeds=seeds)[:, None].cpu()
-        return Draw(audio, self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+        return audio_from_picture(unfold(decoded.float(), self.spectrogram), self.spectrogram, seeds=seeds)
 
     def _known(self, context: Draw | None) -> tuple[Tensor, int]:
         """Latents that the window must begin with, and how many columns of them are trusted."""

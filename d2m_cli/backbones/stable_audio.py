@@ -18,7 +18,7 @@ from diffusers import EDMDPMSolverMultistepScheduler, StableAudio3Pipeline, Stab
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 from torch import Tensor
 
-from d2m_cli.backbones.base import Backbone, Condition, Identity, Sampling
+from d2m_cli.backbones.base import Backbone, Condition, FullSampling, Identity
 from d2m_cli.backbones.diffusers_files import read_index
 from d2m_cli.backbones.latent_audio import AHEAD, LatentAudioBackbone, noise_of
 from d2m_cli.errors import MissingWeightsError
@@ -133,7 +133,7 @@ class StableAudioOpenBackbone(LatentAudioBackbone):
         seeds: Sequence[int],
         known: Tensor | None,
         seconds: float,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> Tensor:
         dtype, frames = self.transformer.dtype, self.frames_of(seconds)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -255,7 +255,7 @@ class StableAudio3Backbone(LatentAudioBackbone):
         seeds: Sequence[int],
         known: Tensor | None,
         seconds: float,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> Tensor:
         dtype, frames = self.transformer.dtype, self.frames_of(seconds)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -314,7 +314,7 @@ class StableAudio3Backbone(LatentAudioBackbone):
         )[0]
         return said
 
-    def passes(self, sampling: Sampling) -> int:
+    def passes(self, sampling: FullSampling) -> int:
         """How often a piece goes through the denoising network."""
         return sampling.steps if self.distilled else super().passes(sampling)
 

@@ -16,6 +16,7 @@ from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.options import option
 from d2m_cli.ground.printable import printable
+from d2m_cli.ground.progress import Report
 from d2m_cli.ground.stdout import Stdout
 
 SILENCE_SECONDS = 60.0
@@ -23,18 +24,14 @@ SILENCE_SECONDS = 60.0
 
 
 class Display(Protocol):
-    """Shows where a batch is."""
+    """Shows where a batch is. Several files may be in hand at once."""
 
-    def start(self, number: int, name: str) -> None:
-        """Work on the file of this number, from 0, begins."""
-        ...
-
-    def report(self, step: str, fraction: float = 0.0) -> None:
-        """It is at this step."""
+    def start(self, number: int, name: str) -> Report:
+        """Work on the file of this number, from 0, begins; what is returned is told where that is."""
         ...
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        """It came to this."""
+        """It came to this; to be called by one thread at a time."""
         ...
 
 
@@ -128,8 +125,9 @@ class _Lines:
     def __init__(self, total: int, results: Results, options: BatchOptions) -> None:
         self._total, self._results, self._options = total, results, options
         self._begun = self._spoke = time.monotonic()
-        self._worked = 0
-        self._now = ""
+        self._ended = self._worked = 0
+        # Number of each file in hand to its name, and where it is.
+        self._at: dict[int, str] = {}
         self._over = threading.Event()
         self._reminder = threading.Thread(target=self._remind, daemon=True)
 
@@ -140,24 +138,27 @@ class _Lines:
     def __exit__(self, *_error: object) -> None:
         self._over.set()
 
-    def start(self, number: int, name: str) -> None:
-        self._place = f"[{number + 1}/{self._total}] still at {name}"
-        self._now = self._place
+    def start(self, number: int, name: str) -> Report:
+        self._at[number] = name
 
-    def report(self, step: str, fraction: float = 0.0) -> None:
-        share = f", {100 * min(fraction, 1.0):.0f} %" if fraction > 0 else ""
-        self._now = f"{self._place}: {step}{share}"
+        def report(step: str, fraction: float = 0.0) -> None:
+            share = f", {100 * min(fraction, 1.0):.0f} %" if fraction > 0 else ""
+            self._at[number] = f"{name}: {step}{share}"
+
+        return report
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        self._now = ""
+        self._at.pop(number, None)
+        # One that another run had in hand ends twice.
+        self._ended = min(self._ended + 1, self._total)
         if not self._options.json_out:
             for line in _result_lines(outcome):
                 self._results.line(line)
         if self._options.dry_run:
             return
         self._worked += outcome.state != "already done" and not outcome.failed_before
-        left = self._total - number - 1
-        line = f"[{number + 1}/{self._total}] {_line(outcome)}"
+        left = self._total - self._ended
+        line = f"[{self._ended}/{self._total}] {_line(outcome)}"
         if left and self._worked:
             line += f", about {clock((time.monotonic() - self._begun) / self._worked * left)} left"
         self._say(line)
@@ -171,7 +172,12 @@ class _Lines:
     def _remind(self) -> None:
         while not self._over.wait(max(0.01, self._spoke + SILENCE_SECONDS - time.monotonic())):
             if time.monotonic() - self._spoke >= SILENCE_SECONDS:
-                self._say(self._now or "d2m: still at work")
+                self._say(self._now())
+
+    def _now(self) -> str:
+        at = list(self._at.values())
+        number = min(self._ended + 1, self._total)
+        return f"[{number}/{self._total}] still at {'; '.join(at)}" if at else "d2m: still at work"
 
 
 class _Bar:
@@ -180,18 +186,27 @@ class _Bar:
     def __init__(self, progress: Any, task: Any, results: Results, options: BatchOptions) -> None:
         self._progress, self._task, self._results = progress, task, results
         self._options = options
-        self._number, self._name = 0, ""
+        self._ended = 0
+        # Number of each file in hand to how much of it is done.
+        self._done: dict[int, float] = {}
 
-    def start(self, number: int, name: str) -> None:
-        self._number, self._name = number, name
-        self.report("")
+    def start(self, number: int, name: str) -> Report:
+        def report(step: str, fraction: float = 0.0) -> None:
+            self._done[number] = min(max(fraction, 0.0), 1.0)
+            others = f" (and {len(self._done) - 1} more)" if len(self._done) > 1 else ""
+            self._update(printable(f"{name}: {step}{others}" if step else name))
 
-    def report(self, step: str, fraction: float = 0.0) -> None:
-        text = printable(f"{self._name}: {step}" if step else self._name)
-        self._progress.update(self._task, completed=self._number + min(max(fraction, 0.0), 1.0), step=text)
+        report("")
+        return report
+
+    def _update(self, step: str) -> None:
+        done = min(self._ended + sum(list(self._done.values())), self._progress.tasks[self._task].total)
+        self._progress.update(self._task, completed=done, step=step)
 
     def finish(self, number: int, outcome: Outcome) -> None:
-        self._progress.update(self._task, completed=number + 1)
+        self._done.pop(number, None)
+        self._ended += 1
+        self._update("")
         console = self._progress.console
         if outcome.state == "failed":
             console.print(printable(_line(outcome)), style="red", markup=False, highlight=False)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection
+import threading
+from contextlib import ExitStack
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
+from d2m_cli.backbones.registry import known_sampling
+from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.errors import InputError
 from d2m_cli.generation.generated import Generated
+from d2m_cli.generation.genre import check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.options import GenerateOptions
-from d2m_cli.generation.pipeline import generate_music
+from d2m_cli.generation.pipeline import Dance, music_for, see_dance
 from d2m_cli.generation.video_genre import AUTO
+from d2m_cli.ground.background import Background
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, takes_gpu
+
+IN_HAND, IN_HAND_ON_GPU = 2, 8
+"""Videos in hand at once: while the music of one is drawn, another is seen, and a third is written."""
+SEEN_AT_ONCE_ON_GPU = 4
+"""Videos whose poses are found at once; on a CPU one, since each takes all cores."""
 
 
 def generate_files(
@@ -31,7 +42,6 @@ def generate_files(
     options: GenerateOptions,
     *,
     mp4: bool = True,
-    sampling_given: Collection[str] = (),
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
@@ -48,39 +58,61 @@ def generate_files(
         What music to make.
     mp4
         Whether to write the videos with their music.
-    sampling_given
-        Fields of `Sampling` that the user set, to tell which of them the backbone does not go by.
 
     Raises
     ------
     UsageError
         The options do not fit, or a network is not there.
     """
+    if options.music is not None:
+        for name in (*generator.given, *options.sampling.given):
+            _say(f"{option(name)} has no effect with {option('music')}")
 
-    @cache
-    def models() -> Models | TrackModels:
-        # Only once there is something to do: a batch that is done already answers at once.
+    def load() -> Models | TrackModels:
         if options.music is not None:
             track = generator.track_models(options)
-            for name in sampling_given:
-                _say(f"{option(name)} has no effect with {option('music')}")
             _say(track.description)
             return track
         loaded = generator.models(options)
-        for name in sampling_given:
+        for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
                 _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
         for remark in generator.remarks(options):
             _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
+        if loaded.desk is not None:
+            stack.enter_context(loaded.desk.shared(_say))
         return loaded
 
     # What is said of one video need not be said again of the next.
     tell = cache(_say)
+    on_gpu = takes_gpu(generator.device)
+    seeing_at_once = threading.Semaphore(SEEN_AT_ONCE_ON_GPU if on_gpu else 1)
+
+    def see(job: Job, wanted: GenerateOptions, report: Report) -> Dance:
+        report("reading")
+        with seeing_at_once:
+            try:
+                # A track is there before the first video is looked at, which it may be too short for.
+                seeing = generator.seeing(wanted) if wanted.music is None else models.value()
+                return see_dance(job.path, job.content, seeing, wanted, report)
+            except InputError:
+                # What is wrong with the networks concerns all files, and goes first.
+                models.value()
+                raise
 
     def work(job: Job, report: Report) -> ItemResult:
-        report("loading models")
-        made = generate_music(job.path, job.content, models(), options.of_video(job.path), report, tell)
+        # Only once there is something to do: a batch that is done already answers at once.
+        models.begin()
+
+        def told(step: str, fraction: float = 0.0) -> None:
+            models.check()
+            report(step, fraction)
+
+        wanted = options.of_video(job.path)
+        dance = see(job, wanted, told)
+        report("loading models", 0.3)
+        made = music_for(dance, models.value(), wanted, report, tell)
         report("writing", 0.96)
         return result_of(made, made.write(job.artefacts))
 
@@ -91,22 +123,27 @@ def generate_files(
         # As if its genre had been named: a line more in a table makes no other video's music again.
         return {**common, "genre": options.of_video(item.path).genre}
 
-    return run_batch(
-        videos.found,
-        work,
-        settings=settings,
-        own_settings=own_settings if options.genre == AUTO and options.music is None else None,
-        artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
-        out_dir=out,
-        options=batch,
-        passed_over=videos.passed_over,
-        also_read=(options.music, options.genre_audio, options.genre_table),
-        label="generate",
-    )
+    with ExitStack() as stack, Background(load) as models:
+        summary = run_batch(
+            videos.found,
+            work,
+            settings=settings,
+            own_settings=own_settings if options.genre == AUTO and options.music is None else None,
+            artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
+            out_dir=out,
+            options=batch,
+            passed_over=videos.passed_over,
+            also_read=(options.music, options.genre_audio, options.genre_table),
+            label="generate",
+            workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
+        )
+        if summary.interrupted:
+            models.stop()
+    return summary
 
 
 def _say(line: str) -> None:
-    print(f"d2m: {line}", file=sys.stderr, flush=True)
+    say(f"d2m: {line}")
 
 
 def music_settings(generator: Generator, options: GenerateOptions, *, verify: bool = False) -> dict[str, Any]:
@@ -117,7 +154,7 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     MissingWeightsError
         A network is not there.
     UsageError
-        The options need encoders, and there are none.
+        The options need encoders, and there are none; or they do not fit those that there are.
     """
     settings = {
         **options.settings,
@@ -127,7 +164,10 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     if options.music is not None:
         return settings
     encoders = generator.encoders_for(options)
+    check_genre_words(encoders, options)
     settings |= {
+        # A default that changes makes other music, as the same value does where it is given.
+        "sampling": asdict(known_sampling(generator.choice, options.sampling)),
         "backbone": generator.choice.name,
         "backbone_files": files_stamp(generator.choice.folder, verify=verify),
         "encoders": known_sha256(encoders, verify=verify) if encoders is not None else None,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.ground.file_cache import FileCache
@@ -65,7 +65,7 @@ def estimate_files(
         from d2m_cli.pose.estimator import PoseEstimator
 
         loaded = PoseEstimator(options)
-        print(f"d2m pose: {loaded.description}", file=sys.stderr)
+        say(f"d2m pose: {loaded.description}")
         return loaded
 
     known = PoseCache(cache, options)

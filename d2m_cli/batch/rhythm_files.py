@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import UsageError
-from d2m_cli.ground.file_cache import FileCache
+from d2m_cli.ground.file_cache import FileCache, is_entry
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
 from d2m_cli.pose.dancers import to_follow
@@ -34,7 +34,7 @@ ARRAYS = ".npz"
 
 
 def find_dances(inputs: Sequence[Path]) -> Search:
-    """Videos and pose files among files and folders; other .npz files of a folder are left out.
+    """Videos and pose files among files and folders; other .npz files of a folder, and a cache in it, are left out.
 
     Results are named after the video: those of ``a.pose.npz`` as those of ``a.mp4``.
 
@@ -48,11 +48,15 @@ def find_dances(inputs: Sequence[Path]) -> Search:
     kept = tuple(
         Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem)
         for item in inside.found
-        if item.path.suffix.lower() != ARRAYS or item.path.name.endswith(POSES) or item.path in named
+        if item.path.suffix.lower() != ARRAYS or item.path in named or _is_pose_file(item.path)
     )
     if not kept:
         raise UsageError(f"no video and no {POSES} file among the inputs: make pose files with 'd2m pose'")
     return Search(kept, inside.passed_over)
+
+
+def _is_pose_file(path: Path) -> bool:
+    return path.name.endswith(POSES) and not is_entry(path)
 
 
 def extract_files(
@@ -100,7 +104,7 @@ def extract_files(
         from d2m_cli.pose.estimator import PoseEstimator
 
         loaded = PoseEstimator(pose_options)
-        print(f"poses: {loaded.description}", file=sys.stderr)
+        say(f"d2m rhythm: poses: {loaded.description}")
         return loaded
 
     def poses_of(job: Job, report: Report) -> Poses:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from d2m_cli import __version__
+from d2m_cli.batch.crew import side_by_side
 from d2m_cli.batch.display import Results, close, display, say
 from d2m_cli.batch.naming import keep_apart
 from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
@@ -35,6 +38,7 @@ def run_batch(
     passed_over: Sequence[PassedOver] = (),
     also_read: Sequence[Path | None] = (),
     label: str,
+    workers: int = 1,
 ) -> BatchSummary:
     """Do `work` on every item that is not done yet, and say what became of each.
 
@@ -75,6 +79,9 @@ def run_batch(
         Files beside the items that the work reads, which no result may replace either; None stands for none.
     label
         Name of the command.
+    workers
+        On so many items it works at once, each in a thread of its own. What the work shares between them has to bear
+        that; what becomes of an item, and what is told of it, is the same, in the order in which they are finished.
 
     Raises
     ------
@@ -104,21 +111,31 @@ def run_batch(
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}
     interrupted, stopped, failures = False, None, 0
+    guard = threading.Lock()
+
+    def bring_to_its_end(number: int) -> None:
+        nonlocal failures
+        report = shown.start(number, str(items[number].stem))
+        try:
+            outcome = batch.one(items[number], report)
+        except OutputError as error:
+            outcomes[number] = Outcome(str(items[number].path), "failed", error=str(error))
+            raise _StopError(str(error)) from error
+        with guard:
+            outcomes[number] = outcome
+            shown.finish(number, outcome)
+            failures += outcome.state == "failed" and not outcome.failed_before
+            if failures == options.max_failures:
+                raise _StopError(f"stopped after {failures} failures, as {option('max_failures', failures)} asks for")
+
     try:
         with display(len(items), label, results, options) as shown:
-            for count, number in enumerate(batch.order(outcomes, shown)):
-                shown.start(min(count, len(items) - 1), str(items[number].stem))
-                try:
-                    outcomes[number] = batch.one(items[number], shown.report)
-                except OutputError as error:
-                    stopped = str(error)
-                    outcomes[number] = Outcome(str(items[number].path), "failed", error=stopped)
-                    break
-                shown.finish(min(count, len(items) - 1), outcomes[number])
-                failures += outcomes[number].state == "failed" and not outcomes[number].failed_before
-                if failures == options.max_failures:
-                    stopped = f"stopped after {failures} failures, as {option('max_failures', failures)} asks for"
-                    break
+            together, alone = batch.order()
+            side_by_side(together, bring_to_its_end, 1 if options.dry_run else min(workers, len(together)))
+            for number in chain(alone, batch.left_by_others(outcomes, shown)):
+                bring_to_its_end(number)
+    except _StopError as error:
+        stopped = str(error)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -129,6 +146,10 @@ def run_batch(
     )
     close(summary, results, json_out=options.json_out)
     return replace(summary, unlisted=results.lost)
+
+
+class _StopError(Exception):
+    """Why the rest is not tried."""
 
 
 def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) -> Sequence[Found]:

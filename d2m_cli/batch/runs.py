@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from d2m_cli.ground.locks import is_locked, lock
 
 _MARK = ".d2m-run-"
 _CARD = "run.json"
+_WORK = "work"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Run:
         """
         self.name = uuid4().hex[:12]
         self.folder = ledger.folder / f"{_MARK}{self.name}"
+        self._workshops = count()
         with ledger.locked():
             self.others = at_work(ledger)
             foreign = {
@@ -129,7 +132,7 @@ class Run:
     @contextmanager
     def workshop(self) -> Iterator[Path]:
         """An empty folder to make the results of one file in; gone at the end."""
-        folder = self.folder / "work"
+        folder = self.folder / f"{_WORK}{next(self._workshops)}"
         try:
             folder.mkdir()
         except OSError as error:
@@ -142,7 +145,8 @@ class Run:
     def end(self) -> None:
         """Give the claim back."""
         # The card goes last of the files: a folder without one is no sign of a death, whatever the ledger lacks.
-        shutil.rmtree(self.folder / "work", ignore_errors=True)
+        for folder in self.folder.glob(f"{_WORK}*"):
+            shutil.rmtree(folder, ignore_errors=True)
         (self.folder / _CARD).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._handle)
@@ -185,9 +189,9 @@ def bury(ledger: Ledger) -> None:
         for folder in _folders(ledger.folder):
             if is_locked(folder / _CARD):
                 continue
-            in_hand = ledger.begun.get(folder.name.removeprefix(_MARK))
-            if in_hand is not None and (folder / _CARD).exists():
-                ledger.add(replace(in_hand, status="died", error="d2m itself ended while it worked on this"))
+            if (folder / _CARD).exists():
+                for in_hand in ledger.in_hand(folder.name.removeprefix(_MARK)):
+                    ledger.add(replace(in_hand, status="died", error="d2m itself ended while it worked on this"))
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,6 @@ from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
-from d2m_cli.batch.shortage import is_shortage
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
@@ -27,6 +27,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found
 from d2m_cli.ground.stamp import Stamp, read_digest
+from d2m_cli.media.shortage import is_shortage
 
 DEATHS = 3
 """So often in a row may d2m itself die over a file before that is left out."""
@@ -39,7 +40,8 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @dataclass
 class Batch:
-    """Takes the files of a batch from input to results, one at a time; see `d2m_cli.batch.runner.run_batch`."""
+    """Takes the files of a batch from input to results, several threads one file each; see
+    `d2m_cli.batch.runner.run_batch`."""
 
     label: str
     items: Sequence[Found]
@@ -52,16 +54,24 @@ class Batch:
     options: BatchOptions
     run: Run | None = field(default=None, init=False)
     began: float = field(default_factory=time.time, init=False)
+    _claiming: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def order(self, outcomes: Mapping[int, Outcome], shown: Display) -> Iterator[int]:
-        """Numbers of the items, those over which d2m died most last; then those that others had in hand, once free."""
+    def order(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Numbers of the items: those that may be worked on side by side, and those over which d2m died, most last.
+
+        When it died, it had several in hand; which of them it died over shows once each is tried alone.
+        """
         if not self.options.dry_run:
             bury(self.ledger)
-        if self.ledger.deadly:
-            died = [self.ledger.died_over(self._targets(item)) for item in self.items]
-            yield from sorted(range(len(self.items)), key=died.__getitem__)
-        else:
-            yield from range(len(self.items))
+        if not self.ledger.deadly:
+            return range(len(self.items)), ()
+        died = [self.ledger.died_over(self._targets(item)) for item in self.items]
+        numbers = sorted(range(len(self.items)), key=died.__getitem__)
+        fine = died.count(0)
+        return numbers[:fine], numbers[fine:]
+
+    def left_by_others(self, outcomes: Mapping[int, Outcome], shown: Display) -> Iterator[int]:
+        """Numbers of the items that other runs had in hand, once they are free."""
         waited: object = None
         while not self.options.dry_run:
             left = [number for number, outcome in sorted(outcomes.items()) if outcome.state == "being made"]
@@ -73,8 +83,8 @@ class Batch:
                 yield from free
             elif (left, holder := holders[left[0]]) != waited:
                 waited = left, holder
-                shown.start(len(self.items) - len(left), str(self.items[left[0]].stem))
-                shown.report(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
+                report = shown.start(left[0], str(self.items[left[0]].stem))
+                report(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
             else:
                 time.sleep(POLL_SECONDS)
 
@@ -193,13 +203,10 @@ class Batch:
 
     def _claim(self, job: Job, stamp: Stamp, outcome: Outcome) -> Outcome | None:
         """Take the results of a job in hand; an outcome where they are not to be made here and now."""
-        if self.run is None:
-            every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
-            again = ["done", "checked", "failed"] if self.options.overwrite else []
-            again += ["failed"] if self.options.retry_failed else []
-            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again, self.own_settings)
+        with self._claiming:
+            run = self._claimed()
         names = [self.ledger.relative(path) for path in job.artefacts.values()]
-        if (other := self.run.refuses(names, self.settings, self.artefacts)) is not None:
+        if (other := run.refuses(names, self.settings, self.artefacts)) is not None:
             return replace(
                 outcome,
                 error=f"another run ({other.who}) makes its results with other settings: wait for that run, or choose "
@@ -217,6 +224,14 @@ class Batch:
             self._write(job, "started", stamps={INPUT: stamp})
         return None
 
+    def _claimed(self) -> Run:
+        if self.run is None:
+            every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
+            again = ["done", "checked", "failed"] if self.options.overwrite else []
+            again += ["failed"] if self.options.retry_failed else []
+            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again, self.own_settings)
+        return self.run
+
     def _holder(self, artefacts: Mapping[str, Path]) -> Entry | None:
         """What another run that is at work has in hand of these artefacts."""
         return next((entry for entry in self._in_hand(artefacts) if is_alive(self.ledger, entry.run)), None)
@@ -224,7 +239,7 @@ class Batch:
     def _in_hand(self, artefacts: Mapping[str, Path]) -> list[Entry]:
         """What runs began of these artefacts and did not end, whether they live or not."""
         entries = map(self.ledger.owner, map(self.ledger.relative, artefacts.values()))
-        return [entry for entry in entries if entry is not None and self.ledger.begun.get(entry.run) is entry]
+        return [entry for entry in entries if entry is not None and self.ledger.is_in_hand(entry)]
 
     def _held(self, job: Job, outcome: Outcome) -> Outcome | None:
         """What becomes of a file that is not to be made now: another run makes it, or d2m died over it too often."""

@@ -143,7 +143,7 @@ def _state(ledger: Ledger, entry: Entry) -> str:
         return "done"
     if entry.status == "failed":
         return "failed"
-    in_hand = ledger.begun.get(entry.run) is entry and is_alive(ledger, entry.run)
+    in_hand = ledger.is_in_hand(entry) and is_alive(ledger, entry.run)
     return "in_hand" if in_hand else "left_behind"
 
 

@@ -89,7 +89,14 @@ Cache = Annotated[
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither keep poses and rhythms nor look for such as were kept.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make again what is done; replace other files.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Make again what is done, from the poses that are kept (with --no-cache estimate them too); replace other "
+        "files.",
+    ),
+]
 Verify = Annotated[
     bool,
     typer.Option("--verify", help="Read all videos, models and results to check that what is done is unchanged."),

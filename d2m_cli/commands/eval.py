@@ -224,7 +224,7 @@ def evaluate(
 
 def named_systems(name: str, generated: Path, others: list[str]) -> dict[str, Path]:
     """The first system and what ``--system`` adds, name to folder."""
-    systems = {name: generated}
+    systems = {name: generated.expanduser()}
     for text in others:
         label, equals, folder = text.partition("=")
         if not (label and equals and folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -122,38 +121,50 @@ def generate(
         RhythmBy, typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.")
     ] = RhythmBy.encoder,
     guidance: Annotated[
-        float,
-        typer.Option(min=0.0, help="How strictly the prompt is followed; 1 is plain.", rich_help_panel=_SAMPLING),
-    ] = 3.0,
-    steps: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Denoising steps (embedded, riffusion, ace-step, stable-audio).", rich_help_panel=_SAMPLING
-        ),
-    ] = 20,
-    temperature: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
-            help="Above 1 bolder, below 1 safer, 0 always the likeliest (musicgen, audiocraft).",
+            help="How strictly the prompt is followed; 1 is plain. Default: 3, for riffusion and stable-audio 7.",
+            show_default=False,
             rich_help_panel=_SAMPLING,
         ),
-    ] = 1.0,
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Denoising steps. Default: 20 for embedded, 50 for riffusion, 8 for ace-step, 100 for stable-audio.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Above 1 bolder, below 1 safer, 0 always the likeliest. Default: 1 for musicgen and audiocraft.",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
     top_k: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
-            help="Draw from so many of the likeliest tokens; 0 for all (musicgen, audiocraft).",
+            help="Draw from so many of the likeliest tokens; 0 for all. Default: 250 for musicgen and audiocraft.",
+            show_default=False,
             rich_help_panel=_SAMPLING,
         ),
-    ] = 250,
+    ] = None,
     top_p: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Draw from the likeliest tokens that make up this probability (musicgen, audiocraft).",
+            help="Draw from the likeliest tokens that make up this probability. Default: 1, which is all, for "
+            "musicgen and audiocraft.",
+            show_default=False,
             rich_help_panel=_SAMPLING,
         ),
-    ] = 1.0,
+    ] = None,
     candidates: Annotated[
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
@@ -228,6 +239,7 @@ def generate(
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
+    from d2m_cli.batch.display import say
     from d2m_cli.batch.music_files import generate_files
     from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
@@ -257,7 +269,7 @@ def generate(
         clap=clap,
     )
     for doubt in options.doubts:
-        print(f"d2m: {doubt}", file=sys.stderr)
+        say(f"d2m: {doubt}")
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
@@ -268,20 +280,10 @@ def generate(
             compile=compiled,
             offload=offload,
             cache=dance_cache(cache, no_cache),
+            tell=lambda text: say(f"d2m: {text}"),
         ),
         options,
         mp4=mp4,
-        sampling_given=_sampling_given(context),
         batch=batch_options(context),
     )
     raise typer.Exit(summary.exit_code)
-
-
-def _sampling_given(context: typer.Context) -> list[str]:
-    """Options of sampling that stand on the command line."""
-    from dataclasses import fields
-
-    from d2m_cli.backbones.base import Sampling
-
-    sources = {one.name: context.get_parameter_source(one.name) for one in fields(Sampling)}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -58,8 +58,8 @@ def pose(
         int, typer.Option(min=64, help="Decode frames at this many pixels along the longer side.")
     ] = 640,
     camera: Annotated[bool, typer.Option(help="Estimate how the camera moved.")] = True,
-    batch: Annotated[int, typer.Option(min=1, help="Frames or people computed at once.")] = 8,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets ONNX Runtime choose.")] = 0,
+    batch: Annotated[int, typer.Option(min=0, help="Frames or people in a batch; 0: 8 on a GPU, else 1.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: OMP_NUM_THREADS, else all cores.")] = 0,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a preview with the skeletons.")] = False,
     cache: Cache = None,
     no_cache: NoCache = False,

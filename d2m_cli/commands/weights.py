@@ -127,12 +127,13 @@ def export_hrnet(
     config: Annotated[Path, typer.Argument(help="mmpose configuration of a top-down heat map network.")],
     checkpoint: Annotated[Path, typer.Argument(help="Its .pth checkpoint.")],
     out: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Compute in float16, for a GPU; half the file.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it exists.")] = False,
 ) -> None:
     """Turn an mmpose HRNet into an ONNX file for 'd2m pose --model hrnet:PATH'."""
     from d2m_cli.pose.export import export_top_down
 
-    done = export_top_down(config, checkpoint, out, overwrite=overwrite)
+    done = export_top_down(config, checkpoint, out, overwrite=overwrite, half=half)
     print(f"{done.path}: {done}")
 
 

@@ -72,10 +72,22 @@ def seed_names(folders: Sequence[Path]) -> tuple[str, ...]:
 def _matching(path: Path) -> list[Path]:
     if path.exists() or not any(sign in str(path) for sign in "*?["):
         return [path]
-    found = [Path(one) for one in glob.glob(str(path)) if os.path.isdir(one)]
+    found = [one for one in _folders(path) if one.is_dir()]
     if not found:
         raise UsageError(f"{path}: no folder matches; each folder that does is one seed of the system")
     return sorted(found, key=_numbers)
+
+
+def _folders(pattern: Path) -> list[Path]:
+    """What matches a pattern part by part, where a part that is there as it is written stands for itself."""
+    found = [Path(pattern.anchor)]
+    for part in pattern.parts[1 if pattern.anchor else 0 :]:
+        found = [
+            folder / name
+            for folder in found
+            for name in ([part] if (folder / part).exists() else glob.glob(part, root_dir=folder))
+        ]
+    return found
 
 
 def _numbers(path: Path) -> list[tuple[bool, int, str]]:

@@ -112,10 +112,12 @@ def merged(zones: Array, gap: float) -> Array:
 
 
 def held_share(zones: Array, times: Array) -> Array:
-    """How much of each stretch between neighbouring times lies in zones, (t - 1,) from 0 to 1."""
-    held = np.zeros(len(times) - 1)
-    for begin, end in zones:
-        held += np.maximum(np.minimum(times[1:], end) - np.maximum(times[:-1], begin), 0.0)
+    """How much of each stretch between neighbouring times lies in zones, which do not overlap: (t - 1,), 0 to 1."""
+    if not len(zones):
+        return np.zeros(len(times) - 1)
+    lengths = zones[:, 1] - zones[:, 0]
+    until = np.stack([np.cumsum(lengths) - lengths, np.cumsum(lengths)], axis=1)
+    held = np.diff(np.interp(times, zones.ravel(), until.ravel()))
     shares: Array = np.clip(held / np.diff(times), 0.0, 1.0)
     return shares
 

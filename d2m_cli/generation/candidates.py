@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.generation.alignment import Bounds, Fit, best_fit
-from d2m_cli.generation.music_beats import follow_beats
-from d2m_cli.generation.snap import LEAST_FIT
+from d2m_cli.generation.music_beats import Onsets
 from d2m_cli.generation.windows import Window
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm
 
@@ -115,13 +114,13 @@ def timeliness(samples: Samples, rate: int, times: Array) -> float:
 
 def laid(samples: Samples, rate: int, dance: BeatMap, window: Window, bounds: Bounds) -> Fit | None:
     """How a take can be laid under the dance at its window, at any phase; None where its tempo is another."""
-    beats, fit = follow_beats(samples, rate, dance.bpm, bounds.bend)
+    beats, _ = Onsets.of(samples, rate).follow_any(dance.bpm, bounds.bend)
     goals = dance.beats - window.start
     period = 60.0 / dance.bpm
     # A beat and the bend less than the take, so that every phase has its material.
     seconds = window.seconds / (1.0 + bounds.bend) - period
     goals = goals[(goals >= 0.0) & (goals < seconds)]
-    if fit < LEAST_FIT or len(goals) < 2 or len(beats) < 2:
+    if len(goals) < 2 or len(beats) < 2:
         return None
     return best_fit(window.seconds, beats, goals, seconds, np.zeros((0, 2)), bounds)
 

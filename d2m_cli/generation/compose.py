@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.backbones.base import (
-    Condition,
     Draw,
-    Sampling,
     forecast,
     full_prompt,
+    full_sampling,
     longest_seconds,
     tempo_words,
     unread_words,
+    writes_pieces,
 )
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.candidates import Score, best_of, score_take
+from d2m_cli.generation.desk import Desk
 from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
@@ -46,13 +47,12 @@ from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from d2m_cli.backbones.base import Backbone
     from d2m_cli.generation.models import Models
 
 Samples = NDArray[np.float32]
 
-TOGETHER = 4
-"""Takes of a window that a backbone makes at once."""
+PHRASE = 4
+"""Beats of a dance that go on behind its end."""
 
 Tell = Callable[[str], None]
 """Told what a user should know while the work goes on; the same may come more than once."""
@@ -74,6 +74,8 @@ class Take:
         As it was given to the text encoder.
     seed
         Of its noise.
+    rows
+        Of the batch that it was drawn in; its bytes hang on that too.
     unread
         The end of the prompt that the text encoder did not read, "" where it read all.
     scores
@@ -83,6 +85,7 @@ class Take:
     window: Window
     prompt: str
     seed: int
+    rows: int
     unread: str = ""
     scores: tuple[Score, ...] = ()
 
@@ -133,34 +136,40 @@ def compose(
         # A "*" is made of one window of the dance; a tempo can be told of a whole piece.
         window_seconds = piece_seconds(made_seconds, window_seconds, longest_seconds(backbone), quantum)
     windows = plan_windows(made_seconds, window_seconds, options.overlap_seconds, quantum, steady)
-    slow = forecast(backbone, window_seconds, options.sampling, len(windows) * options.candidates)
+    desk = models.desk or Desk.of(backbone)
+    sampling = full_sampling(backbone, options.sampling)
+    seconds = window_seconds if writes_pieces(backbone) else None
+    slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
     if slow:
         tell(slow)
     takes: list[Take] = []
-    draws: list[Draw] = []
+    pieces: list[Samples] = []
+    last: Draw | None = None
     with torch.inference_mode():
         negative = backbone.embed([options.negative_prompt], {})
         _tell_unread(tell, "negative prompt", unread_words(backbone, options.negative_prompt, {}))
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
-            prompt = window_prompt(asked, window, models, options, goes_on=bool(draws)).text
+            prompt = window_prompt(asked, window, models, options, goes_on=last is not None).text
             words = pseudo_words(prompt, asked, window, models, options)
             condition = backbone.embed([prompt], words)
             unread = unread_words(backbone, prompt, words)
             _tell_unread(tell, "prompt", unread)
             before = window.start - windows[window.index - 1].start
-            context = draws[-1].end(before) if draws else None
+            context = last.end(before) if last is not None else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            made = _takes(backbone, condition, negative, seeds, context, options.sampling, window.seconds)
-            scores = scored(made, asked, window, context, models, bounds)
+            drawn = desk.draw(condition, negative, seeds, context, sampling, seconds)
+            scores = scored([one.music for one in drawn], asked, window, context, models, bounds)
             best = best_of(scores) if scores else 0
-            draws.append(made[best])
-            takes.append(Take(window, prompt, seeds[best], unread, scores))
+            last = drawn[best].music
+            # A copy: what was drawn lies in one piece of memory with the takes that are left out.
+            pieces.append(last.audio[0].numpy().copy())
+            takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores))
     report("joining windows", 1.0)
     rate = backbone.sample_rate
     # What was told of no first beat has its beats elsewhere until it is snapped.
     on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
-    samples = stitch([draw.audio[0].numpy() for draw in draws], windows, rate, made_seconds, on_beats)
+    samples = stitch(pieces, windows, rate, made_seconds, on_beats)
     done: Snap | None = None
     if bounds is not None:
         samples, done = land(samples, rate, rhythm.beats, duration, bounds)
@@ -168,7 +177,10 @@ def compose(
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
-    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak."""
+    """The rhythm of a longer dance: behind its end beats go on at the last tempo, each with a peak.
+
+    The acceleration there is that of the last beats over again.
+    """
     beats = rhythm.beats
     if not len(beats.beats) or seconds <= rhythm.duration:
         return rhythm
@@ -177,10 +189,21 @@ def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
     longer = np.concatenate([beats.beats, more])
     mapped = replace(beats, beats=longer, tempo=np.concatenate([beats.tempo, np.full(len(more), bpm)]))
     steps = int(np.ceil(seconds * rhythm.rate - 1e-6)) + 1
-    envelope = np.pad(rhythm.envelope, (0, max(steps - len(rhythm.envelope), 0)))
+    envelope = _repeated(rhythm.envelope, steps, 60.0 / bpm * rhythm.rate)
     last = float(rhythm.peaks[-1]) if len(rhythm.peaks) else 0.0
     peaks = np.concatenate([rhythm.peaks, more[(more >= rhythm.duration) & (more > last)]])
     return replace(rhythm, envelope=envelope, peaks=peaks, duration=seconds, mapped=mapped)
+
+
+def _repeated(envelope: Samples, length: int, beat: float) -> Samples:
+    """(length,) an envelope that goes on with its last beats, of so many steps each, four if it holds as many."""
+    count = len(envelope)
+    again = min(PHRASE, int(count / beat)) * beat
+    if length <= count or not again:
+        return np.pad(envelope, (0, max(length - count, 0)))
+    at = np.arange(count, length)
+    source = at - np.ceil((at - count + 1) / again) * again
+    return np.concatenate([envelope, envelope[np.round(source).astype(int)]])
 
 
 def snap_bounds(beats: BeatMap, options: GenerateOptions) -> Bounds | None:
@@ -240,27 +263,6 @@ def finished(
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:
     if unread:
         tell(f"the {what} is longer than the model reads: not read is {unread!r}")
-
-
-def _takes(
-    backbone: Backbone,
-    condition: Condition,
-    negative: Condition,
-    seeds: Sequence[int],
-    context: Draw | None,
-    sampling: Sampling,
-    seconds: float,
-) -> list[Draw]:
-    """One take a seed, a few in one call: what a call costs is mostly shared."""
-    takes: list[Draw] = []
-    draw: Any = backbone.generate
-    length = {"seconds": seconds} if longest_seconds(backbone) > backbone.window_seconds else {}
-    for at in range(0, len(seeds), TOGETHER):
-        some = seeds[at : at + TOGETHER]
-        known = context.repeated(len(some)) if context is not None else None
-        made: Draw = draw(condition.repeated(len(some)), negative, some, known, sampling, **length)
-        takes += [made.row(number) for number in range(len(some))]
-    return takes
 
 
 def window_prompt(

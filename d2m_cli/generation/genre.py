@@ -90,14 +90,19 @@ def genre_meaning(
     return LearnedConstant() if encoders is not None and encoders.genre_kind == "constant" else None
 
 
-def check_genre(encoders: KnowsGenres | None, options: GenerateOptions) -> None:
-    """Raise EncoderMismatchError where "@" can't stand for what was asked for."""
-    listens = encoders is not None and encoders.genre_kind == "clap"
+def check_genre_words(encoders: object | None, options: GenerateOptions) -> None:
+    """Raise EncoderMismatchError where a genre is put in words and encoders, or a file of them, make a vector of it."""
     if options.genre_words is not None and encoders is not None:
         raise EncoderMismatchError(
             f"{option('genre_words')} is for backbones that read a genre in plain words, and here '@' is a vector that "
             f"encoders make: leave {option('genre_words')} out, or say {option('rhythm', 'words')} without encoders"
         )
+
+
+def check_genre(encoders: KnowsGenres | None, options: GenerateOptions) -> None:
+    """Raise EncoderMismatchError where "@" can't stand for what was asked for."""
+    check_genre_words(encoders, options)
+    listens = encoders is not None and encoders.genre_kind == "clap"
     # Without encoders a genre is put in plain words.
     knows_names = encoders is None or encoders.genre_kind == "label"
     audio, clap = option("genre_audio"), option("clap")

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from d2m_cli.backbones.base import Backbone
+    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.genre import SoundExample
+    from d2m_cli.generation.track import Track
     from d2m_cli.ground.progress import Report
     from d2m_cli.media.timeline import Timeline
-    from d2m_cli.pose.track import Poses
+    from d2m_cli.pose.track import Poses, PoseSource
     from d2m_cli.rhythm.cache import DanceCache
     from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid
 
@@ -122,6 +124,10 @@ class Seeing:
 
         return estimate() if self.known is None else self.known.poses(video, content, estimate)
 
+    def pose_hashes(self, source: PoseSource | None) -> dict[str, str]:
+        """Name of each network that found some poses to the hash of its file; of poses without a source, the loaded."""
+        return dict(source.hashes if source is not None else self.poses.model_hashes)
+
     def rhythm(self, poses: Poses, content: str, mode: str) -> Rhythm:
         """Rhythm of the video that `dancers` gave the poses of, read now or before.
 
@@ -162,6 +168,8 @@ class Models(Seeing):
         The sound example that "@" stands for, or None.
     listener
         The CLAP model that heard it, which takes are held beside the example by; or None.
+    desk
+        Where the backbone draws, for all who draw from it at once; None is one for each piece.
     """
 
     backbone: Backbone
@@ -169,6 +177,7 @@ class Models(Seeing):
     encoders_sha256: str = ""
     sound: SoundExample | None = None
     listener: Listener | None = None
+    desk: Desk | None = None
 
     @property
     def description(self) -> str:
@@ -176,16 +185,15 @@ class Models(Seeing):
         note = f"; {self.encoders.note}" if self.encoders is not None and self.encoders.note else ""
         return f"music: {self.backbone.description}; poses: {self.poses.description}{note}"
 
-    @property
-    def used(self) -> ModelsUsed:
-        """The same by names and hashes."""
+    def used(self, source: PoseSource | None) -> ModelsUsed:
+        """The same by names and hashes, for a dance whose poses come from a source."""
         return ModelsUsed(
             self.backbone.name,
             self.backbone.fingerprint,
             self.backbone.licence,
             self.encoders_sha256 if self.encoders is not None else None,
             self.sound.clap_sha256 if self.sound is not None else None,
-            dict(self.poses.model_hashes),
+            self.pose_hashes(source),
             self.description,
         )
 
@@ -199,21 +207,17 @@ class TrackModels(Seeing):
     poses, known
         As in `Seeing`.
     track
-        Name of the track's file.
-    track_digest
-        Of its content.
+        The track.
     """
 
-    track: str
-    track_digest: str
+    track: Track
 
     @property
     def description(self) -> str:
         """One line that says what runs where."""
-        return f"music: {self.track}; poses: {self.poses.description}"
+        return f"music: {self.track.path.name}; poses: {self.poses.description}"
 
-    @property
-    def used(self) -> ModelsUsed:
-        """The same by names and hashes."""
-        name, licence, poses = f"track:{self.track}", "that of the track", dict(self.poses.model_hashes)
-        return ModelsUsed(name, self.track_digest, licence, None, None, poses, self.description)
+    def used(self, source: PoseSource | None) -> ModelsUsed:
+        """The same by names and hashes, for a dance whose poses come from a source."""
+        name, licence, poses = f"track:{self.track.path.name}", "that of the track", self.pose_hashes(source)
+        return ModelsUsed(name, self.track.digest, licence, None, None, poses, self.description)

@@ -5,6 +5,9 @@ The tracker is for snapping alone, and no measure of d2m uses it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +26,63 @@ HARMONICS = ((1, 1.0), (2, 0.6), (4, 0.3))
 LOWEST_BPM, HIGHEST_BPM = 50.0, 200.0
 TIGHTNESS = 20.0
 """How much even beats count beside strong ones. Low, since music that a network made has no steady clock."""
+OCTAVES = (1.0, 2.0, 0.5)
+"""Tempi of music, in those of the dance, that are tried in turn."""
+LEAST_FIT = 0.7
+"""How well a tempo must fit beside the best of all: below, music keeps another tempo. Music made for a tempo has 0.8
+to 1, for tempi 20 to 30 % off 0.2 to 0.65."""
 BLUR = 1.5
 """Frames by which an onset is spread."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Onsets:
+    """Where something begins in some music: what its beats are strung from, for any number of tempi.
+
+    Attributes
+    ----------
+    strength
+        (frames,) as `onset_strength` gives it.
+    """
+
+    strength: Array
+
+    @classmethod
+    def of(cls, samples: Samples, rate: int) -> Onsets:
+        """Those of (channels, n) audio at a rate in Hz."""
+        return cls(onset_strength(samples, rate))
+
+    @cached_property
+    def _best(self) -> float:
+        """How well the best tempo of all fits."""
+        everywhere = np.exp(np.arange(np.log(LOWEST_BPM), np.log(HIGHEST_BPM), STEP))
+        return float(tempo_fit(self.strength, everywhere).max())
+
+    def follow(self, bpm: float, reach: float = 0.08) -> tuple[Array, float]:
+        """Beats at about a given tempo, and how well it fits; as `follow_beats` gives them."""
+        if not np.any(self.strength):
+            return np.zeros(0), 0.0
+        span = np.log1p(reach)
+        near = bpm * np.exp(np.linspace(-span, span, 2 * round(span / STEP) + 1))
+        fits = tempo_fit(self.strength, near)
+        best = float(near[int(fits.argmax())])
+        return string_beats(self.strength, best), float(fits.max()) / max(float(fits.max()), self._best)
+
+    def follow_any(self, bpm: float, reach: float = 0.08) -> tuple[Array, float]:
+        """The same at a given tempo, or where that does not fit at twice or half of it; empty where none of them does.
+
+        Other octaves are tried between `LOWEST_BPM` and `HIGHEST_BPM` alone. The fit is that of the given tempo where
+        no octave fits.
+        """
+        first = 0.0
+        for octave in OCTAVES:
+            if octave != 1.0 and not LOWEST_BPM <= octave * bpm <= HIGHEST_BPM:
+                continue
+            beats, fit = self.follow(octave * bpm, reach)
+            if fit >= LEAST_FIT:
+                return beats, fit
+            first = first or fit
+        return np.zeros(0), first
 
 
 def follow_beats(samples: Samples, rate: int, bpm: float, reach: float = 0.08) -> tuple[Array, float]:
@@ -52,16 +110,7 @@ def follow_beats(samples: Samples, rate: int, bpm: float, reach: float = 0.08) -
     fit
         How well that tempo fits beside the best one of all between `LOWEST_BPM` and `HIGHEST_BPM`, 0 to 1.
     """
-    strength = onset_strength(samples, rate)
-    if not np.any(strength):
-        return np.zeros(0), 0.0
-    span = np.log1p(reach)
-    near = bpm * np.exp(np.linspace(-span, span, 2 * round(span / STEP) + 1))
-    everywhere = np.exp(np.arange(np.log(LOWEST_BPM), np.log(HIGHEST_BPM), STEP))
-    fits = tempo_fit(strength, near)
-    best = float(near[int(fits.argmax())])
-    most = max(float(fits.max()), float(tempo_fit(strength, everywhere).max()))
-    return string_beats(strength, best), float(fits.max()) / most
+    return Onsets.of(samples, rate).follow(bpm, reach)
 
 
 def onset_strength(samples: Samples, rate: int) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,11 @@ SNAPS = ("auto", "on", "off")
 ENDINGS = ("fade", "hit", "none")
 QUIETEST = -70.0
 """LUFS of the gate of BS.1770, below which nothing counts."""
+FOR_A_BACKBONE = (
+    "genre", "genre_table", "genre_words", "genre_audio", "clap", "prompt", "negative_prompt", "rhythm", "precision",
+    "seed", "candidates", "overlap_seconds", "sampling",
+)  # fmt: skip
+"""Options without effect where a track takes the place of a backbone."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class GenerateOptions:
     rhythm
         "encoder": "*" is the vector that the trained encoder makes of the dance; "words": tempo in plain words.
     sampling
-        How music is drawn from the backbone.
+        How music is drawn from the backbone; what is left open there is what its family takes.
     precision
         In what number format the backbone computes: "auto", "fp32", "bf16" or "fp16".
     seed
@@ -186,12 +191,13 @@ class GenerateOptions:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All of it as values that JSON can hold; files by name and content, CLAP by its files."""
+        """All of it that has an effect, as values that JSON can hold; files by name and content, CLAP by its files."""
         values = asdict(self)
-        table, track = values.pop("genre_table"), values.pop("music")
-        audio, clap = values.pop("genre_audio"), values.pop("clap")
+        track = values.pop("music")
         if track is not None:
-            values["music"] = {"file": track.name, "content": content_digest(track)}
+            made = {name: value for name, value in values.items() if name not in FOR_A_BACKBONE}
+            return {**made, "music": {"file": track.name, "content": content_digest(track)}}
+        table, audio, clap = values.pop("genre_table"), values.pop("genre_audio"), values.pop("clap")
         if table is not None:
             values["genre_table"] = {"file": table.name, "content": content_digest(table)}
         if audio is not None:
@@ -203,7 +209,10 @@ class GenerateOptions:
     def doubts(self) -> tuple[str, ...]:
         """What of it will have no effect, in words."""
         if self.music is not None:
-            idle = [name for name in ("genre", "prompt", "genre_audio") if getattr(self, name) is not None]
+            usual = GenerateOptions()
+            given = {one.name for one in fields(self) if getattr(self, one.name) != getattr(usual, one.name)}
+            # Sampling is several options, and who reads them off the command line knows which were given.
+            idle = [name for name in FOR_A_BACKBONE if name in given and name != "sampling"]
             return tuple(f"{option(name)} has no effect with {option('music')}" for name in idle)
         text = self.prompt or ""
         named = option("genre") if self.genre else option("genre_audio") if self.genre_audio else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from d2m_cli.backbones.base import full_sampling
 from d2m_cli.errors import NoPersonError
 from d2m_cli.generation.compose import Take, Tell, compose, silent
 from d2m_cli.generation.generated import Generated
@@ -30,6 +31,28 @@ NOBODY_TRACK = "nobody was found in the picture: the track is laid under it as i
 """Notes on music that follows no dance."""
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class Dance:
+    """What was seen in one video.
+
+    Attributes
+    ----------
+    video
+        The file.
+    content
+        `content_digest` of it.
+    timeline
+        Of the video.
+    poses
+        Of its dancers; None where nobody dances and that is allowed.
+    """
+
+    video: Path
+    content: str
+    timeline: Timeline
+    poses: Poses | None
+
+
 def generate_music(
     video: Path,
     content: str,
@@ -38,14 +61,57 @@ def generate_music(
     report: Report,
     tell: Tell = silent,
 ) -> Generated:
-    """Make the music of one video.
+    """Make the music of one video: `see_dance`, then `music_for`; parameters and errors as there."""
+    return music_for(see_dance(video, content, models, options, report), models, options, report, tell)
+
+
+def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOptions, report: Report) -> Dance:
+    """Find the dancers of one video.
 
     Parameters
     ----------
     video
         The file.
     content
-        `content_digest` of it, for the random seeds.
+        `content_digest` of it.
+    seeing
+        The networks that see; with a track, that it may be too short for the video shows before they are asked.
+    options
+        What music to make.
+    report
+        Told where the work is.
+
+    Raises
+    ------
+    InputError
+        The video can't be used, or outlasts the track.
+    NoPersonError
+        Nobody dances in it, and the options do not allow that.
+    """
+    from d2m_cli.media.video import probe
+
+    def estimating(step: str, fraction: float = 0.0) -> None:
+        report(step, 0.3 * fraction)
+
+    timeline = probe(video)
+    if isinstance(seeing, TrackModels):
+        seeing.track.check_length(timeline.duration, options.music_start)
+    return Dance(video, content, timeline, _seen(video, content, timeline, seeing, options, estimating))
+
+
+def music_for(
+    dance: Dance,
+    models: Models | TrackModels,
+    options: GenerateOptions,
+    report: Report,
+    tell: Tell = silent,
+) -> Generated:
+    """Make the music of a dance.
+
+    Parameters
+    ----------
+    dance
+        From `see_dance`.
     models
         The networks; of a track in place of a backbone, those that see the dance.
     options
@@ -57,40 +123,37 @@ def generate_music(
 
     Raises
     ------
-    InputError
-        The video can't be used.
-    NoPersonError
-        Nobody dances in it, and the options do not allow that.
     UsageError
         The prompt does not fit the networks.
     """
-    from d2m_cli.media.video import probe
     from d2m_cli.rhythm.holds import find_holds
-
-    def estimating(step: str, fraction: float = 0.0) -> None:
-        report(step, 0.3 * fraction)
 
     def composing(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 + 0.65 * fraction)
 
-    timeline = probe(video)
-    poses = _seen(video, content, timeline, models, options, estimating)
+    if isinstance(models, Models):
+        # The record tells how the music was drawn, and not what was left open.
+        options = replace(options, sampling=full_sampling(models.backbone, options.sampling))
+    video, content, timeline, poses = dance.video, dance.content, dance.timeline, dance.poses
     if poses is None:
         # Without a dance there is nothing for "*" to say.
         by_prompt = replace(options, rhythm="words")
         nobody = unseen(timeline.duration)
         music, takes = _made(nobody, timeline.duration, models, by_prompt, content, composing, tell)
         note = NOBODY if options.music is None else NOBODY_TRACK
-        return Generated(video, content, timeline, options, models.used, None, nobody, music, takes, (note,))
+        return Generated(video, content, timeline, options, models.used(None), None, nobody, music, takes, (note,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
     rhythm = models.rhythm(poses, content, grid.mode)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        rhythm = replace(rhythm, mapped=models.rhythm(poses, content, "beats").beats)
+        learned = models.rhythm(poses, content, "beats")
+        tempo = learned.tempo if learned.beats.steady else rhythm.tempo
+        rhythm = replace(rhythm, mapped=learned.beats, tempo=tempo)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
     music, takes = _made(rhythm, timeline.duration, models, options, content, composing, tell, holds)
-    return Generated(video, content, timeline, options, models.used, poses.source, rhythm, music, takes)
+    used = models.used(poses.source)
+    return Generated(video, content, timeline, options, used, poses.source, rhythm, music, takes)
 
 
 def _made(
@@ -106,9 +169,7 @@ def _made(
     """Music from the backbone, or from the track in its place, which has no takes."""
     if isinstance(models, Models):
         return compose(rhythm, duration, models, options, content, report, tell, holds)
-    if options.music is None:
-        raise ValueError("models of a track need a track")
-    return lay_track(options.music, rhythm, duration, options, report, holds), ()
+    return lay_track(models.track, rhythm, duration, options, report, holds), ()
 
 
 def _seen(

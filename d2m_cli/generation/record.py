@@ -80,6 +80,7 @@ def describe(made: Generated) -> dict[str, Any]:
                 "prompt": take.prompt,
                 "unread": take.unread,
                 "seed": take.seed,
+                "batch_rows": take.rows,
                 "takes": [score.settings for score in take.scores],
             }
             for take in made.takes

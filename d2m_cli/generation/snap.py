@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.generation.alignment import FEWEST_BEATS, Bounds, best_fit, halved
 from d2m_cli.generation.bend import attacks, render, spare
-from d2m_cli.generation.music_beats import follow_beats
+from d2m_cli.generation.music_beats import Onsets
 
 if TYPE_CHECKING:
     from d2m_cli.rhythm.sequence import BeatMap
@@ -24,12 +24,10 @@ Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 NO_BEATS = "the music has no beats"
+OTHER_TEMPO = "the music keeps another tempo"
 ON_BEAT = "on the beat already"
 UNSTEADY = 0.3
 """Share of tracked intervals that may differ from their median by a fifth; beyond, the music has no beat."""
-LEAST_FIT = 0.7
-"""How well the music's tempo near the dance's must fit beside its best of all: below, it keeps another tempo. Music
-made for a tempo has 0.8 to 1, for tempi 20 to 30 % off 0.2 to 0.65."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ def snap(
     duration: float,
     bounds: Bounds | None = None,
     start: float | None = None,
+    zones: Array | None = None,
 ) -> tuple[Samples, Snap]:
     """Bend music onto a dance.
 
@@ -103,6 +102,8 @@ def snap(
         What may be done.
     start
         Moment of the music, in seconds, to begin at, up to half a beat before or behind; None chooses.
+    zones
+        `attacks` of the music, where they are known already.
 
     Returns
     -------
@@ -120,7 +121,10 @@ def snap(
     why = reason_to_leave(beats, dance, bounds)
     if why:
         return plain, Snap(why=why, offset=begin / rate)
-    zones = attacks(samples, rate) if bounds.spare_attacks else np.zeros((0, 2))
+    if not bounds.spare_attacks:
+        zones = np.zeros((0, 2))
+    elif zones is None:
+        zones = attacks(samples, rate)
     found = best_fit(samples.shape[1] / rate, beats, dance.beats, duration, zones, bounds, start)
     if found is None:
         return plain, Snap(why=f"no stretch by up to {bounds.bend:.0%} fits", offset=begin / rate)
@@ -154,13 +158,19 @@ def land(
     duration: float,
     bounds: Bounds | None = None,
     start: float | None = None,
+    onsets: Onsets | None = None,
+    zones: Array | None = None,
 ) -> tuple[Samples, Snap]:
-    """Track the beats of music and bend them onto a dance; parameters and results as of `snap`."""
+    """Track the beats of music and bend them onto a dance; parameters and results as of `snap`.
+
+    `onsets` are those of the music, where they are known already.
+    """
     bounds = bounds or Bounds()
-    beats, fit = follow_beats(samples, rate, dance.bpm, bounds.bend) if dance.bpm > 0.0 else (np.zeros(0), 1.0)
-    bent, done = snap(samples, rate, beats if fit >= LEAST_FIT else np.zeros(0), dance, duration, bounds, start)
-    other = len(beats) >= FEWEST_BEATS and fit < LEAST_FIT and done.why == NO_BEATS
-    return bent, replace(done, why="the music keeps another tempo") if other else done
+    beats, fit = np.zeros(0), 0.0
+    if dance.bpm > 0.0:
+        beats, fit = (onsets or Onsets.of(samples, rate)).follow_any(dance.bpm, bounds.bend)
+    bent, done = snap(samples, rate, beats, dance, duration, bounds, start, zones)
+    return bent, replace(done, why=OTHER_TEMPO) if fit > 0.0 and not len(beats) and done.why == NO_BEATS else done
 
 
 def slack(dance: BeatMap, duration: float, bounds: Bounds | None = None) -> float:

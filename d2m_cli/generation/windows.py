@@ -15,6 +15,8 @@ STEPS = (4, 2, 1)
 """Beats that windows are placed by: bars where they fit, else less."""
 MORE_WINDOWS = 1.25
 """By so much the number of windows may grow for starts on bars, or on half bars."""
+LEAST_HOP = 3
+"""A window starts no less than this part of the longest hop behind the one before: else it would be all context."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def plan_windows(
     -------
     At least one window, the first at 0; each overlaps the next by at least `overlap_seconds`. Without beats they are
     evenly spaced, as far apart as that allows. With beats they start on beats, to the nearest quantum: on every fourth
-    from the first where that takes hardly more windows, else on every second, else on any.
+    from the first where each finds one and that takes hardly more windows, else on every second, else on any.
     """
     if not duration > 0.0:
         raise ValueError(f"duration must be above 0 s, not {duration}")
@@ -83,7 +85,8 @@ def plan_windows(
         on_beats = np.round(beats / quantum).astype(int)
         last = (duration - window_seconds) / quantum - 1e-6
         plans = [_on_beats(on_beats[::step], hop, last) for step in STEPS]
-        columns = next((plan for plan in plans if len(plan) <= int(MORE_WINDOWS * count)), plans[-1])
+        able = [starts for starts, gaps in plans if not gaps and len(starts) <= int(MORE_WINDOWS * count)]
+        columns = able[0] if able else plans[-1][0]
     return tuple(Window(i, round(column * quantum, 9), window_seconds) for i, column in enumerate(columns))
 
 
@@ -105,13 +108,17 @@ def piece_seconds(duration: float, window_seconds: float, longest: float, quantu
     return min(max(whole, window_seconds), longest)
 
 
-def _on_beats(beats: NDArray[np.intp], hop: int, last: float) -> list[int]:
-    """Starts from 0 until one is at `last` or behind: each on the last beat within a hop, or a hop away without one."""
-    starts = [0]
+def _on_beats(beats: NDArray[np.intp], hop: int, last: float) -> tuple[list[int], bool]:
+    """Starts from 0 until one is at `last` or behind, and whether any lies on no beat.
+
+    Each is on the last beat within a hop of the one before, or a hop away where there is none but one close by.
+    """
+    starts, gaps = [0], False
     while starts[-1] < last:
-        able = beats[(beats > starts[-1]) & (beats <= starts[-1] + hop)]
+        able = beats[(beats > starts[-1] + hop // LEAST_HOP) & (beats <= starts[-1] + hop)]
+        gaps |= not len(able)
         starts.append(int(able[-1]) if len(able) else starts[-1] + hop)
-    return starts
+    return starts, gaps
 
 
 def window_seed(seed: int, content: str, index: int) -> int:

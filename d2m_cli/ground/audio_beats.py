@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,10 @@ def track_beats(samples: NDArray[np.float32], sample_rate: int, bpm: float | Non
     mono = samples.mean(axis=0)
     if not np.any(mono):
         return np.zeros(0)
-    _, times = librosa.beat.beat_track(
-        y=mono, sr=sample_rate, units="time", trim=False, start_bpm=bpm if bpm is not None else 120.0
-    )
+    with warnings.catch_warnings():
+        # Of music shorter than one spectrum, which has no beats.
+        warnings.filterwarnings("ignore", "n_fft=.* is too large", UserWarning)
+        _, times = librosa.beat.beat_track(
+            y=mono, sr=sample_rate, units="time", trim=False, start_bpm=bpm if bpm is not None else 120.0
+        )
     return np.asarray(np.unique(times), dtype=np.float64)

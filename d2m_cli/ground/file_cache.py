@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from d2m_cli.errors import InputError, OutputError, UsageError
 from d2m_cli.ground.files import PART_MARK
+from d2m_cli.ground.options import option
 from d2m_cli.ground.user_cache import user_cache
 
 LIMIT = 4_000_000_000
@@ -195,15 +196,22 @@ class FileCache:
                     yield listed.st_mtime_ns, listed.st_size, Path(one.path)
 
 
+def is_entry(path: Path) -> bool:
+    """Whether a file is named, and lies, as those of a cache do."""
+    return _ENTRY.fullmatch(path.name) is not None and path.parent.name == path.name[:2]
+
+
 def as_cache(cache: str | os.PathLike[str] | FileCache | None) -> FileCache | None:
     """A cache as callers from Python name it: by its folder, or as it is.
 
     Raises
     ------
     UsageError
-        The environment variable `LIMIT_VARIABLE` is no size.
+        It is a file, or the environment variable `LIMIT_VARIABLE` is no size.
     """
-    return cache if cache is None or isinstance(cache, FileCache) else FileCache(Path(cache), _limit())
+    if cache is None or isinstance(cache, FileCache):
+        return cache
+    return FileCache(_named(Path(cache)), _limit())
 
 
 def default_cache(name: str, folder: Path | None = None, tell: Tell | None = None) -> FileCache | None:
@@ -212,11 +220,17 @@ def default_cache(name: str, folder: Path | None = None, tell: Tell | None = Non
     Raises
     ------
     UsageError
-        The environment variable `LIMIT_VARIABLE` is no size.
+        The folder is a file, or the environment variable `LIMIT_VARIABLE` is no size.
     """
     limit = _limit()
-    folder = folder if folder is not None else user_cache(name)
+    folder = _named(folder) if folder is not None else user_cache(name)
     return FileCache(folder, limit, tell) if folder is not None else None
+
+
+def _named(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{option('cache')} {folder} is a file, not a folder: name a folder, which need not be there")
+    return folder
 
 
 def _limit() -> int:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from threading import Thread
     from types import FrameType
     from typing import Any
 
@@ -84,6 +86,22 @@ class Interruptible:
         signal.signal(signal.SIGALRM, self._raise)
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
         return True
+
+
+def interrupt(thread: Thread) -> None:
+    """Raise KeyboardInterrupt in another thread, as the keyboard does in the main thread; it need not be alive.
+
+    It comes between two steps of Python: a call of a library that is under way is finished first, and so is the loading
+    of a compiled module.
+    """
+    import ctypes
+
+    while thread.ident is not None and thread.is_alive():
+        if _loads_compiled_module(sys._current_frames().get(thread.ident)):
+            time.sleep(_AGAIN_SECONDS)
+            continue
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+        return
 
 
 def _loads_compiled_module(frame: FrameType | None) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,24 +24,21 @@ class Ledger:
     """The ledger of one result folder.
 
     Lines are only ever added, each in one write under a lock; a line that a killed process left unfinished is passed
-    over when read, and the next line starts on a line of its own. Several processes may add to one ledger.
+    over when read, and the next line starts on a line of its own. Several processes may add to one ledger, and several
+    threads of one.
 
     Parameters
     ----------
     folder
         The folder of the results; made when the first line is added.
-
-    Attributes
-    ----------
-    begun
-        Name of a run to the line of what it has in hand: "started" or "placing", and nothing after that yet.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / LEDGER_NAME
         self._below = f"{self.folder}{os.sep}"
-        self.begun: dict[str, Entry] = {}
+        # Name of a run, and of the first artefact, to the line of what it has in hand.
+        self._begun: defaultdict[str, dict[str, Entry]] = defaultdict(dict)
         self._owner: dict[str, Entry] = {}
         # Mostly of one element; there may be hundreds of thousands.
         self._digests: dict[str, tuple[str, ...]] = {}
@@ -49,6 +48,7 @@ class Ledger:
         self._deaths: dict[str, tuple[str, str, int]] = {}
         self._read = 0
         self._handle: int | None = None
+        self._guard = threading.RLock()
         self.refresh()
 
     def owner(self, artefact: str) -> Entry | None:
@@ -72,6 +72,14 @@ class Ledger:
             return (stamp is not None and stamp.vouches_for(Stamp.of(path))) or read_digest(path)[0] in digests
         except OSError:
             return False
+
+    def in_hand(self, run: str) -> tuple[Entry, ...]:
+        """What a run has in hand: lines of "started" or "placing", and nothing of the same after them yet."""
+        return tuple(self._begun[run].values()) if run in self._begun else ()
+
+    def is_in_hand(self, entry: Entry) -> bool:
+        """Whether this is the line of something that its run has in hand."""
+        return any(entry is one for one in self.in_hand(entry.run))
 
     def owned(self) -> Mapping[str, Entry]:
         """All artefacts that entries name, by path relative to the folder, with the latest entry of each."""
@@ -167,29 +175,30 @@ class Ledger:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from adding lines meanwhile; what they added before is read first.
+        """Keep other processes and threads from adding lines meanwhile; what they added before is read first.
 
         Raises
         ------
         OutputError
             The ledger can't be written.
         """
-        if self._handle is not None:
-            yield
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise output_error(self.path, error, whole=True) from error
-        try:
-            lock(handle, self.path, wait=True)
-            self._handle = handle
-            self.refresh()
-            yield
-        finally:
-            self._handle = None
-            os.close(handle)
+        with self._guard:
+            if self._handle is not None:
+                yield
+                return
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise output_error(self.path, error, whole=True) from error
+            try:
+                lock(handle, self.path, wait=True)
+                self._handle = handle
+                self.refresh()
+                yield
+            finally:
+                self._handle = None
+                os.close(handle)
 
     def refresh(self) -> None:
         """Read the lines that came since.
@@ -203,7 +212,7 @@ class Ledger:
             # Opening a pipe would wait for ever.
             if not stat.S_ISREG(self.path.stat().st_mode):
                 raise OutputError(f"{self.path}: the ledger can't be read (not a regular file): move it away")
-            with self.path.open("rb") as file:
+            with self._guard, self.path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._read:
                     # Another file lies there now.
                     self._forget()
@@ -235,7 +244,7 @@ class Ledger:
     def _forget(self) -> None:
         self._read = 0
         self._unsure.clear()
-        for known in (self.begun, self._owner, self._digests, self._deaths, self._siblings):
+        for known in (self._begun, self._owner, self._digests, self._deaths, self._siblings):
             known.clear()
 
     def _take(self, entry: Entry) -> None:
@@ -257,10 +266,14 @@ class Ledger:
                 self._siblings[entry.command, entry.stem] = tuple(name for name in left if name != artefact.path)
         if entry.status in ("checked", "removed"):
             return
+        what = entry.artefacts[0].path if entry.artefacts else ""
         if entry.status in ("started", "placing"):
-            self.begun[entry.run] = entry
+            self._begun[entry.run][what] = entry
             return
-        self.begun.pop(entry.run, None)
+        if entry.run in self._begun:
+            self._begun[entry.run].pop(what, None)
+            if not self._begun[entry.run]:
+                del self._begun[entry.run]
         if entry.status == "done":
             self._deaths.clear()
         elif entry.status == "died":

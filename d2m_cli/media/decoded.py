@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from d2m_cli.ground.cores import cores
 from d2m_cli.media.container import refuse_want_of_memory
 from d2m_cli.media.timeline import Tell, Timeline
 
@@ -45,6 +46,7 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
 
     stream = source.streams[timeline.stream]
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = cores()
     order = timeline.order
     packets = failed = out = 0
     last = -1

@@ -21,6 +21,8 @@ OVERSAMPLED = 4
 """Times that the rate is raised to see peaks between samples (BS.1770-4, Annex 2)."""
 BLOCK_SECONDS = 0.4
 """Shortest sound that has a loudness."""
+GATE = -70.0
+"""LUFS below which nothing counts (BS.1770-4); the same in dB of a peak, where sound is too short for a loudness."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILIN
     allowed = ceiling - ROUNDING - peak_db
     found = integrated_loudness(samples, rate)
     short = samples.shape[1] < BLOCK_SECONDS * rate
-    if found is None and not short:
-        # Below the gate of -70 LUFS there is nothing but noise, which is not to be lifted.
+    if found is None and (not short or peak_db < GATE):
+        # Below the gate there is nothing but noise, which is not to be lifted.
         return samples, Level(wanted, None, round(peak_db, 3), None, 0.0)
     by_peak = found is None or wanted - found > allowed
     gain = allowed if found is None else min(wanted - found, allowed)

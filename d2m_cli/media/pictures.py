@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import VideoError
+from d2m_cli.ground.cores import cores
 from d2m_cli.media.container import explained, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.decoded import decoded
 from d2m_cli.media.packets import may_miss
@@ -117,7 +118,8 @@ class DecordPictures:
         decord = importlib.import_module("decord")
         decord.logging.set_level(decord.logging.QUIET)
         width, height = self._size
-        reader = decord.VideoReader(os.path.abspath(timeline.path), ctx=decord.cpu(0), width=width, height=height)
+        path = os.path.abspath(timeline.path)
+        reader = decord.VideoReader(path, ctx=decord.cpu(0), width=width, height=height, num_threads=cores())
         if len(reader) != timeline.frames:
             raise DoubtError(f"decord counts {len(reader)} pictures of {timeline.frames}")
         return reader

@@ -23,6 +23,7 @@ from typing import IO
 
 from d2m_cli import errors
 from d2m_cli.errors import D2MError, UsageError, VideoError
+from d2m_cli.ground.cores import cores
 from d2m_cli.media.messages import Message, receive, send, shared_memory
 
 PATIENCE = 30.0
@@ -69,7 +70,8 @@ class MediaProcess:
             **os.environ,
             # Pictures are decoded by threads of the decoder's own; numpy's would only stand beside them.
             "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": str(cores()),
         }
         # A notebook may have put paths there, which imports pass over as well.
         places = [place for place in sys.path if isinstance(place, str)]

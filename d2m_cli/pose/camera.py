@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.pose.geometry import apply_affine, invert_affine
-from d2m_cli.pose.movenet import Detections
 from d2m_cli.pose.track import CameraMotion
 
 TILES = (3, 4)
@@ -205,29 +204,3 @@ def _scaled(transforms: NDArray[np.float64], scale: tuple[float, float]) -> NDAr
     up = np.column_stack([np.diag(grow), offset])
     down = np.column_stack([np.diag(1 / grow), -offset / grow])
     return np.stack([_after(_after(up, transform), down) for transform in transforms])
-
-
-class CameraPass:
-    """Feeds the camera estimator: a frame between two detections is masked by the people of both."""
-
-    def __init__(self) -> None:
-        self._estimator = CameraEstimator()
-        self._waiting: list[NDArray[np.uint8]] = []
-        self._before = np.zeros((0, 4))
-
-    def add(self, frame: NDArray[np.uint8], people: Detections | None) -> None:
-        if people is None:
-            self._waiting.append(frame)
-            return
-        self._flush(people.boxes)
-        self._estimator.add(frame, people.boxes)
-        self._before = people.boxes
-
-    def _flush(self, after: NDArray[np.float64]) -> None:
-        for frame in self._waiting:
-            self._estimator.add(frame, np.concatenate([self._before, after]))
-        self._waiting.clear()
-
-    def finish(self, times: NDArray[np.float64], scale: tuple[float, float]) -> CameraMotion | None:
-        self._flush(np.zeros((0, 4)))
-        return self._estimator.finish(times, scale)

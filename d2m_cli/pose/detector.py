@@ -140,14 +140,14 @@ def without_doubles(people: Detections) -> Detections:
     return Detections(people.boxes[kept], people.scores[kept], people.keypoints[kept])
 
 
-def load_detector(spec: str, device: str, batch: int, threads: int, side: int) -> Detector:
+def load_detector(spec: str, device: str, batch: int, side: int) -> Detector:
     """Load "multipose", or an RTMDet or NanoDet network from a path.
 
     Parameters
     ----------
     spec
         "multipose" or the path of an .onnx file.
-    device, batch, threads
+    device, batch
         As for `OnnxModel`.
     side
         Longer side of MultiPose's picture.
@@ -160,9 +160,9 @@ def load_detector(spec: str, device: str, batch: int, threads: int, side: int) -
         Outputs of no known family.
     """
     if spec == "multipose":
-        return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch, threads), side)
+        return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch), side)
     path = Path(spec)
-    model = OnnxModel(path, device, batch, threads)
+    model = OnnxModel(path, device, batch)
     if set(model.outputs) == {"dets", "labels"}:
         model.batch = 1
     if len(model.input_shape) == 4 and model.input_shape[1] == 3:

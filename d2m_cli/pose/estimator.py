@@ -7,24 +7,28 @@ the joints of the dancers chosen. A video short enough to be held in memory is d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError
+from d2m_cli.ground.cores import cores
 from d2m_cli.ground.progress import Report
+from d2m_cli.ground.spread import spread
 from d2m_cli.hub.store import named_path
 from d2m_cli.media.timeline import Timeline
 from d2m_cli.media.video import FrameChunk, VideoReader
-from d2m_cli.pose.camera import CameraPass
+from d2m_cli.pose.camera_thread import CameraThread
 from d2m_cli.pose.dancers import only_dancer, to_follow
 from d2m_cli.pose.detector import load_detector, without_doubles
 from d2m_cli.pose.geometry import apply_affine, invert_affine, warp
 from d2m_cli.pose.hrnet import HRNet
-from d2m_cli.pose.movenet import Thunder
+from d2m_cli.pose.movenet import Detections, Thunder
+from d2m_cli.pose.opencv import no_threads_of_its_own
 from d2m_cli.pose.options import PoseOptions as PoseOptions
 from d2m_cli.pose.scenes import Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
@@ -80,9 +84,10 @@ class PoseEstimator:
             self.options.detector,
             self.options.device,
             self.options.batch,
-            self.options.threads,
             self.options.detect_longest,
         )
+        self._width = self.options.threads or cores()
+        self._threads = ThreadPoolExecutor(self._width, "d2m-pose")
 
     @property
     def model_hashes(self) -> dict[str, str]:
@@ -116,7 +121,10 @@ class PoseEstimator:
         NoPersonError
             Nobody was found in it.
         """
-        told: Report = report or _silent
+        with no_threads_of_its_own():
+            return self._estimate(video, report or _silent, timeline)
+
+    def _estimate(self, video: Path, told: Report, timeline: Timeline | None) -> Poses:
         reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder, timeline)
         step = self._detection_step(reader.info.fps)
         tracks, times, camera, held = self._look(reader, step, told)
@@ -149,24 +157,32 @@ class PoseEstimator:
         """First pass: tracks (most prominent first), times of all frames, camera motion, and the frames if few."""
         held: list[FrameChunk] | None = [] if reader.info.frames <= self.options.max_frames_in_memory else None
         tracker = Tracker()
-        camera = CameraPass() if self.options.camera else None
         times: list[NDArray[np.float64]] = []
-        for chunk in reader:
-            if held is not None:
-                held.append(chunk)
-            looked = [index for index in range(len(chunk.times)) if (chunk.start + index) % step == 0]
-            people = self._detector.detect(chunk.frames[looked], DOUBTFUL) if looked else []
-            seen = {index: without_doubles(found) for index, found in zip(looked, people, strict=True)}
-            for index, found in seen.items():
-                tracker.add(chunk.start + index, float(chunk.times[index]), found, chunk.frames[index])
-            if camera is not None:
-                for index, frame in enumerate(chunk.frames):
-                    camera.add(frame, seen.get(index))
-            times.append(chunk.times)
-            told("looking for dancers", 0.4 * min(1.0, (chunk.start + len(chunk.times)) / max(1, reader.info.frames)))
-        stamps = np.concatenate(times)
-        motion = camera.finish(stamps, _scale(reader)) if camera is not None else None
+        with CameraThread(self.options.camera) as camera:
+            for chunk in reader:
+                if held is not None:
+                    held.append(chunk)
+                seen = self._detect(chunk, [i for i in range(len(chunk.times)) if (chunk.start + i) % step == 0])
+                for index, found in seen.items():
+                    tracker.add(chunk.start + index, float(chunk.times[index]), found, chunk.frames[index])
+                camera.add(chunk, seen)
+                times.append(chunk.times)
+                share = (chunk.start + len(chunk.times)) / max(1, reader.info.frames)
+                told("looking for dancers", 0.4 * min(1.0, share))
+            stamps = np.concatenate(times)
+            motion = camera.finish(stamps, _scale(reader))
         return tracker.finish(), stamps, motion, held
+
+    def _detect(self, chunk: FrameChunk, looked: list[int]) -> dict[int, Detections]:
+        """People in some frames of a chunk, by the frames' places in it."""
+        size = self._detector.model.batch
+        parts = [looked[start : start + size] for start in range(0, len(looked), size)]
+
+        def detect(part: list[int]) -> list[Detections]:
+            return [without_doubles(found) for found in self._detector.detect(chunk.frames[part], DOUBTFUL)]
+
+        people = [found for part in spread(self._threads, detect, parts, self._width) for found in part]
+        return dict(zip(looked, people, strict=True))
 
     def _find_joints(
         self,
@@ -178,31 +194,35 @@ class PoseEstimator:
     ) -> list[NDArray[np.float64]]:
         """Second pass: joints (T, 17, 3) of each dancer in frame pixels; NaN where there is no box."""
         joints = [np.full((count, 17, 3), np.nan) for _ in scenes]
-        for chunk in chunks:
-            wanted = [
-                (number, chunk.start + index, scene.matrix(chunk.start + index, self._network.crop_size, size))
-                for number, scene in enumerate(scenes)
-                for index in range(len(chunk.times))
-                if scene.shows(chunk.start + index)
-            ]
-            for number, frame, points in self._crops(chunk, wanted):
+        for found in spread(self._threads, self._crops, self._wanted(chunks, scenes, size), 2 * self._width):
+            for number, frame, points in found:
                 joints[number][frame] = points
-            told("finding joints", 0.4 + 0.6 * min(1.0, (chunk.start + len(chunk.times)) / count))
+            told("finding joints", 0.4 + 0.6 * min(1.0, (found[-1][1] + 1) / count))
         for number, scene in enumerate(scenes):
             scene.keep_own(joints[number])
         return joints
 
-    def _crops(
-        self, chunk: FrameChunk, wanted: list[tuple[int, int, NDArray[np.float64]]]
-    ) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
-        """Joints in frame pixels for (dancer, frame, matrix) requests, a batch of crops at a time."""
+    def _wanted(
+        self, chunks: Iterable[FrameChunk], scenes: list[Scene], size: tuple[int, int]
+    ) -> Iterator[list[_Crop]]:
+        """What is to be cut out of the frames, a batch at a time."""
+        batch, crop = self._network.model.batch, self._network.crop_size
+        for chunk in chunks:
+            wanted = [
+                _Crop(number, frame, picture, scene.matrix(frame, crop, size))
+                for number, scene in enumerate(scenes)
+                for frame, picture in enumerate(chunk.frames, chunk.start)
+                if scene.shows(frame)
+            ]
+            yield from (wanted[start : start + batch] for start in range(0, len(wanted), batch))
+
+    def _crops(self, wanted: list[_Crop]) -> list[tuple[int, int, NDArray[np.float64]]]:
+        """Dancer, frame, and joints (17, 3) in frame pixels of one batch."""
         size = self._network.crop_size
-        for start in range(0, len(wanted), self._network.model.batch):
-            part = wanted[start : start + self._network.model.batch]
-            crops = np.stack([warp(chunk.frames[frame - chunk.start], matrix, size) for _, frame, matrix in part])
-            for (number, frame, matrix), points in zip(part, self._network.joints(crops), strict=True):
-                points[:, :2] = apply_affine(invert_affine(matrix), points[:, :2])
-                yield number, frame, points
+        joints = self._network.joints(np.stack([warp(crop.picture, crop.matrix, size) for crop in wanted]))
+        for crop, points in zip(wanted, joints, strict=True):
+            points[:, :2] = apply_affine(invert_affine(crop.matrix), points[:, :2])
+        return [(crop.dancer, crop.frame, points) for crop, points in zip(wanted, joints, strict=True)]
 
     def _source(self, decoder: str) -> PoseSource:
         options = self.options
@@ -215,10 +235,19 @@ class PoseEstimator:
 
 def _load_network(options: PoseOptions) -> PoseNetwork:
     if options.model == "movenet":
-        return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch, options.threads))
+        return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch))
     path = named_path(options.model.removeprefix("hrnet:"))
-    model = OnnxModel(path, options.device, options.batch, options.threads)
+    model = OnnxModel(path, options.device, options.batch)
     return HRNet(model, path.stem, options.flip_test, options.decoding)
+
+
+class _Crop(NamedTuple):
+    """What the pose network is shown: a dancer's number, a frame's, the frame, and the matrix that cuts the crop."""
+
+    dancer: int
+    frame: int
+    picture: NDArray[np.uint8]
+    matrix: NDArray[np.float64]
 
 
 def _scale(reader: VideoReader) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 AGREEMENT = 1e-4
 """Largest difference of a heat map value from torch's that an export may have."""
 
+HALF_AGREEMENT = 0.01
+"""The same for an export in half precision, as a share of the largest value."""
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -36,7 +40,9 @@ class Exported:
         return f"input {self.width}x{self.height}, differs from torch by at most {self.difference:.1e}"
 
 
-def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwrite: bool = False) -> Exported:
+def export_top_down(
+    config: Path, checkpoint: Path | None, out: Path, *, overwrite: bool = False, half: bool = False
+) -> Exported:
     """Write an ONNX file and compare it with torch on noise.
 
     Parameters
@@ -49,6 +55,8 @@ def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwri
         The .onnx file to write.
     overwrite
         Replace `out` where it exists.
+    half
+        Weights and arithmetic in float16, for a GPU: half the file; pictures and heat maps stay float32.
 
     Raises
     ------
@@ -69,7 +77,7 @@ def export_top_down(config: Path, checkpoint: Path | None, out: Path, *, overwri
         load_weights(network, checkpoint)
     width, height = _input_size(network, config)
     module = _heat_maps(network)
-    difference = _write(module, (width, height), out)
+    difference = _write(module, (width, height), out, half)
     return Exported(out, width, height, difference)
 
 
@@ -155,7 +163,23 @@ def _heat_maps(network: Any) -> torch.nn.Module:
     return HeatMaps().eval()
 
 
-def _write(module: torch.nn.Module, size: tuple[int, int], out: Path) -> float:
+def _in_half(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy that computes in float16 between pictures and maps in float32."""
+    import torch
+
+    class InHalf(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = copy.deepcopy(module).half()
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            maps: torch.Tensor = self.network(pictures.half())
+            return maps.float()
+
+    return InHalf().eval()
+
+
+def _write(module: torch.nn.Module, size: tuple[int, int], out: Path, half: bool = False) -> float:
     """Export, check against torch on two pictures of noise, and only then let the file appear."""
     import torch
 
@@ -166,7 +190,7 @@ def _write(module: torch.nn.Module, size: tuple[int, int], out: Path) -> float:
         raise UsageError(f"the network gives {tuple(expected.shape)}, not 17 heat maps (COCO joints) per picture")
     with atomic_path(out) as part:
         torch.onnx.export(
-            module,
+            _in_half(module) if half else module,
             (noise,),
             str(part),
             input_names=["pictures"],
@@ -175,7 +199,7 @@ def _write(module: torch.nn.Module, size: tuple[int, int], out: Path) -> float:
             dynamo=False,
         )
         difference = max(_difference(part, noise.numpy()[:n], expected.numpy()[:n]) for n in (1, 2))
-        if difference > AGREEMENT:
+        if difference > (HALF_AGREEMENT * float(expected.abs().max()) if half else AGREEMENT):
             raise D2MError(f"{out}: the export differs from torch by {difference:.1e}; nothing was written")
     return difference
 

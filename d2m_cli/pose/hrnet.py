@@ -29,7 +29,6 @@ BLUR = 11
 """Side of the Gaussian window, in cells, that smooths the maps before DARK's Taylor step."""
 
 
-
 class HRNet:
     """Joints of the person that a crop was made for.
 

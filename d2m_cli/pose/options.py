@@ -41,9 +41,10 @@ class PoseOptions:
     camera
         Whether to estimate the camera's motion.
     batch
-        Crops or frames computed at once.
+        Crops or frames that a network computes at once; 0 chooses (see `OnnxModel`).
     threads
-        Threads of the CPU for one operation; 0 leaves it to ONNX Runtime.
+        Batches at once: each is cut out, computed and read by one thread of the CPU (or by one and the GPU); 0 means
+        all cores (see `d2m_cli.ground.cores`).
     max_frames_in_memory
         A video of at most this many frames is decoded once and held; of longer ones only a chunk is.
     """
@@ -58,7 +59,7 @@ class PoseOptions:
     longest: int = 640
     detect_longest: int = 384
     camera: bool = True
-    batch: int = 8
+    batch: int = 0
     threads: int = 0
     max_frames_in_memory: int = 384
 
@@ -72,7 +73,7 @@ class PoseOptions:
         for name, known in (("device", DEVICES), ("decoder", DECODERS), ("decoding", DECODINGS)):
             if getattr(self, name) not in known:
                 raise UsageError(f"{option(name)} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        least = {"longest": 64, "detect_longest": 64, "batch": 1, "threads": 0, "max_frames_in_memory": 0}
+        least = {"longest": 64, "detect_longest": 64, "batch": 0, "threads": 0, "max_frames_in_memory": 0}
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise UsageError(f"{option(name)} must be at least {smallest}, not {getattr(self, name)}")

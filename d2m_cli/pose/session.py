@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gzip
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
 
 DEVICES = ("auto", "cpu", "cuda")
+CUDA = "CUDAExecutionProvider"
+ON_GPU = 8
+"""Rows of a batch under CUDA."""
 
 
 class OnnxModel:
@@ -29,10 +33,12 @@ class OnnxModel:
     device
         "cpu", "cuda" (an error where it can't be had) or "auto" (CUDA where a GPU is, else the CPU).
     batch
-        Rows computed at once where the network allows it. The last, shorter batch is padded to this number: rows
-        then come out the same bytes however many there were, and CUDA plans its convolutions once.
+        Rows computed at once where the network allows it; 0 chooses: `ON_GPU` under CUDA, and one on a CPU, where more
+        at once are no quicker. The last, shorter batch is padded to this number: rows then come out the same bytes
+        however many there were, and CUDA plans its convolutions once.
     threads
-        Threads for one operation on the CPU; 0 leaves it to ONNX Runtime.
+        Threads for one operation on the CPU. With one, nothing waits for another thread, and any number of calls may
+        be made side by side.
 
     Attributes
     ----------
@@ -51,20 +57,15 @@ class OnnxModel:
         Not an ONNX network, or CUDA was asked for and is not to be had.
     """
 
-    def __init__(self, path: Path, device: str = "auto", batch: int = 8, threads: int = 0) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
+    def __init__(self, path: Path, device: str = "auto", batch: int = 0, threads: int = 1) -> None:
+        check_device(device)
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
-        if device == "cuda" and not gpu_is_visible():
-            raise UsageError(
-                f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
-            )
         self.path = path
         self.sha256 = file_sha256(path)
         self._session = _open(path, device, threads)
         self.provider: str = self._session.get_providers()[0]
-        if device == "cuda" and self.provider != "CUDAExecutionProvider":
+        if device == "cuda" and self.provider != CUDA:
             raise UsageError(
                 f"{option('device', 'cuda')}: ONNX Runtime runs {path.name} on {self.provider} here; "
                 f"install onnxruntime-gpu with a matching CUDA and driver, or use {option('device', 'cpu')}"
@@ -76,21 +77,72 @@ class OnnxModel:
         self.input_type: str = inputs[0].type
         self.input_shape: tuple[int | None, ...] = tuple(n if isinstance(n, int) else None for n in inputs[0].shape)
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        on_gpu = self.provider == CUDA
         fixed = self.input_shape[0] if self.input_shape else None
-        self.batch = fixed if fixed else batch
+        self.batch = fixed or batch or (ON_GPU if on_gpu else 1)
+        self._run = Bound(self._session, "cuda") if on_gpu else self._session.run
 
     def __call__(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Run any number of rows; returns the outputs, each with the rows as its first axis."""
         if not len(rows):
             raise ValueError("nothing to run")
-        parts = [self._run(rows[start : start + self.batch]) for start in range(0, len(rows), self.batch)]
+        parts = [self._part(rows[start : start + self.batch]) for start in range(0, len(rows), self.batch)]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    def _run(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+    def _part(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         missing = self.batch - len(rows)
         full = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
-        outputs: list[NDArray[Any]] = self._session.run(None, {self._input: np.ascontiguousarray(full)})
+        outputs: list[NDArray[Any]] = self._run(None, {self._input: np.ascontiguousarray(full)})
         return [output[: len(rows)] for output in outputs]
+
+
+class Bound:
+    """A session whose input and outputs lie in the device's memory from one batch to the next.
+
+    Batches go in one after the other, from whatever thread they come: the device would queue them anyway.
+
+    Parameters
+    ----------
+    session
+        ONNX Runtime's, with one input.
+    device
+        "cuda", or "cpu".
+    """
+
+    def __init__(self, session: Any, device: str) -> None:
+        self._session, self._device = session, device
+        self._binding = session.io_binding()
+        self._rows: Any = None
+        self._lock = threading.Lock()
+
+    def __call__(self, outputs: None, given: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """As the session's own ``run`` for all outputs."""
+        import onnxruntime
+
+        ((name, rows),) = given.items()
+        with self._lock:
+            if self._rows is None or list(self._rows.shape()) != list(rows.shape):
+                # Room of its own: on a CPU a value made from an array would be that array.
+                self._rows = onnxruntime.OrtValue.ortvalue_from_shape_and_type(rows.shape, rows.dtype, self._device)
+                self._binding.bind_ortvalue_input(name, self._rows)
+                # Pictures of another size give maps of another size, for which there is no room yet.
+                for output in self._session.get_outputs():
+                    self._binding.bind_output(output.name, self._device)
+            self._rows.update_inplace(rows)
+            self._session.run_with_iobinding(self._binding)
+            arrays = [output.numpy() for output in self._binding.get_outputs()]
+            # On a CPU these are the session's own memory, which the next batch overwrites.
+            return [array if array.flags.owndata else array.copy() for array in arrays]
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError for a device that is none, and for "cuda" where there is no GPU."""
+    if device not in DEVICES:
+        raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
+    if device == "cuda" and not gpu_is_visible():
+        raise UsageError(
+            f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
+        )
 
 
 def gpu_is_visible() -> bool:
@@ -108,16 +160,18 @@ def _open(path: Path, device: str, threads: int) -> Any:
 
     providers: list[Any] = ["CPUExecutionProvider"]
     wants_gpu = device == "cuda" or (device == "auto" and gpu_is_visible())
-    if wants_gpu and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    if wants_gpu and CUDA in onnxruntime.get_available_providers():
         if hasattr(onnxruntime, "preload_dlls"):
             # It tells what it can't load on stdout, which belongs to results.
             with contextlib.redirect_stdout(sys.stderr):
                 onnxruntime.preload_dlls()
         # The heuristic choice of convolutions does not depend on timing, so two runs pick the same ones.
-        providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
+        providers.insert(0, (CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # the provider in use is checked and told by the caller
     options.intra_op_num_threads = threads
+    # Threads that wait in a loop take the cores from whatever else computes here.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         network = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else str(path)
         return onnxruntime.InferenceSession(network, options, providers=providers)

@@ -46,7 +46,11 @@ def paper_grid(evaluation: Evaluation) -> Grid:
     distances = [number for number, one in enumerate(first.distances) if one.kind == "FAD"]
     labelled = any("genre.kld_label" in genre.estimates for system in evaluation.systems for genre in system.genres)
     measure, to = ("genre.kld_label", "label") if labelled else ("genre.kld_reference", "the true music")
-    classifiers = [genre.scores.classifier for genre in first.genres]
+    # Without labels and without true music there is nothing to compare with.
+    compared = {
+        one.scores.classifier for system in evaluation.systems for one in system.genres if measure in one.estimates
+    }
+    classifiers = [one.scores.classifier for one in first.genres if one.scores.classifier in compared]
     rows = []
     # Systems come first.
     for (line, scores), system in zip_longest(score_lines(evaluation), evaluation.systems):
@@ -66,7 +70,7 @@ def paper_grid(evaluation: Evaluation) -> Grid:
         *(f"{first.distances[number].column} ↓" for number in distances),
         *(f"Genre KLD ({name}) ↓" for name in classifiers),
     )
-    return Grid("Table 1", heads, tuple(rows), _caption(evaluation, to if first.genres else "", bool(distances)))
+    return Grid("Table 1", heads, tuple(rows), _caption(evaluation, to if classifiers else "", bool(distances)))
 
 
 def _caption(evaluation: Evaluation, label: str, sound: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,7 +14,8 @@ import d2m_cli as d2m
 import d2m_cli.api.music as music
 import d2m_cli.app
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
-from d2m_cli.media.audio import load_audio
+from d2m_cli.media.audio import load_audio, save_wav
+from d2m_cli.pose.track import PoseSource
 from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
 
 VIDEO = Path(__file__).parents[2] / "examples" / "videos" / "lock_112.mp4"
@@ -73,7 +75,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         made.sha256 = "e" * 64  # type: ignore[attr-defined]
         return made
 
-    def poses(dancers: str | int, device: str, decoder: str) -> FakePoses:
+    def poses(dancers: str | int, device: str, decoder: str, **_: object) -> FakePoses:
         seen.append(dancers)
         return FakePoses(1.0)
 
@@ -88,12 +90,13 @@ def test_a_generator_loads_what_options_need_and_keeps_it(loaded: list[object], 
     generator = d2m.Generator("embedded")
     assert loaded == []
     made = [d2m.generate(video, genre="lock", generator=generator) for video in (first, second, first)]
-    assert loaded == ["auto", "encoders.safetensors", "largest"]
+    # The backbone is loaded while the dancers are looked for.
+    assert sorted(map(str, loaded)) == ["auto", "encoders.safetensors", "largest"]
     assert made[0].music.samples.tobytes() == made[2].music.samples.tobytes()
     assert made[0].music.samples.tobytes() != made[1].music.samples.tobytes()
     # Only what other options need anew is loaded anew; words need no encoders.
     generator.generate(first, d2m.GenerateOptions(dancers="all", rhythm="words"))
-    assert loaded == ["auto", "encoders.safetensors", "largest", "all"]
+    assert sorted(map(str, loaded)) == ["all", "auto", "encoders.safetensors", "largest"]
     assert made[0].models.encoders_sha256 == "e" * 64
     assert made[0].options.genre == "LO"
 
@@ -118,8 +121,47 @@ def test_what_can_not_be_used_is_said(loaded: list[object], tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"encoders .*none: no such file"):
         d2m.Generator(encoders=tmp_path / "none")
     with pytest.raises(UsageError, match="unknown backbone 'theremin'"):
-        d2m.Generator("theremin")
+        d2m.Generator("theremin").models(d2m.GenerateOptions())
     with pytest.raises(MissingWeightsError, match="no such folder"):
-        d2m.Generator(f"riffusion:{tmp_path / 'none'}")
+        d2m.Generator(f"riffusion:{tmp_path / 'none'}").encoders_for(d2m.GenerateOptions())
     with pytest.raises(VideoError, match=r"none\.mp4"):
         d2m.generate(tmp_path / "none.mp4", generator=d2m.Generator("embedded"))
+
+
+def test_with_a_cache_pose_networks_are_loaded_for_poses_that_nobody_kept(
+    make_video, tmp_path: Path, monkeypatch
+) -> None:
+    import d2m_cli.pose.estimator as estimator
+
+    loads: list[object] = []
+    source = PoseSource("p", "d", (("p", "1" * 64),), "CPUExecutionProvider", "pyav", (), "0")
+
+    class Sourced(FakePoses):
+        def estimate(self, video: Path, report=None, timeline=None):
+            return replace(super().estimate(video), source=source)
+
+    def load(options: object) -> FakePoses:
+        loads.append(options)
+        return Sourced(1.0)
+
+    monkeypatch.setattr(estimator, "PoseEstimator", load)
+    track = tmp_path / "song.wav"
+    save_wav(track, np.random.default_rng(0).normal(0, 0.1, (1, 24000)).astype(np.float32), 8000)
+    video, options = make_video(tmp_path / "a.mp4", seconds=1), d2m.GenerateOptions(music=track)
+    told: list[str] = []
+
+    def made() -> d2m.Generated:
+        generator = d2m.Generator(cache=tmp_path / "kept", tell=told.append)
+        assert generator.track_models(options).description.endswith("poses: loaded where none are kept")
+        return generator.generate(video, options)
+
+    first, again = made(), made()
+    assert len(loads) == 1
+    assert told == ["poses: fake-pose on CPUExecutionProvider"]
+    assert first.models.poses == again.models.poses == {"p": "1" * 64}
+    assert first.music.samples.tobytes() == again.music.samples.tobytes()
+    # Without one they are needed in any case, and are there before a video is looked at.
+    d2m.Generator().track_models(options)
+    assert len(loads) == 2
+    with pytest.raises(UsageError, match="device='cuda': no NVIDIA GPU is visible here"):
+        d2m.Generator(device="cuda", cache=tmp_path / "kept").track_models(options)

@@ -11,13 +11,14 @@ from torch import Tensor
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM, TopKLogitsWarper, TopPLogitsWarper
 from transformers.generation.logits_process import ClassifierFreeGuidanceLogitsProcessor
 
-from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.base import FullSampling as Sampling
 from d2m_cli.backbones.codebooks import (
     chances,
     codebook_loss,
     delayed,
     guided,
     inside,
+    likeliest,
     pick,
     undelayed,
     write_frames,
@@ -257,6 +258,33 @@ def test_half_precision_draws_what_its_logits_say() -> None:
     logits = torch.zeros(1024, 2048).bfloat16()
     drawn = pick(logits, chances([0], 1, 1024)[0, 0], Sampling(top_k=0))
     assert len(drawn.unique()) > 700
+
+
+def test_of_tokens_that_are_alike_the_lowest_number_comes_first() -> None:
+    logits = torch.tensor([0.0, 2.0, -1.0, 2.0, -0.0, -torch.inf, 2.0, -1.0])
+    assert likeliest(logits, 8).tolist() == [1, 3, 6, 0, 4, 2, 7, 5]
+    assert likeliest(logits.half(), 2).tolist() == [1, 3]
+    # All alike: cut at k by number, and as often as they are likely.
+    drawn = pick(torch.zeros(8, 12).bfloat16(), torch.linspace(0, 1 - 2**-24, 8), Sampling(top_k=4))
+    assert drawn.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    # By p as well: of six with a share of 1/6 each, three reach a half, and no fourth is kept.
+    drawn = pick(torch.zeros(8, 6), torch.linspace(0, 1 - 2**-24, 8), Sampling(top_k=0, top_p=0.499))
+    assert drawn.unique().tolist() == [0, 1, 2]
+
+
+def test_tokens_do_not_hang_on_how_logits_lie_in_memory() -> None:
+    """Rows full of ties, each drawn alone, among others, and from memory in another order."""
+    logits = torch.randint(-3, 4, (16, 4, 2048), generator=torch.Generator().manual_seed(1)).half()
+    numbers = chances(range(16), 4, 1)[..., 0]
+    wanted = logits.float().sort(dim=-1, descending=True, stable=True).indices[..., :250]
+    assert torch.equal(likeliest(logits, 250), wanted)
+    for sampling in (Sampling(), Sampling(top_k=0), Sampling(top_p=0.7), Sampling(temperature=0.0)):
+        drawn = pick(logits, numbers, sampling)
+        assert torch.equal(pick(logits.permute(2, 1, 0).contiguous().permute(2, 1, 0), numbers, sampling), drawn)
+        assert torch.equal(torch.stack([pick(logits[row], numbers[row], sampling) for row in range(16)]), drawn)
+        # Of each value only the lowest numbers are taken in: nothing drawn stands behind what was left out.
+        if sampling.top_k:
+            assert (wanted == drawn[..., None]).any(-1).all()
 
 
 def test_guidance_is_the_usual_one() -> None:

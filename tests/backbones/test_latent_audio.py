@@ -17,6 +17,7 @@ from d2m_cli.backbones.ace_step import AceStepBackbone
 from d2m_cli.backbones.base import (
     Condition,
     Draw,
+    FullSampling,
     Identity,
     Sampling,
     forecast,
@@ -31,7 +32,7 @@ from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.inversion.prompt import TempoWords
 from tests.latent_audio_models import TINY_RATE, save_ace_step, save_stable_audio_3, save_stable_audio_open
 
-FEW = Sampling(steps=3, guidance=2.0)
+FEW = FullSampling(steps=3, guidance=2.0)
 FAMILIES: dict[str, tuple[Callable[..., Path], Callable[..., Any]]] = {
     "ace-step": (save_ace_step, AceStepBackbone),
     "stable-audio": (save_stable_audio_open, open_stable_audio),
@@ -186,7 +187,7 @@ def test_a_higher_focus_draws_noisier_times(opened: LatentAudioBackbone) -> None
 
 def test_the_cpu_says_how_slow_it_is_by_a_step_that_it_measured(opened: LatentAudioBackbone) -> None:
     opened._step_seconds[125] = 2.0
-    told = forecast(opened, 1.0, Sampling(steps=30, guidance=1.0), 6)
+    told = forecast(opened, 1.0, FullSampling(steps=30, guidance=1.0), 6)
     assert "about 6 min for 6 x 1.0 s" in told
     assert "30 passes of 2 s each" in told
     measured = forecast(opened, 1.5, FEW, 1)

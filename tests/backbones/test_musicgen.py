@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, unread_words
 from d2m_cli.backbones.codebooks import delayed
 from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
+from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Recording, heard, padded
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.rhythm.sequence import Tempo
 from tests.tiny_models import save_tiny_musicgen
@@ -180,7 +184,7 @@ def test_no_text_is_transformers_own_null_condition(backbone: Brief, decoded: li
     assert nothing.states.abs().max() == 0
     assert not nothing.mask.any()
     # All hidden would be zero divided by zero where a number format has no room for the mask.
-    assert backbone._heard(nothing).abs().max() == 0
+    assert heard(nothing, torch.float32).abs().max() == 0
     unconditional = backbone.model.get_unconditional_inputs(num_samples=2)
     given = {"encoder_outputs": unconditional.encoder_outputs, "attention_mask": unconditional.attention_mask}
     codes, _ = their_tokens(backbone, decoded, **given, guidance_scale=1.0)
@@ -603,43 +607,146 @@ def test_numbers_that_the_device_can_not_use_are_refused(tiny: Path) -> None:
         Brief(tiny, IDENTITY, precision="int8")
 
 
-def check_compiled(folder: Path, kind: type[MusicgenBackbone]) -> None:
-    plain, compiled = kind(folder, IDENTITY), kind(folder, IDENTITY, compiled=True)
-    assert compiled.description.endswith("(float32, compiled)")
+def check_recorded(folder: Path, kind: type[MusicgenBackbone], compiled: bool = False) -> None:
+    plain, recorded = kind(folder, IDENTITY), kind(folder, IDENTITY, compiled=compiled, recorded=True)
+    assert recorded.description.endswith("(float32, compiled)" if compiled else "(float32)")
     negative = plain.embed([""], {})
     half = plain.window_seconds / 2
     for prompts in (["a drum"], ["a funky guitar music with drum, as the rhythm", "a drum"], ["a drum"]):
         seeds = list(range(len(prompts)))
         condition = plain.embed(prompts, {})
-        drawn = [backbone.generate(condition, negative, seeds) for backbone in (plain, compiled)]
+        drawn = [backbone.generate(condition, negative, seeds) for backbone in (plain, recorded)]
         assert torch.equal(drawn[0].codes, drawn[1].codes)
-        # A second window goes on from the first, with the same caches.
-        drawn = [backbone.generate(condition, negative, seeds, drawn[0].end(half)) for backbone in (plain, compiled)]
+        # A second window goes on from the first, in the same memory.
+        drawn = [backbone.generate(condition, negative, seeds, drawn[0].end(half)) for backbone in (plain, recorded)]
         assert torch.equal(drawn[0].codes, drawn[1].codes)
     vectors = {"*": torch.randn(1, plain.condition_layers, 2, plain.text_width) * 3}
     condition = plain.embed(["a * music"], vectors)
     for guidance in (1.0, 3.0):
-        sampling = Sampling(guidance=guidance)
-        drawn = [backbone.generate(condition, negative, [7], None, sampling) for backbone in (plain, compiled)]
-        assert torch.equal(drawn[0].codes, drawn[1].codes)
+        for sampling in (Sampling(guidance=guidance), Sampling(guidance=guidance, temperature=0.0)):
+            drawn = [backbone.generate(condition, negative, [7], None, sampling) for backbone in (plain, recorded)]
+            assert torch.equal(drawn[0].codes, drawn[1].codes)
     # As `d2m generate` calls it, and then without; the shape is a new one.
     prompts, seeds = ["a drum"] * 3, [1, 2, 3]
     with torch.inference_mode():
-        within = compiled.generate(compiled.embed(prompts, {}), compiled.embed([""], {}), seeds)
-    assert torch.equal(within.codes, compiled.generate(plain.embed(prompts, {}), negative, seeds).codes)
+        within = recorded.generate(recorded.embed(prompts, {}), recorded.embed([""], {}), seeds)
+    assert torch.equal(within.codes, recorded.generate(plain.embed(prompts, {}), negative, seeds).codes)
 
 
-def test_a_cache_of_fixed_size_draws_the_same_tokens(backbone: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of ``compiled`` but the compiler, which takes most of a minute."""
-    monkeypatch.setattr(MusicgenBackbone, "_compiled", lambda self: self._reader)
-    check_compiled(backbone.folder, Brief)
+def test_steps_in_memory_that_stays_draw_the_same_tokens(backbone: Brief) -> None:
+    check_recorded(backbone.folder, Brief)
 
 
-def test_a_cache_kept_from_inference_mode_serves_outside_of_it(
-    backbone: Brief, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(MusicgenBackbone, "_compiled", lambda self: self._reader)
-    fixed = Brief(backbone.folder, Identity("musicgen:tiny", "MIT"), compiled=True)
+def test_a_step_that_was_recorded_draws_the_same_tokens(backbone: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaying the operations of one step, and none of its Python: what a CUDA graph does, traced on a CPU.
+
+    A number that was fetched from a tensor would break the tracing, as it would break the recording of a graph.
+    """
+    recorded = []
+
+    def record(self: Recording) -> None:
+        self._step()
+        replay = make_fx(lambda: self._step())()
+        self._graph = SimpleNamespace(replay=replay)  # type: ignore[assignment]
+        recorded.append(self)
+
+    monkeypatch.setattr(Recording, "_record", record)
+    fixed = Brief(backbone.folder, IDENTITY, recorded=True)
+    vectors = {"*": torch.randn(2, backbone.condition_layers, 1, backbone.text_width) * 3}
+    condition, negative = backbone.embed(["a * music", "a drum, *"], vectors), backbone.embed([""], {})
+    for sampling in (Sampling(), Sampling(guidance=1.0, top_p=0.7), Sampling(temperature=0.0)):
+        first = backbone.generate(condition, negative, [1, 2], None, sampling)
+        assert torch.equal(fixed.generate(condition, negative, [1, 2], None, sampling).codes, first.codes)
+        following = [one.generate(condition, negative, [3, 4], first.end(0.4), sampling) for one in (backbone, fixed)]
+        assert torch.equal(following[0].codes, following[1].codes)
+    assert len(recorded) == 3
+
+
+def test_recorded_steps_read_their_own_copies_alone(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = Brief(mono.folder, IDENTITY, recorded=True)
+    negative, wanted = mono.embed([""], {}), mono.embed(["a funky guitar music", "a drum"], {})
+    context = mono.generate(wanted, negative, [1, 2]).end(0.32)
+    expected = mono.generate(wanted, negative, [3, 4], context).codes
+    condition = mono.embed(["a funky guitar music", "a drum"], {})
+    given = padded(side_by_side(condition, negative), TEXT_BLOCK)
+    monkeypatch.setattr("d2m_cli.backbones.musicgen.padded", lambda *_: given)
+    known = fixed._known(context, 2)
+    step, steps = Recording._step, []
+
+    def scribble(self: Recording) -> None:
+        given.states.fill_(torch.nan)
+        given.mask.fill_(False)
+        known.fill_(0)
+        steps.append(0)
+        step(self)
+
+    monkeypatch.setattr(Recording, "_step", scribble)
+    assert torch.equal(fixed._write(given, known, [3, 4], Sampling()), expected)
+    # The pattern has 32 + 3 steps, of which 16 are given, and one is drawn with the first piece.
+    assert len(steps) == 18
+
+
+def test_few_recordings_are_kept(mono: Brief) -> None:
+    fixed = Brief(mono.folder, IDENTITY, recorded=True)
+    negative = mono.embed([""], {})
+
+    def check(rows: int) -> None:
+        condition, seeds = mono.embed(["a drum"] * rows, {}), list(range(rows))
+        expected = mono.generate(condition, negative, seeds, None, GREEDY).codes
+        assert torch.equal(fixed.generate(condition, negative, seeds, None, GREEDY).codes, expected)
+
+    for rows in (1, 2, 3, 4, 1, 5):
+        check(rows)
+    # The second shape was used longest ago.
+    assert [key[0] for key in fixed._recordings] == [3, 4, 1, 5]
+    kept = fixed._recordings.copy()
+    check(3)
+    assert all(fixed._recordings[key] is recording for key, recording in kept.items())
+    fixed.ready_for_training("fp32")
+    assert not fixed._recordings
+
+
+def test_memory_that_does_not_suffice_is_told_and_given_back(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = Brief(mono.folder, IDENTITY, recorded=True)
+    negative, two = mono.embed([""], {}), mono.embed(["a drum"] * 2, {})
+    expected = fixed.generate(two, negative, [1, 2]).codes
+    record = Recording._record
+    half_way = []
+
+    def refuse(self: Recording) -> None:
+        self._step()
+        half_way.append(weakref.ref(self))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Recording, "_record", refuse)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        fixed.generate(mono.embed(["a drum"] * 4, {}), negative, [1, 2, 3, 4])
+    assert not fixed._recordings
+    assert [recording() for recording in half_way] == [None]
+    monkeypatch.setattr(Recording, "_record", record)
+    assert torch.equal(fixed.generate(two, negative, [1, 2]).codes, expected)
+
+
+def test_what_a_run_was_interrupted_in_is_not_replayed(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = Brief(mono.folder, IDENTITY, recorded=True)
+    negative, condition = mono.embed([""], {}), mono.embed(["a drum"], {})
+    expected = mono.generate(condition, negative, [1]).codes
+    step, steps = Recording._step, []
+
+    def interrupted(self: Recording) -> None:
+        steps.append(0)
+        if len(steps) == 5:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(Recording, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fixed.generate(condition, negative, [9])
+    assert torch.equal(fixed.generate(condition, negative, [1]).codes, expected)
+
+
+def test_a_recording_made_in_inference_mode_serves_outside_of_it(backbone: Brief) -> None:
+    fixed = Brief(backbone.folder, Identity("musicgen:tiny", "MIT"), recorded=True)
 
     def draw() -> Tensor:
         condition, negative = fixed.embed(["a music"], {}), fixed.embed([""], {})
@@ -650,11 +757,16 @@ def test_a_cache_kept_from_inference_mode_serves_outside_of_it(
     assert torch.equal(draw(), first)
 
 
+def test_steps_are_recorded_on_a_gpu_and_where_compiled(mono: Brief) -> None:
+    assert not mono.recorded
+    assert Brief(mono.folder, IDENTITY, compiled=True).recorded
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_compiled_decoder_draws_the_same_tokens(tmp_path: Path, channels: int) -> None:
-    check_compiled(save_tiny_musicgen(tmp_path, channels), MusicgenBackbone)
+    check_recorded(save_tiny_musicgen(tmp_path, channels), MusicgenBackbone, compiled=True)
 
 
 # Folders.
@@ -718,9 +830,7 @@ def refused(folder: Path, match: str) -> None:
     ],
     ids=str,
 )
-def test_a_model_of_another_make_is_refused(
-    copy: Path, part: str | None, values: dict[str, Any], match: str
-) -> None:
+def test_a_model_of_another_make_is_refused(copy: Path, part: str | None, values: dict[str, Any], match: str) -> None:
     changed(copy, part, **values)
     refused(copy, match)
 

@@ -156,6 +156,34 @@ def test_a_window_goes_on_from_the_last_ones_latents(
         backbone.generate(condition, negative, [3, 4], first.end(4.5 * quantum), FEW)
 
 
+def test_many_windows_are_sounded_a_few_at_once(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d2m_cli.backbones.riffusion.SOUNDED", 2)
+    made = backbone.generate(backbone.embed(["a", "b", "c"], {}), backbone.embed([""], {}), [1, 2, 3], None, FEW)
+    assert made.audio.shape == (3, 1, 5120)
+    with torch.no_grad():
+        assert torch.equal(made.audio[:2, 0], backbone._sound(made.latents[:2], [1, 2]))
+        assert torch.equal(made.audio[2:, 0], backbone._sound(made.latents[2:], [3]))
+
+
+def test_attention_is_fused(tiny_riffusion: Path) -> None:
+    fresh = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT"))
+    for network in (fresh.unet, fresh.vae):
+        assert network.attn_processors
+        assert {type(one) for one in network.attn_processors.values()} == {AttnProcessor2_0}
+
+
+def test_weights_with_channels_last_are_the_same_model(backbone: RiffusionBackbone, tiny_riffusion: Path) -> None:
+    """As a GPU holds them."""
+    other = RiffusionBackbone(tiny_riffusion, Identity("riffusion:tiny", "MIT"))
+    other.unet.to(memory_format=torch.channels_last)
+    other.vae.to(memory_format=torch.channels_last)
+    assert not other.unet.conv_in.weight.is_contiguous()
+    assert parameters_digest(other.modules()) == parameters_digest(backbone.modules())
+    condition, negative = backbone.embed(["a"], {}), backbone.embed([""], {})
+    first, second = (one.generate(condition, negative, [1], None, FEW).latents for one in (backbone, other))
+    assert torch.allclose(first, second, atol=1e-4)
+
+
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"no folder unet, vae"):
         RiffusionBackbone(tmp_path, Identity("x", "MIT"))

@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--shard")
     parser.add_argument("--retry-failed", action="store_true")
     parser.add_argument("--max-failures", type=int)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--silence", type=float, default=display.SILENCE_SECONDS, help="longest time without a word")
     options = parser.parse_args()
     display.SILENCE_SECONDS = options.silence
@@ -74,6 +75,7 @@ def main() -> None:
         ),
         passed_over=found.passed_over,
         label="copy",
+        workers=options.workers,
     )
     sys.exit(summary.exit_code)
 

@@ -65,17 +65,21 @@ def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture
 def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
     with display(3, "copy", Results(), BatchOptions(json_out=True)) as shown:
-        shown.start(1, "clip\n")
+        shown.start(0, "first")
+        shown.finish(0, Outcome("first", "done", seconds=1.0))
+        report = shown.start(1, "clip\n")
         time.sleep(0.3)
-        shown.report("music, window 2 of 3", 0.374)
+        report("music, window 2 of 3", 0.374)
+        shown.start(2, "other")("pose", 0.5)
         time.sleep(0.3)
         shown.finish(1, Outcome("clip\n", "done", seconds=1.0))
     time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "[2/3] still at clip\\n"
-    assert "[2/3] still at clip\\n: music, window 2 of 3, 37 %" in lines
+    assert lines[0].startswith("[1/3] first: done")
+    assert lines[1] == "[2/3] still at clip\\n"
+    assert "[2/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %" in lines
     assert lines[-1].startswith("[2/3] clip\\n: done")
-    assert len(lines) <= 4
+    assert len(lines) <= 5
     assert module.SILENCE_SECONDS == 0.2
 
 

@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from d2m_cli.app import app
+from d2m_cli.commands.eval import named_systems
 from d2m_cli.media.audio import save_wav
 from d2m_cli.pose.io import save_poses
 from tests.evaluation.sounds import clicks, metronome
@@ -283,3 +284,9 @@ def test_a_result_that_cannot_be_written_is_printed_first(folder: Path, tmp_path
     assert result.exit_code == 1
     assert "4 clips of 4 songs" in result.stdout
     assert "a file stands where a folder is needed" in result.stderr
+
+
+def test_the_users_home_is_meant_by_a_tilde(monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    found = named_systems("own", Path("~/a/seed*"), ["b=~/b"])
+    assert found == {"own": Path("/home/somebody/a/seed*"), "b": Path("/home/somebody/b")}

@@ -35,6 +35,16 @@ def test_a_folder_that_looks_like_a_pattern_is_itself(tmp_path: Path) -> None:
     assert seed_folders(tmp_path / "take [1]") == (tmp_path / "take [1]",)
 
 
+def test_a_pattern_below_a_folder_with_brackets(tmp_path: Path, monkeypatch) -> None:
+    folders(tmp_path, "run[1]/seed1/music", "run[1]/seed2/music", "run1/seed3/music", "run[1]/.seed4/music")
+    found = seed_folders(tmp_path / "run[1]" / "seed*" / "music")
+    assert seed_names(found) == ("seed1/music", "seed2/music")
+    assert found[0] == tmp_path / "run[1]" / "seed1" / "music"
+    assert len(seed_folders(tmp_path / "run[1]" / "*" / "music")) == 2
+    monkeypatch.chdir(tmp_path)
+    assert seed_folders("run[1]/seed[2]") == (Path("run[1]/seed2"),)
+
+
 def test_what_is_none(tmp_path: Path) -> None:
     folders(tmp_path, "seed1")
     with pytest.raises(UsageError, match=r"sead\*: no folder matches"):

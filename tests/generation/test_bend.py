@@ -46,6 +46,7 @@ def test_zones_close_together_are_one() -> None:
     assert merged(zones, 0.05) == pytest.approx(np.array([[0.0, 0.2], [0.5, 0.6]]))
     # Between 0 and 0.4 s the zones take 0.1 + 0.08 s, between 0.4 and 1 s 0.1 s.
     assert held_share(zones, np.array([0.0, 0.4, 1.0])) == pytest.approx([0.45, 1 / 6])
+    assert held_share(np.zeros((0, 2)), np.array([0.0, 0.4, 1.0])) == pytest.approx([0.0, 0.0])
 
 
 def test_what_is_spared_keeps_its_rate_and_the_rest_makes_up_for_it() -> None:

@@ -14,8 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 import d2m_cli.app
+from d2m_cli.api.music import Generator
+from d2m_cli.backbones.base import Sampling
 from d2m_cli.backbones.registry import choose, open_backbone
 from d2m_cli.backbones.spectrogram import SpectrogramConfig
+from d2m_cli.batch.music_files import music_settings
+from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import save_wav
@@ -69,6 +73,23 @@ def example(tmp_path: Path) -> Path:
     return path
 
 
+def test_the_record_and_the_settings_tell_how_it_was_drawn(generate, model: Path, tmp_path: Path) -> None:
+    result = generate("--rhythm", "words", "--temperature", "0.5")
+    assert result.exit_code == 0, result.output
+    assert "--temperature has no effect with --backbone riffusion:" in result.stderr
+    assert "--guidance has no effect" not in result.stderr
+    drawn = {"steps": 2, "guidance": 7.0, "temperature": 0.5, "top_k": 250, "top_p": 1.0}
+    assert json.loads((tmp_path / "out" / "dance.json").read_text())["settings"]["sampling"] == drawn
+    generator, options = Generator(f"riffusion:{model}"), GenerateOptions(rhythm="words")
+    left = music_settings(generator, options)
+    assert left["sampling"] == {**drawn, "steps": 50, "temperature": 1.0}
+    # A default is the same music as its value.
+    assert left == music_settings(generator, replace(options, sampling=Sampling(steps=50, guidance=7.0)))
+    again = generate("--rhythm", "words", "--temperature", "0.5", "--guidance", "7", "--top-k", "250")
+    assert again.exit_code == 0
+    assert "already done" in again.stderr
+
+
 def test_genre_by_a_sound_example_with_vectors_for_every_layer(generate, encoders, example, tmp_path: Path) -> None:
     clap = save_tiny_clap(tmp_path / "clap")
     fingerprint = ClapAudio(clap).fingerprint
@@ -100,6 +121,14 @@ def test_encoders_that_are_not_bound_to_weights_say_so_once(generate, encoders) 
     result = generate("--encoders", encoders(fingerprint=""))
     assert result.exit_code == 0, result.output
     assert result.output.count("not bound to one set of weights") == 1
+
+
+def test_a_dry_run_refuses_words_for_a_genre_that_encoders_make_a_vector_of(generate, encoders) -> None:
+    words = ("--genre", "lock", "--genre-words", "funk", "--dry-run")
+    refused = generate("--encoders", encoders(genre="label"), *words)
+    assert refused.exit_code == 2
+    assert "--genre-words is for backbones that read a genre in plain words" in " ".join(refused.stderr.split())
+    assert generate("--rhythm", "words", *words).exit_code == 0
 
 
 def test_a_genre_that_the_encoders_do_not_know_ends_the_run(generate, encoders, example, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2m_cli.backbones.base import Sampling
+from d2m_cli.backbones.base import FullSampling, Sampling
 from d2m_cli.batch.music_files import result_of
 from d2m_cli.errors import EncoderMismatchError, NoPersonError, UsageError
 from d2m_cli.generation.compose import compose, window_prompt, window_tempo
@@ -28,8 +28,8 @@ from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.media.loudness import integrated_loudness, true_peak
 from d2m_cli.pose.estimator import PoseOptions
 from d2m_cli.rhythm.cache import DanceCache
-from d2m_cli.rhythm.extract import extract_rhythm
-from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
+from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm, RhythmGrid, Tempo
 from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
 from tests.rhythm.dances import film, groove
 from tests.tiny_clap import save_tiny_clap
@@ -231,7 +231,7 @@ def test_options_reach_the_sampler() -> None:
     used = models(encoders=FakeEncoders())
     options = GenerateOptions(candidates=1, sampling=Sampling(7, 1.5), negative_prompt="noise")
     compose(rhythm(4.0, [1.0]), 4.0, used, options, "aa", quiet)
-    assert used.backbone.sampling == [Sampling(7, 1.5)]
+    assert used.backbone.sampling == [FullSampling(7, 1.5)]
     assert used.backbone.prompts[0] == "noise"
 
 
@@ -336,6 +336,8 @@ def test_all_files_of_a_video(make_video, tmp_path: Path) -> None:
     assert abs(lag) <= 0.002 * RATE
     document = json.loads((tmp_path / "out" / "dance ☃.json").read_text())
     assert document["settings"]["genre"] == "LO"
+    # How it was drawn, although nothing was said of that.
+    assert document["settings"]["sampling"] == asdict(FullSampling())
     assert document["video"] == {"file": "dance ☃.mp4", "content": content_digest(video), "seconds": 6.0}
     assert document["models"]["encoders"]["sha256"] == "e" * 64
     assert document["models"]["clap"] is None
@@ -488,6 +490,29 @@ def test_music_without_a_dancer_is_by_the_prompt_alone(
     assert result.summary.endswith("no steady tempo, 2 windows, " + generated.notes[0])
     assert result.details["note"] == generated.notes[0]
     assert "notes" not in made(make_video(tmp_path / "a.mp4", seconds=6), 6.0, GenerateOptions()).record
+
+
+def test_with_encoders_of_another_mode_the_tempo_told_is_that_of_the_beats(make_video, tmp_path: Path) -> None:
+    poses = film(groove(seconds=12.0, bpm=116.0), 30.0)
+
+    class Seen(FakePoses):
+        def estimate(self, video, report=None, timeline=None):
+            return poses
+
+    encoders = FakeEncoders()
+    encoders.grid = RhythmGrid("paper")
+    used = Models(Seen(12.0), FakeBackbone(), encoders, "e" * 64)  # type: ignore[arg-type]
+    video = make_video(tmp_path / "groove.mp4", seconds=12.0)
+    made = generate_music(video, "aa", used, GenerateOptions(candidates=1), quiet)
+    own = extract_rhythm(poses, RhythmOptions("paper"))
+    assert own.tempo is not None
+    assert own.tempo.confidence < 0.1
+    assert made.rhythm.mode == "paper"
+    np.testing.assert_array_equal(made.rhythm.peaks, own.peaks)
+    assert made.rhythm.tempo is not None
+    assert made.rhythm.tempo.confidence > 0.5
+    assert made.rhythm.tempo.bpm == pytest.approx(116.0, rel=0.01)
+    assert made.rhythm.tempo == extract_rhythm(poses).tempo
 
 
 def test_music_goes_on_at_the_tempo_where_nobody_is_seen() -> None:

@@ -14,6 +14,11 @@ from tests.generation.test_bend import RATE, heard, hits
 SECONDS = 10.0
 
 
+def song(bpm: float, seconds: float = 24.0) -> np.ndarray:
+    """Hits on a soft bed, each as strong as the next."""
+    return hits(music(bpm, 0.33, seconds), seconds)
+
+
 def dance(bpm: float = 120.0, first: float = 0.2, confidence: float = 0.9) -> BeatMap:
     beats = np.arange(first, SECONDS, 60 / bpm)
     return BeatMap(beats, bpm, confidence, np.full(len(beats), bpm))
@@ -161,3 +166,13 @@ def test_landing_tracks_by_itself_and_says_where_the_tempo_is_another() -> None:
     assert np.abs(heard(out)[:, None] - dance().beats[None]).min(axis=1).max() < 0.03
     assert land(hits(music(150.0, 0.33), 12.0), RATE, dance(), SECONDS)[1].why == "the music keeps another tempo"
     assert land(np.zeros((1, 12 * RATE), np.float32), RATE, dance(), SECONDS)[1].why == "the music has no beats"
+
+
+@pytest.mark.parametrize(("bpm", "played", "per_beat"), [(70.0, 143.0, 2.0), (160.0, 79.0, 1.0), (70.0, 71.0, 1.0)])
+def test_landing_takes_music_of_another_octave(bpm: float, played: float, per_beat: float) -> None:
+    out, done = land(song(played), RATE, dance(bpm), SECONDS)
+    assert done.done == "bent"
+    assert done.per_beat == per_beat
+    goals = np.arange(0.2, SECONDS, 60 / bpm / per_beat)
+    assert len(heard(out)) >= 0.9 * SECONDS * played / 60
+    assert np.abs(heard(out)[:, None] - goals[None]).min(axis=1).max() < 0.035

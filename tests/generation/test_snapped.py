@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from d2m_cli.backbones.base import Draw
-from d2m_cli.generation.compose import compose, continued
+from d2m_cli.generation.compose import compose, continued, finished
 from d2m_cli.generation.finish import finish
 from d2m_cli.generation.genre import SoundExample
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.snap import Snap
-from d2m_cli.rhythm.sequence import Rhythm, Tempo
+from d2m_cli.rhythm.sequence import Rhythm, RhythmGrid, Tempo
 from tests.fakes import RATE, FakeBackbone, FakePoses
 
 SECONDS = 12.0
@@ -123,6 +123,18 @@ def test_behind_its_end_a_dance_goes_on_at_its_last_tempo() -> None:
     assert longer.beats.beats[-4:] == pytest.approx([11.7, 12.2, 12.7, 13.2])
     assert longer.peaks == pytest.approx([0.2, 11.7, 12.2, 12.7, 13.2])
     assert continued(short, 12.0) is short
+    # 24 steps a beat, peaks on them: the last four beats, 504 to 600, come again from 600 on.
+    swings = np.zeros(600, np.float32)
+    swings[::24] = 1.0
+    swings[504:528] += 0.5 * np.linspace(0, 1, 24, dtype=np.float32)
+    swinging = replace(short, envelope=swings / swings.max(), tempo=Tempo(125.0, 0.0, 0.9), mode="published")
+    envelope = continued(swinging, 13.4).envelope
+    assert len(envelope) == 671
+    np.testing.assert_array_equal(envelope[600:], swinging.envelope[504:575])
+    grid = RhythmGrid("published", 50.0, 256)
+    # 8.92 s are step 446; in the window of a longer dance peaks go on to its end as they are before it.
+    sequence = continued(swinging, 15.0).window(8.92, grid)
+    assert np.flatnonzero(sequence[600 - 446 :]).tolist()[:4] == [0, 24, 48, 72]
     still = Rhythm(np.ones(600, np.float32), 50.0, np.zeros(0), SECONDS, None, "stable")
     assert continued(still, 13.4) is still
 
@@ -152,3 +164,11 @@ def test_music_ends_on_beats_that_it_has(monkeypatch, done: Snap | None, told: b
     noise = np.random.default_rng(0).normal(0, 0.1, (1, round(SECONDS * RATE))).astype(np.float32)
     module.finished(noise, RATE, rhythm, SECONDS, replace(OPTIONS, ending="hit"), (), done, told)
     assert ends == [expected]
+
+
+def test_a_moment_of_music_is_finished_without_a_word(recwarn) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, 400)).astype(np.float32)
+    still = Rhythm(np.ones(3, np.float32), 50.0, np.zeros(0), 0.05, None, "stable")
+    music = finished(noise, RATE, still, 0.05, OPTIONS, (), None)
+    assert music.samples.shape == (1, 400)
+    assert [str(one.message) for one in recwarn] == []

@@ -15,7 +15,7 @@ from d2m_cli.generation.compose import snap_bounds
 from d2m_cli.generation.models import TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
-from d2m_cli.generation.track import lay_track
+from d2m_cli.generation.track import Track, lay_track
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
@@ -37,6 +37,10 @@ def track(tmp_path: Path) -> Path:
     return path
 
 
+def loaded(path: Path) -> Track:
+    return Track.load(path, content_digest(path))
+
+
 def quiet(step: str, fraction: float = 0.0) -> None:
     assert 0.0 <= fraction <= 1.0
 
@@ -48,7 +52,7 @@ def off(samples: np.ndarray) -> np.ndarray:
 
 
 def test_a_track_lands_on_the_beat(track: Path) -> None:
-    music = lay_track(track, dance(), SECONDS, GenerateOptions(music=track, ending="none"), quiet)
+    music = lay_track(loaded(track), dance(), SECONDS, GenerateOptions(music=track, ending="none"), quiet)
     assert music.samples.shape == (2, round(SECONDS * RATE))
     assert off(music.samples).max() < 0.025
     assert music.snap is not None
@@ -59,8 +63,8 @@ def test_a_track_lands_on_the_beat(track: Path) -> None:
 
 def test_a_track_begins_where_it_is_asked_to(track: Path) -> None:
     options = GenerateOptions(music=track, music_start=12.0, ending="none")
-    assert lay_track(track, dance(), SECONDS, options, quiet).snap.offset == pytest.approx(12.0, abs=0.4)
-    plain = lay_track(track, dance(), SECONDS, replace(options, snap="off"), quiet)
+    assert lay_track(loaded(track), dance(), SECONDS, options, quiet).snap.offset == pytest.approx(12.0, abs=0.4)
+    plain = lay_track(loaded(track), dance(), SECONDS, replace(options, snap="off"), quiet)
     assert plain.snap is None
     # Hits at 0.37 + k * 60 / 116; the first behind 12 s is the 23rd.
     assert heard(plain.samples)[0] == pytest.approx(0.37 + 23 * 60 / 116 - 12.0, abs=0.002)
@@ -68,8 +72,8 @@ def test_a_track_begins_where_it_is_asked_to(track: Path) -> None:
 
 def test_where_the_beat_is_doubtful_auto_leaves_it_and_on_does_not(track: Path) -> None:
     options = GenerateOptions(music=track, ending="none")
-    assert lay_track(track, dance(0.2), SECONDS, options, quiet).snap is None
-    on = lay_track(track, dance(0.2), SECONDS, replace(options, snap="on"), quiet)
+    assert lay_track(loaded(track), dance(0.2), SECONDS, options, quiet).snap is None
+    on = lay_track(loaded(track), dance(0.2), SECONDS, replace(options, snap="on"), quiet)
     assert off(on.samples).max() < 0.025
     assert snap_bounds(BeatMap.none(), replace(options, snap="on")) is None
 
@@ -77,10 +81,10 @@ def test_where_the_beat_is_doubtful_auto_leaves_it_and_on_does_not(track: Path) 
 def test_a_track_too_short_or_without_sound_is_named(track: Path, tmp_path: Path) -> None:
     options = GenerateOptions(music=track, music_start=25.0)
     with pytest.raises(AudioError, match=r"song.wav: 5.00 s of music behind 25 s, and the video lasts 10.00 s"):
-        lay_track(track, dance(), SECONDS, options, quiet)
+        lay_track(loaded(track), dance(), SECONDS, options, quiet)
     (tmp_path / "no.wav").write_bytes(b"no sound")
-    with pytest.raises(AudioError, match=r"no\.wav"):
-        lay_track(tmp_path / "no.wav", dance(), SECONDS, GenerateOptions(music=tmp_path / "no.wav"), quiet)
+    with pytest.raises(UsageError, match=r"music .*no\.wav"):
+        loaded(tmp_path / "no.wav")
 
 
 @pytest.mark.parametrize(
@@ -103,12 +107,17 @@ def test_a_start_before_the_track_is_refused_and_idle_options_are_named(track: P
         "genre has no effect with music",
         "prompt has no effect with music",
     )
+    idle = {"negative_prompt": "drums", "rhythm": "words", "candidates": 2, "precision": "bf16", "seed": 4}
+    assert GenerateOptions(music=track, **idle).doubts == tuple(  # type: ignore[arg-type]
+        f"{name} has no effect with music" for name in ("negative_prompt", "rhythm", "precision", "seed", "candidates")
+    )
+    assert GenerateOptions("LO", music=track, **idle).settings == GenerateOptions(music=track).settings  # type: ignore[arg-type]
     assert GenerateOptions(music=track).settings["music"] == {"file": "song.wav", "content": content_digest(track)}
 
 
 def test_the_record_names_the_track_and_what_was_done(make_video, track: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "dance.mp4", seconds=6.0)
-    models = TrackModels(FakePoses(6.0), track.name, content_digest(track))
+    models = TrackModels(FakePoses(6.0), loaded(track))
     made = generate_music(video, content_digest(video), models, GenerateOptions(music=track, snap="on"), quiet)
     made.save(tmp_path / "dance.json")
     record = json.loads((tmp_path / "dance.json").read_text())
@@ -137,15 +146,21 @@ def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Pa
         samples, rate = load_audio(tmp_path / "out" / f"{name}.wav")
         assert samples.shape == (2, 2 * rate)
     assert "2.00 s" in result.output
+    # What only a model goes by is named, makes nothing again, and needs no model.
+    words += ["--seed", "4", "--backbone", "riffusion", "--compile", "--steps", "3"]
     again = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
-    assert again.exit_code == 0
+    assert again.exit_code == 0, again.output
+    assert again.stdout.count("already there") == 4
+    told = " ".join(again.stderr.split())
+    for flag in ("--seed", "--backbone", "--compile", "--steps"):
+        assert f"{flag} has no effect with --music" in told
 
 
 def test_a_track_short_by_rounding_is_filled_and_a_start_behind_its_end_is_named(track: Path) -> None:
-    music = lay_track(track, dance(), 10.0, GenerateOptions(music=track, music_start=20.002, snap="off"), quiet)
+    music = lay_track(loaded(track), dance(), 10.0, GenerateOptions(music=track, music_start=20.002, snap="off"), quiet)
     assert music.samples.shape == (2, 10 * RATE)
-    with pytest.raises(AudioError, match=r"song.wav lasts 30.00 s, so there is no music behind 40 s"):
-        lay_track(track, dance(), 10.0, GenerateOptions(music=track, music_start=40.0), quiet)
+    with pytest.raises(UsageError, match=r"song.wav lasts 30.00 s, so there is no music behind 40 s"):
+        loaded(track).check_start(40.0)
 
 
 def test_a_track_asks_for_no_genre_of_a_video(track: Path) -> None:
@@ -155,8 +170,77 @@ def test_a_track_asks_for_no_genre_of_a_video(track: Path) -> None:
 def test_a_track_for_nobody_speaks_of_the_track(make_video, track: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "empty.mp4", seconds=2.0)
     video.write_bytes(video.read_bytes() + b"nobody")
-    models, options = TrackModels(FakePoses(2.0), track.name, "0"), GenerateOptions(music=track)
+    models, options = TrackModels(FakePoses(2.0), loaded(track)), GenerateOptions(music=track)
     with pytest.raises(NoPersonError, match="allow_no_dancer=True lays the track under it as it is"):
         generate_music(video, "aa", models, options, quiet)
     made = generate_music(video, "aa", models, replace(options, allow_no_dancer=True), quiet)
     assert made.notes == ("nobody was found in the picture: the track is laid under it as it is",)
+
+
+class NoPoses(FakePoses):
+    def estimate(self, video: Path, report=None, timeline=None):
+        raise AssertionError("looked at the dance")
+
+
+def test_a_track_that_is_too_short_is_told_before_the_dance_is_looked_at(make_video, track: Path, tmp_path) -> None:
+    video = make_video(tmp_path / "long.mp4", seconds=2.0)
+    options = GenerateOptions(music=track, music_start=29.0)
+    with pytest.raises(AudioError, match=r"1.00 s of music behind 29 s, and the video lasts 2.00 s"):
+        generate_music(video, "aa", TrackModels(NoPoses(2.0), loaded(track)), options, quiet)
+
+
+def test_a_bad_track_ends_the_run_before_the_first_video_and_a_good_one_is_read_once(
+    make_video, track: Path, tmp_path: Path, monkeypatch
+) -> None:
+    import d2m_cli.generation.track as module
+    import d2m_cli.media.audio as audio
+    import d2m_cli.pose.estimator as estimator
+
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: NoPoses(2.0))
+    videos = [make_video(tmp_path / name, seconds=2.0) for name in ("a.mp4", "b.mp4")]
+    (tmp_path / "no.wav").write_bytes(b"no sound")
+
+    def run(*more: object):
+        fixed = ["generate", *videos, "--out", tmp_path / "out", "--no-mp4", "--snap", "on", *more]
+        return CliRunner().invoke(d2m_cli.app.app, [*map(str, fixed)])
+
+    for more, text in (
+        (("--music", tmp_path / "no.wav"), "no.wav"),
+        (("--music", track, "--music-start", "31"), "there is no music behind 31 s: give an earlier --music-start"),
+    ):
+        result = run(*more)
+        assert result.exit_code == 2, result.output
+        assert text in " ".join(result.stderr.split())
+    read: list[str] = []
+
+    def counted(name, function):
+        def count(*arguments, **named):
+            read.append(name)
+            return function(*arguments, **named)
+
+        return count
+
+    monkeypatch.setattr(audio, "load_audio", counted("audio", audio.load_audio))
+    monkeypatch.setattr(module, "attacks", counted("attacks", module.attacks))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    assert run("--music", track).exit_code == 0
+    assert sorted(read) == ["attacks", "audio"]
+
+
+def test_names_are_escaped_on_stderr_and_nothing_goes_to_stdout_without_it(
+    make_video, track: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    import d2m_cli.pose.estimator as estimator
+    from d2m_cli.batch import music_files
+
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    odd = track.rename(tmp_path / "so\x1b[31mng.wav")
+    video = make_video(tmp_path / "a.mp4", seconds=2.0)
+    words = ["generate", video, "--music", odd, "--prompt", "harp", "--out", tmp_path / "out", "--no-mp4"]
+    result = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
+    assert result.exit_code == 0, result.output
+    assert "music: so\\x1b[31mng.wav" in result.stderr
+    assert "\x1b" not in result.stderr
+    monkeypatch.setattr("sys.stderr", None)
+    music_files._say("a word")
+    assert capsys.readouterr().out == ""

@@ -62,10 +62,20 @@ def test_windows_on_beats_cover_the_video(bpm: float, duration: float, quantum: 
         assert np.abs(beats - later.start).min() <= quantum / 2 + 1e-9
 
 
+def test_no_window_is_all_context_or_misses_a_beat_that_another_step_finds() -> None:
+    # Four beats of 61 bpm are 3.93 s, more than a hop of 3.84: from 0.1 s every second beat, at 2.07, 4.03 and 6 s.
+    beats = 0.1 + np.arange(10) * 60 / 61
+    assert [window.start for window in plan_windows(9.0, 5.12, 1.28, beats=beats)] == [0.0, 2.08, 4.0]
+    # At 60 bpm every second beat takes 29 windows, so each third one from 2.9 s does, and none is nearer than that.
+    beats = np.arange(0.9, 62.0, 1.0)
+    starts = [window.start for window in plan_windows(60.0, 5.12, 1.28, beats=beats)]
+    assert starts[1:] == pytest.approx(np.arange(2.9, 57.0, 3.0), abs=0.04)
+
+
 def test_where_no_beat_is_near_windows_are_a_hop_apart() -> None:
-    # Beats end at 4 s: the fourth, at 2 s, is 25 columns, and from there on hops are of 3.84 s as without beats.
+    # Beats end at 4 s: the last, at 3.5 s, is 44 columns, and from there on hops are of 3.84 s as without beats.
     beats = np.arange(0.0, 4.0, 0.5)
-    assert [window.start for window in plan_windows(14.0, 5.12, 1.28, beats=beats)] == [0.0, 2.0, 5.84, 9.68]
+    assert [window.start for window in plan_windows(14.0, 5.12, 1.28, beats=beats)] == [0.0, 3.52, 7.36, 11.2]
     assert plan_windows(15.0, 5.12, 1.28, beats=np.zeros(0)) == plan_windows(15.0, 5.12, 1.28)
 
 

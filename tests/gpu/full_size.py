@@ -399,9 +399,9 @@ def hrnet_network(shape: HRNetShape = W32) -> HRNetTorch:
     return network
 
 
-def save_hrnet(path: Path, shape: HRNetShape = W32) -> Path:
+def save_hrnet(path: Path, shape: HRNetShape = W32, half: bool = False) -> Path:
     """Write it as `d2m weights export-hrnet` writes one, checked against torch in the same way."""
     from d2m_cli.pose.export import _write
 
-    _write(hrnet_network(shape), (shape.width, shape.height), path)
+    _write(hrnet_network(shape), (shape.width, shape.height), path, half)
     return path

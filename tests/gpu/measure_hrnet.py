@@ -1,4 +1,4 @@
-"""HRNet-W32 through ONNX Runtime: pictures a second under CUDA and on the CPU, against the session and torch alone."""
+"""HRNet-W32 and MoveNet through ONNX Runtime: pictures a second under CUDA and on the CPU, against the session."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import numpy as np
 import torch
 
 from d2m_cli.pose.session import OnnxModel
-from tests.gpu.full_size import HRNetShape, hrnet_network
+from tests.gpu.full_size import HRNetShape, hrnet_network, save_hrnet
 from tests.gpu.report import Effort, Place, Report, distance, timed
 
 PART = "hrnet"
+VIDEOS = Path(__file__).resolve().parents[2] / "examples" / "videos"
 AGREEMENT = 5e-3
 """Largest distance of heat maps, relative to their norm, between providers: CUDA's uses TF32."""
+HALF_AGREEMENT = 2e-2
+"""The same where CUDA computes in float16."""
 MOST_OVER_THE_SESSION = 3.0
 """Finding joints may take this many times what the network alone takes on a GPU: the rest is cropping and reading."""
 CUDA = "CUDAExecutionProvider"
@@ -98,3 +101,43 @@ def measure_agreement(report: Report, path: Path, place: Place, effort: Effort, 
     times = timed(place, lambda: network(many), effort.repeats * 3)
     told = "the same network in PyTorch, input on the device"
     report.add(PART, f"torch, {place.device}, batch {batch}", batch / times.median, "pictures/s", told)
+
+
+def measure_half(report: Report, path: Path, place: Place, effort: Effort, shape: HRNetShape) -> None:
+    """The same network with weights and arithmetic in float16: pictures a second, and its distance from torch."""
+    half = save_hrnet(path.with_name(f"{path.name}-half.onnx"), shape, half=True)
+    pictures = torch.randn(2, 3, shape.height, shape.width, generator=torch.Generator().manual_seed(0))
+    device = "cuda" if place.is_gpu and provider_missing() is None else "cpu"
+    with torch.inference_mode():
+        wanted = hrnet_network(shape)(pictures)
+    far = distance(torch.from_numpy(OnnxModel(half, device, batch=2)(pictures.numpy())[0]), wanted)
+    report.add(PART, f"distance of float16's heat maps from torch in float32, {device}", far, "of their norm")
+    report.check(PART, f"float16 agrees, {device}", far < HALF_AGREEMENT, f"{far:.1e} < {HALF_AGREEMENT}")
+    for batch in effort.crops:
+        model = OnnxModel(half, device, batch=batch)
+        ready = np.zeros((batch, 3, shape.height, shape.width), np.float32)
+        taken = timed(Place("cpu"), lambda: model(ready), effort.repeats * 3).median  # noqa: B023
+        report.add(PART, f"OnnxModel in float16, {device}, batch {batch}", batch / taken, "pictures/s", model.provider)
+
+
+def measure_movenet(report: Report, path: Path, place: Place, effort: Effort) -> None:
+    """Frames a second that `d2m pose` finds joints in, with everything around the networks, and Thunder alone."""
+    if importlib.util.find_spec("cv2") is None or importlib.util.find_spec("av") is None:
+        report.absent.append((PART, "MoveNet: OpenCV or PyAV is not here"))
+        return
+    from d2m_cli.pose.estimator import PoseEstimator
+    from d2m_cli.pose.options import PoseOptions
+    from d2m_cli.pose.weights import pose_weights
+
+    device = "cuda" if place.is_gpu and provider_missing() is None else "cpu"
+    thunder = OnnxModel(pose_weights("movenet-thunder"), device)
+    crops = np.zeros((thunder.batch, 256, 256, 3), np.uint8)
+    alone = timed(Place("cpu"), lambda: thunder(crops), effort.repeats * 3).median / thunder.batch
+    report.add(PART, f"Thunder alone, {device}, batch {thunder.batch}", 1 / alone, "pictures/s", thunder.provider)
+    video = next(VIDEOS.glob("lock_*.mp4"))
+    for camera in (True, False):
+        estimator = PoseEstimator(PoseOptions(device=device, camera=camera))
+        frames = len(estimator.estimate(video).tracks[0].times)
+        taken = timed(Place("cpu"), lambda: estimator.estimate(video), effort.repeats).median  # noqa: B023
+        name = f"d2m pose, {video.stem}, {device}, {'with' if camera else 'without'} the camera's motion"
+        report.add(PART, name, frames / taken, "frames/s", f"{taken:.2f} s for {frames} frames")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from d2m_cli.backbones.ace_step import AceStepBackbone
-from d2m_cli.backbones.base import Draw, Identity, Sampling
+from d2m_cli.backbones.base import Draw, FullSampling, Identity
 from d2m_cli.backbones.latent_audio import LatentAudioBackbone
 from d2m_cli.backbones.stable_audio import open_stable_audio
 from tests.gpu.report import GIB, Effort, Place, Report, timed
@@ -45,7 +45,7 @@ def draw(backbone: LatentAudioBackbone, model: str, seconds: float, takes: int, 
     """Pieces as `d2m generate` draws them."""
     with torch.inference_mode():
         condition = backbone.embed([PROMPT], {}).repeated(takes)
-        sampling = Sampling(steps=steps, guidance=GUIDANCE[model])
+        sampling = FullSampling(steps=steps, guidance=GUIDANCE[model])
         seeds = list(range(takes))
         return backbone.generate(condition, backbone.embed([""], {}), seeds, None, sampling, seconds=seconds)
 
@@ -103,7 +103,7 @@ def _going_on(report: Report, part: str, backbone: LatentAudioBackbone, model: s
     assert context is not None
     assert context.latents is not None
     with torch.inference_mode():
-        sampling = Sampling(steps=steps, guidance=GUIDANCE[model])
+        sampling = FullSampling(steps=steps, guidance=GUIDANCE[model])
         text = backbone.embed([PROMPT], {})
         made = backbone.generate(text, backbone.embed([""], {}), [9], context, sampling, seconds=seconds)
     assert made.latents is not None

@@ -1,4 +1,4 @@
-"""MusicGen in musicgen-small's full layout: time, memory, number formats, compiled or not, and training (Eq. 3)."""
+"""MusicGen in musicgen-small's full layout: time, memory, number formats; recorded, plain and compiled; training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, number_format
 from d2m_cli.backbones.codebooks import delayed, guided
-from d2m_cli.backbones.codec_language import side_by_side
+from d2m_cli.backbones.codec_language import repeatable, side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
 from tests.gpu.full_size import musicgen_decoder, parameters
 from tests.gpu.measure_training import measure_training
@@ -24,13 +24,17 @@ FRAMES_A_SECOND = 50
 PROMPT = "a funky guitar music with drum as the rhythm"
 AGREEMENT = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 4e-2}
 """Largest distance of logits, relative to their norm, from those of fp32 on the CPU."""
+GREEDY = Sampling(temperature=0.0)
 TIE = 1e-3
 """Two tokens whose logits lie this close, seen against the spread of all, may change places by rounding."""
 
 
-def opened(folder: Path, place: Place, precision: str, compiled: bool = False) -> MusicgenBackbone:
-    """The backbone as `d2m generate` opens it."""
-    return MusicgenBackbone(folder, Identity("musicgen:random", "none"), place.device, precision, compiled)
+def opened(
+    folder: Path, place: Place, precision: str, compiled: bool = False, recorded: bool = True
+) -> MusicgenBackbone:
+    """The backbone as `d2m generate` opens it on a GPU, or one that reads step by step where not `recorded`."""
+    identity = Identity("musicgen:random", "none")
+    return MusicgenBackbone(folder, identity, place.device, precision, compiled, recorded)
 
 
 def draw(backbone: MusicgenBackbone, batch: int, sampling: Sampling, context: Draw | None = None) -> Draw:
@@ -41,32 +45,75 @@ def draw(backbone: MusicgenBackbone, batch: int, sampling: Sampling, context: Dr
 
 
 def measure_windows(report: Report, folder: Path, place: Place, effort: Effort) -> None:
-    """Seconds a window in every number format, without compiling."""
+    """Seconds a window by recorded steps, in every number format, and step by step in the first."""
+    many = effort.batches[-1]
     for precision in place.formats:
         place.forget()
         begun = time.perf_counter()
         backbone = opened(folder, place, precision)
         place.wait()
         report.add(PART, f"loading, {precision}", time.perf_counter() - begun, "s", "weights in the disk's cache")
-        for batch in effort.batches if precision != "fp32" or not place.is_gpu else effort.batches[:1]:
-            _measure_batch(report, backbone, place, effort, precision, batch)
+        # One window is bound by launches in every format; many are what half precision pays for.
+        for batch in (*effort.batches, 2 * many) if precision == place.formats[0] else (many,):
+            _measure_batch(report, backbone, place, effort.repeats, precision, batch, "recorded")
+        if precision == place.formats[0]:
+            _measure_parts(report, backbone, place, effort, precision)
+            backbone.recorded = False
+            _measure_batch(report, backbone, place, 1, precision, 1, "plain")
+            names = (f"window, {how}, {precision}, batch 1" for how in ("recorded", "plain"))
+            recorded, plain = (report.value(PART, name) for name in names)
+            if place.is_gpu:
+                told = f"{recorded:.2f} s against {plain:.2f} s"
+                report.check(PART, f"recording pays, {precision}, batch 1", recorded < plain, told)
+
+
+@torch.no_grad()
+def _measure_parts(report: Report, backbone: MusicgenBackbone, place: Place, effort: Effort, precision: str) -> None:
+    """What is not the steps: the codec; and whether each network says the same twice."""
+    layout, many = backbone.layout, effort.batches[-1]
+    random = torch.Generator().manual_seed(0)
+    shape = (many, len(layout.delays), backbone.frames)
+    codes = torch.randint(0, layout.cardinality, shape, generator=random).to(backbone.device)
+    condition = backbone.embed([PROMPT] * many, {})
+    with repeatable(backbone.device):
+        heard = [backbone._decode(codes) for _ in range(2)]
+        times = timed(place, lambda: backbone._decode(codes), effort.repeats)
+        logits = [backbone._logits(codes[..., :64], condition) for _ in range(2)]
+    report.add(PART, f"codec's decoder, batch {many}", times.median, "s", "part of a window's time, fp32")
+    report.check(PART, f"the same tokens, the same sound, batch {many}", torch.equal(*heard), "decoded twice")
+    told = "64 frames read twice"
+    report.check(PART, f"the same tokens, the same logits, {precision}, batch {many}", torch.equal(*logits), told)
 
 
 def _measure_batch(
-    report: Report, backbone: MusicgenBackbone, place: Place, effort: Effort, precision: str, batch: int
+    report: Report, backbone: MusicgenBackbone, place: Place, repeats: int, precision: str, batch: int, how: str
 ) -> None:
     place.forget()
     made: list[Draw] = []
-    times = timed(place, lambda: made.append(draw(backbone, batch, Sampling())), effort.repeats)
-    _told(report, place, precision, batch, times, "plain")
+    times = timed(place, lambda: made.append(draw(backbone, batch, Sampling())), repeats)
+    _told(report, place, precision, batch, times, how)
     first, others = made[0], made[1:]
     drawn = f"{len(made)} draws"
+    name = f"{how}, {precision}, batch {batch}"
     whole = all(bool(one.audio.isfinite().all()) for one in made)
-    report.check(PART, f"audio is finite, {precision}, batch {batch}", whole, drawn)
+    report.check(PART, f"audio is finite, {name}", whole, drawn)
     same = all(_equal(first.codes, one.codes) for one in others)
-    report.check(PART, f"one seed, the same tokens, {precision}, batch {batch}", same, drawn)
+    report.check(PART, f"one seed, the same tokens, {name}", same, f"{drawn}{_apart(first, others)}")
     same = all(torch.equal(first.audio, one.audio) for one in others)
-    report.check(PART, f"one seed, the same bytes, {precision}, batch {batch}", same, drawn)
+    report.check(PART, f"one seed, the same bytes, {name}", same, drawn)
+
+
+def _apart(first: Draw, others: Sequence[Draw]) -> str:
+    """Where draws that should be one begin to differ."""
+    told = ""
+    for number, one in enumerate(others, 2):
+        assert first.codes is not None
+        assert one.codes is not None
+        other = (first.codes != one.codes).any(1)
+        if bool(other.any()):
+            rows = int(other.any(1).sum())
+            told += f"; draw {number} differs in {rows} rows, from frame {int(other.any(0).nonzero()[0])} on"
+    return told
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:
@@ -97,10 +144,15 @@ def measure_floor(report: Report, folder: Path, place: Place, effort: Effort, si
 
 
 def measure_transformers(report: Report, folder: Path, place: Place, effort: Effort) -> None:
-    """The obvious way: transformers' own `generate` on the same weights."""
+    """The obvious way: transformers' own `generate` on the same weights.
+
+    Without cuDNN's attention, which would prepare itself anew for each of the lengths of its growing cache: the first
+    windows would take several times as long.
+    """
     from transformers import AutoTokenizer, MusicgenForConditionalGeneration
 
-    precision = place.formats[0]
+    # In fp16 T5 overflows, and no token can be drawn from what is no number.
+    precision = "bf16" if place.is_gpu else place.formats[0]
     kind = number_format(place.device, precision)
     place.forget()
     loaded: Any = MusicgenForConditionalGeneration
@@ -110,7 +162,9 @@ def measure_transformers(report: Report, folder: Path, place: Place, effort: Eff
         place.forget()
         text = tokenizer([PROMPT] * batch, return_tensors="pt").to(place.device)
         work = partial(model.generate, **text, do_sample=True, top_k=250, guidance_scale=3.0, max_length=_length(model))
-        _told(report, place, precision, batch, timed(place, work, effort.repeats), "transformers' generate")
+        with repeatable(torch.device(place.device)):
+            times = timed(place, work, 1)
+        _told(report, place, precision, batch, times, "transformers' generate")
 
 
 def _length(model: Any) -> int:
@@ -132,68 +186,14 @@ def measure_compiled(report: Report, folder: Path, place: Place, effort: Effort,
         name = f"real-time factor, compiled, {precision}, batch {batch}"
         factor = report.value(PART, name)
         report.check(PART, f"faster than it plays: {name}", factor < 1, f"{factor:.3f}")
-        plain = report.value(PART, f"window, plain, {precision}, batch {batch}")
-        faster = times.median < plain
-        told = f"{times.median:.2f} s against {plain:.2f} s"
-        report.check(PART, f"compiling pays, {precision}, batch {batch}", faster, told)
+        recorded = report.value(PART, f"window, recorded, {precision}, batch {batch}")
+        told = f"{times.median:.2f} s against {recorded:.2f} s"
+        report.check(PART, f"compiling pays, {precision}, batch {batch}", times.median < recorded, told)
 
 
-@torch.no_grad()
-def measure_replay(report: Report, folder: Path, place: Place, effort: Effort) -> None:
-    """Steps of the plain decoder recorded as one CUDA graph by hand: what could be had without compiling.
-
-    Tokens are not drawn, so this is less than a window. On a CPU nothing is recorded, and steps are made one by one.
-    """
-    precision = place.formats[0]
-    place.forget()
-    backbone = opened(folder, place, precision)
-    steps = backbone.frames + max(backbone.layout.delays)
-    condition = side_by_side(backbone.embed([PROMPT], {}), backbone.embed([""], {}))
-    heard, cache = backbone._heard(condition), backbone._static_cache(condition, steps)
-    shape = (len(condition.states), len(backbone.layout.delays), 1)
-    tokens = torch.full(shape, backbone.layout.cardinality, device=backbone.device)
-    places = torch.zeros(1, dtype=torch.int64, device=backbone.device)
-    earlier = backbone._earlier(places, steps)
-    begun = time.perf_counter()
-
-    def step() -> Tensor:
-        logits: Tensor = backbone._reader(tokens, places, earlier, condition.states, heard, cache)
-        return logits
-
-    step()
-    replay: Callable[[], object] = step
-    if place.is_gpu:
-        # Libraries make their workspaces in the first calls, which must not be recorded.
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            step()
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        replay = graph.replay
-    place.wait()
-    report.add(PART, f"recording a step, {precision}, batch 1", time.perf_counter() - begun, "s", "by hand, once")
-
-    def window() -> None:
-        cache.self_attention_cache.reset()
-        for at in range(steps):
-            places.fill_(at)
-            earlier.copy_(backbone._earlier(places, steps))
-            replay()
-
-    times = timed(place, window, effort.repeats)
-    note = f"{steps} steps, no tokens drawn, no sound" if place.is_gpu else f"{steps} steps one by one"
-    report.add(PART, f"steps of a window replayed, {precision}, batch 1", times.median, "s", note)
-
-
-def measure_same_tokens(report: Report, folder: Path, place: Place, effort: Effort, compiled: bool = True) -> None:
-    """The likeliest tokens in fp32: plain, going on from a context, compiled, and by transformers."""
-    greedy = Sampling(temperature=0.0)
-    plain = opened(folder, place, "fp32")
-    tokens = draw(plain, 1, greedy).codes
-    assert tokens is not None
+def measure_same_tokens(report: Report, folder: Path, place: Place, effort: Effort) -> None:
+    """The likeliest tokens in fp32: plain, by recorded steps, going on from a context, and by transformers."""
+    plain, tokens = _likeliest(folder, place)
     model = plain.model
     heard: list[Tensor] = []
 
@@ -208,16 +208,32 @@ def measure_same_tokens(report: Report, folder: Path, place: Place, effort: Effo
         model.generate(**text, do_sample=False, guidance_scale=3.0, max_length=_length(model))
     plain.codec.decode = undisturbed
     _compare(report, plain, "transformers' likeliest tokens are d2m's, fp32", tokens, heard[0].cpu())
+    recorded = opened(folder, place, "fp32")
+    again = draw(recorded, 1, GREEDY).codes
+    assert again is not None
+    _compare(report, plain, "by recorded steps, the same likeliest tokens, fp32", tokens, again)
     half = Draw(torch.zeros(1, 1, 1), plain.sample_rate, tokens[..., : plain.frames // 2], plain.layout.frame_rate)
-    on = draw(plain, 1, greedy, half).codes
+    on = draw(recorded, 1, GREEDY, half).codes
     assert on is not None
     _compare(report, plain, "going on from half a window gives the same window, fp32", tokens, on)
-    if compiled:
-        torch._dynamo.reset()
-        fast = draw(opened(folder, place, "fp32", compiled=True), 1, greedy).codes
-        torch._dynamo.reset()
-        assert fast is not None
-        _compare(report, plain, "compiled, the same likeliest tokens, fp32", tokens, fast)
+
+
+def measure_compiled_tokens(report: Report, folder: Path, place: Place, effort: Effort) -> None:
+    """The likeliest tokens in fp32: plain and compiled."""
+    plain, tokens = _likeliest(folder, place)
+    torch._dynamo.reset()
+    fast = draw(opened(folder, place, "fp32", compiled=True), 1, GREEDY).codes
+    torch._dynamo.reset()
+    assert fast is not None
+    _compare(report, plain, "compiled, the same likeliest tokens, fp32", tokens, fast)
+
+
+def _likeliest(folder: Path, place: Place) -> tuple[MusicgenBackbone, Tensor]:
+    """A backbone that draws step by step, and the tokens that it finds likeliest."""
+    plain = opened(folder, place, "fp32", recorded=False)
+    tokens = draw(plain, 1, GREEDY).codes
+    assert tokens is not None
+    return plain, tokens
 
 
 def _compare(report: Report, backbone: MusicgenBackbone, name: str, tokens: Tensor, other: Tensor) -> None:

@@ -158,3 +158,11 @@ def test_clearing_tells_what_can_not_go(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OutputError, match=r"can't remove .*: Permission denied"):
         cache.clear()
+
+
+def test_a_file_is_no_folder_for_a_cache(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    for make in (as_cache, lambda folder: default_cache("dances", folder)):
+        with pytest.raises(UsageError, match=r"cache .*taken is a file, not a folder"):
+            make(tmp_path / "taken")
+        assert make(tmp_path / "new") is not None

@@ -19,7 +19,7 @@ from d2m_cli.pose.movenet import Detections
 def test_annotated_people_are_found(shared: Callable[[str], Path], spec: str, least: float) -> None:
     import cv2
 
-    detector = load_detector(str(shared(spec)) if "/" in spec else spec, "cpu", 1, 1, 384)
+    detector = load_detector(str(shared(spec)) if "/" in spec else spec, "cpu", 1, 384)
     notes = json.loads(shared("coco/test_coco.json").read_text())
     overlaps: list[float] = []
     for image in notes["images"]:
@@ -49,6 +49,6 @@ def test_two_poses_of_one_person_become_one() -> None:
 def test_files_that_are_no_detectors_are_refused(heat_model: Callable[..., Path], tmp_path: Path) -> None:
     path = heat_model(np.zeros((17, 8, 8)), 32, 32)
     with pytest.raises(UsageError, match="no known person detector"):
-        load_detector(str(path), "cpu", 1, 1, 384)
+        load_detector(str(path), "cpu", 1, 384)
     with pytest.raises(MissingWeightsError):
-        load_detector(str(tmp_path / "none.onnx"), "cpu", 1, 1, 384)
+        load_detector(str(tmp_path / "none.onnx"), "cpu", 1, 384)

@@ -205,7 +205,7 @@ def test_other_detectors_and_a_heat_map_network(
         {"decoding": "x"},
         {"longest": 63},
         {"detect_longest": 63},
-        {"batch": 0},
+        {"batch": -1},
         {"threads": -1},
         {"max_frames_in_memory": -1},
     ],

@@ -66,6 +66,18 @@ def test_without_labels_genre_is_compared_with_the_true_music(found: Evaluation)
     assert grid.columns[2] == "F1-score (no verdict) ↑"
 
 
+def test_without_labels_and_without_true_music_there_is_no_divergence(found: Evaluation) -> None:
+    estimates = {"genre.entropy": Estimate(0.25, None, None)}
+    systems = tuple(
+        replace(system, distances=(), genres=(replace(system.genres[0], estimates=estimates),))
+        for system in found.systems
+    )
+    grid = paper_grid(replace(found, systems=systems))
+    assert [head[:-2] for head in grid.columns] == list(HEADS[:3])
+    assert "Genre KLD" not in grid.caption
+    assert {len(row.cells) for row in grid.rows} == {3}
+
+
 def test_markdown(found: Evaluation) -> None:
     odd = replace(found, systems=(replace(found.systems[0], name="a|b"), *found.systems[1:]))
     lines = paper_table(odd, "markdown").splitlines()

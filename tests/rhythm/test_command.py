@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from d2m_cli.app import app
+from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.ledger import Artefact, Entry, Ledger
 from d2m_cli.pose.io import save_poses
 from d2m_cli.rhythm.io import load_rhythm
@@ -41,6 +42,19 @@ def test_a_folder_of_pose_files(poses: Path, tmp_path: Path) -> None:
     assert rhythm.tempo is not None
     assert rhythm.tempo.bpm == pytest.approx(116.0, rel=0.01)
     assert not (out / "groove.rhythm.png").exists()
+
+
+def test_a_cache_among_the_inputs_is_no_input(poses: Path, tmp_path: Path) -> None:
+    key = "3b" + 30 * "0"
+    entry = FileCache(poses / "kept").place(key, ".pose.npz")
+    save_poses(entry, film(FAMILIES["groove"](), 30.0))
+    # A file of that name that lies elsewhere is the user's.
+    save_poses(poses / f"{key}.pose.npz", film(FAMILIES["groove"](), 30.0))
+    _, stdout, _ = run(poses, "--out", tmp_path / "out", "--json", "--dry-run")
+    names = [Path(item["input"]).name for item in json.loads(stdout)["items"]]
+    assert names == [f"{key}.pose.npz", "groove.pose.npz", "steps.pose.npz"]
+    _, stdout, _ = run(entry, "--out", tmp_path / "out", "--json", "--dry-run")
+    assert len(json.loads(stdout)["items"]) == 1
 
 
 def test_done_work_is_skipped_until_settings_change(poses: Path, tmp_path: Path) -> None:

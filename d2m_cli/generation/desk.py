@@ -1,0 +1,291 @@
+"""Where windows are drawn: what several threads ask of one backbone, in batches of a known shape.
+
+The bytes of a take hang on its seed, its condition and the shape of its batch, not on what else is in the batch. On a
+GPU all batches have one shape, whoever shares them; on a CPU, where a row that nobody needs costs as much as any other,
+a batch holds the takes of one window.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from d2m_cli.backbones.base import Condition, Draw, Sampling, writes_pieces
+from d2m_cli.ground.background import POLL_SECONDS
+from d2m_cli.ground.interrupts import interrupt
+from d2m_cli.media.shortage import is_shortage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2m_cli.backbones.base import Backbone
+
+TOGETHER = 4
+"""Takes of a window that a backbone makes at once on a CPU."""
+ROWS_ON_GPU = 8
+"""Takes in each batch on a GPU."""
+TEXT_BLOCK = 64
+"""Where batches are shared, texts are filled up to a multiple of so many tokens: else hardly two would be alike."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One take.
+
+    Attributes
+    ----------
+    music
+        A batch of one.
+    rows
+        Of the batch that it was drawn in, which is the shape that its bytes hang on.
+    """
+
+    music: Draw
+    rows: int
+
+
+@dataclass(eq=False)
+class _Order:
+    """Takes of one window, and what has come of them."""
+
+    count: int
+    takes: dict[int, Drawn] = field(default_factory=dict)
+    error: BaseException | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, number: int, drawn: Drawn) -> None:
+        self.takes[number] = drawn
+        if len(self.takes) == self.count:
+            self.over.set()
+
+    def fail(self, error: BaseException) -> None:
+        self.error = error
+        self.over.set()
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One take that is to be drawn, the `number`-th of its order."""
+
+    order: _Order
+    number: int
+    condition: Condition
+    negative: Condition
+    seed: int
+    context: Draw | None
+    sampling: Sampling
+    seconds: float | None
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Rows of one kind may share a batch."""
+        return self.sampling, self.seconds, _shape(self.condition), _shape(self.negative), _lengths(self.context)
+
+
+class Desk:
+    """Draws what any number of threads ask for, one batch at a time.
+
+    Where memory runs out a batch is halved, and so are all batches after it.
+
+    Parameters
+    ----------
+    backbone
+        Draws.
+    rows
+        So many rows has every batch, filled up with copies of its last one; None gives each batch as many as one window
+        has takes, `TOGETHER` at most.
+    """
+
+    def __init__(self, backbone: Backbone, rows: int | None = None) -> None:
+        self.backbone = backbone
+        self._tell: Callable[[str], None] | None = None
+        self._fixed = rows is not None
+        self._most = rows or TOGETHER
+        self._waiting: deque[_Row] = deque()
+        self._news = threading.Condition()
+        self._drawing = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> Desk:
+        """With batches as they suit a backbone and the device that it computes on, its attribute ``device``.
+
+        One that writes whole pieces keeps a GPU busy with a few, and those of two videos are hardly ever equally long.
+        """
+        on_gpu = str(getattr(backbone, "device", "cpu")).startswith("cuda")
+        return cls(backbone, ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None)
+
+    def draw(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Draw | None,
+        sampling: Sampling,
+        seconds: float | None = None,
+    ) -> list[Drawn]:
+        """One take a seed; parameters as of `Backbone.generate`, with one row each; `seconds` where it takes them.
+
+        Raises
+        ------
+        Exception
+            What the backbone raises; where memory runs out only once a single row does not fit.
+        """
+        if self._fixed:
+            condition, negative = _filled(condition), _filled(negative)
+        order = _Order(len(seeds))
+        rows = [
+            _Row(order, number, condition, negative, seed, context, sampling, seconds)
+            for number, seed in enumerate(seeds)
+        ]
+        thread = self._thread
+        if thread is None:
+            with self._drawing:
+                self._draw_all(rows)
+        else:
+            with self._news:
+                self._waiting.extend(rows)
+                self._news.notify()
+            while not order.over.wait(POLL_SECONDS) and thread.is_alive():
+                pass
+        if order.error is not None:
+            raise order.error
+        if not order.over.is_set():
+            raise RuntimeError("the thread that draws music has ended")
+        return [order.takes[number] for number in range(order.count)]
+
+    @contextmanager
+    def shared(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Within this context a thread of the desk's own fills batches with what all others ask for.
+
+        Only where batches have a shape of their own; elsewhere each thread draws for itself when it is its turn.
+
+        Parameters
+        ----------
+        tell
+            Told each time that batches become smaller for want of memory.
+        """
+        self._tell = tell
+        if self._fixed:
+            self._thread = threading.Thread(target=self._serve, name="d2m-drawing")
+            self._thread.start()
+        try:
+            yield
+        finally:
+            thread, self._thread, self._tell = self._thread, None, None
+            if thread is not None:
+                interrupt(thread)
+                thread.join()
+
+    def _serve(self) -> None:
+        try:
+            while self._thread is not None:
+                with self._news:
+                    while not self._waiting and self._thread is not None:
+                        self._news.wait(POLL_SECONDS)
+                    rows = self._alike()
+                if rows:
+                    self._draw_all(rows)
+        except KeyboardInterrupt:
+            return  # those who wait are interrupted as well
+
+    def _alike(self) -> list[_Row]:
+        """The rows that have waited longest and others of their kind, as many as a batch holds; they wait no more."""
+        kind = self._waiting[0].kind if self._waiting else None
+        taken: list[_Row] = []
+        left: deque[_Row] = deque()
+        for row in self._waiting:
+            if len(taken) < self._most and row.kind == kind:
+                taken.append(row)
+            else:
+                left.append(row)
+        self._waiting = left
+        return taken
+
+    def _draw_all(self, rows: list[_Row]) -> None:
+        """Draw rows of one kind, as many at once as there is memory for; errors go to those who ordered them."""
+        import torch
+
+        while rows:
+            some = rows[: self._most]
+            try:
+                with torch.inference_mode():
+                    self._draw(some)
+            except Exception as error:
+                if not self._halved(error):
+                    orders = list(dict.fromkeys(row.order for row in rows))
+                    if len(orders) == 1:
+                        orders[0].fail(error)
+                        return
+                    # One that can't be drawn costs none of the others.
+                    for order in orders:
+                        self._draw_all([row for row in rows if row.order is order])
+                    return
+            else:
+                rows = rows[len(some) :]
+
+    def _draw(self, rows: list[_Row]) -> None:
+        filled = rows + [rows[-1]] * (self._most - len(rows)) if self._fixed else rows
+        contexts = [row.context for row in filled if row.context is not None]
+        generate: Any = self.backbone.generate
+        # The protocol knows windows of one length alone.
+        length = {} if rows[0].seconds is None else {"seconds": rows[0].seconds}
+        made: Draw = generate(
+            _joined([row.condition for row in filled]),
+            _joined([row.negative for row in filled]) if self._fixed else rows[0].negative,
+            [row.seed for row in filled],
+            Draw.joined(contexts) if contexts else None,
+            rows[0].sampling,
+            **length,
+        )
+        for number, row in enumerate(rows):
+            row.order.take(row.number, Drawn(made.row(number), len(filled)))
+
+    def _halved(self, error: Exception) -> bool:
+        """Make batches smaller where memory ran out and they can be."""
+        import torch
+
+        if self._most == 1 or not is_shortage(error):
+            return False
+        self._most = self._most // 2
+        # What the failed attempt holds is freed with its frames.
+        error.__traceback__ = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self._tell is not None:
+            rows = "1 take" if self._most == 1 else f"{self._most} takes"
+            self._tell(f"memory ran out while music was drawn: it is drawn {rows} at a time from now on")
+        return True
+
+
+def _shape(condition: Condition) -> tuple[object, ...]:
+    return tuple(condition.states.shape[1:]), condition.mask is None
+
+
+def _lengths(context: Draw | None) -> tuple[object, ...]:
+    parts = () if context is None else (context.audio, context.codes, context.latents)
+    return tuple(None if part is None else tuple(part.shape[1:]) for part in parts)
+
+
+def _filled(condition: Condition) -> Condition:
+    """Text states up to a multiple of `TEXT_BLOCK` tokens, which the mask hides; as they are without one."""
+    from torch.nn.functional import pad
+
+    if condition.mask is None:
+        return condition
+    more = -condition.states.shape[-2] % TEXT_BLOCK
+    return Condition(pad(condition.states, (0, 0, 0, more)), pad(condition.mask, (0, more)))
+
+
+def _joined(conditions: Sequence[Condition]) -> Condition:
+    import torch
+
+    masks = [one.mask for one in conditions if one.mask is not None]
+    states: list[Tensor] = [one.states for one in conditions]
+    return Condition(torch.cat(states), torch.cat(masks) if masks else None)

@@ -1,0 +1,186 @@
+"""One desk for many: the same bytes in whatever company, smaller batches where memory runs out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from d2m_cli.backbones.base import Condition, Draw, FullSampling, Identity
+from d2m_cli.backbones.musicgen import MusicgenBackbone
+from d2m_cli.backbones.riffusion import RiffusionBackbone
+from d2m_cli.generation.desk import TOGETHER, Desk, Drawn
+from tests.tiny_models import save_tiny_musicgen, save_tiny_riffusion
+
+SAMPLING = FullSampling(steps=2, guidance=3.0)
+IDENTITY = Identity("tiny", "CC0")
+PROMPTS = ("a drum", "a music with a funky guitar", "guitar", "a funky music", "drum, drum, drum", "the rhythm")
+
+
+class Brief(MusicgenBackbone):
+    """With windows of 0.64 s, which are quick to draw."""
+
+    window_seconds = 0.64
+
+
+class Sums:
+    """Draws (1, 4) of sound a row: its seed, and the sums of condition, negative and context."""
+
+    device = "cpu"
+
+    def __init__(self, most: int = 99, broken: int = -1) -> None:
+        self.most, self.broken = most, broken
+        self.batches: list[tuple[int, ...]] = []
+        self.threads: set[str] = set()
+
+    def generate(
+        self, condition: Condition, negative: Condition, seeds: Sequence[int], context: Draw | None, sampling: Any
+    ) -> Draw:
+        self.batches.append(tuple(seeds))
+        self.threads.add(threading.current_thread().name)
+        if len(seeds) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self.broken in seeds:
+            raise ZeroDivisionError
+        time.sleep(0.01)
+        rows = len(seeds)
+        before = torch.zeros(rows) if context is None else context.audio.sum((1, 2)).expand(rows)
+        sums = [one.states.sum((1, 2)).expand(rows) for one in (condition, negative)]
+        return Draw(torch.stack([torch.tensor(seeds, dtype=torch.float32), *sums, before], 1)[:, None], 8000)
+
+
+def condition(value: float) -> Condition:
+    return Condition(torch.full((1, 2, 3), value))
+
+
+def sounds(drawn: Sequence[Drawn]) -> list[list[float]]:
+    return [one.music.audio.flatten().tolist() for one in drawn]
+
+
+def at_once(call: Callable[[int], Any], count: int) -> list[Any]:
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, range(count), timeout=60))
+
+
+def test_on_a_cpu_a_batch_holds_the_takes_of_one_window() -> None:
+    backbone: Any = Sums()
+    alone = Desk(backbone)
+    drawn = alone.draw(condition(1.0), condition(0.5), [3, 4, 5, 6, 7], None, SAMPLING)
+    assert sounds(drawn) == [[float(seed), 6.0, 3.0, 0.0] for seed in (3, 4, 5, 6, 7)]
+    assert backbone.batches == [(3, 4, 5, 6), (7,)]
+    assert [one.rows for one in drawn] == [TOGETHER] * 4 + [1]
+    # Each draws for itself, one after the other.
+    with alone.shared(print):
+        at_once(lambda n: alone.draw(condition(1.0), condition(0.5), [n], None, SAMPLING), 3)
+    assert sorted(backbone.batches[2:]) == [(0,), (1,), (2,)]
+
+
+def test_what_many_ask_for_shares_batches_of_one_shape_and_one_thread() -> None:
+    backbone: Any = Sums()
+    shared = Desk(backbone, 8)
+    context = Draw(torch.ones(1, 1, 5), 8000)
+
+    def ask(number: int) -> list[list[float]]:
+        first = shared.draw(condition(number), condition(0.5), [number, number + 100], None, SAMPLING)
+        then = shared.draw(condition(number), condition(0.5), [number + 200] * 3, context, SAMPLING)
+        assert {one.rows for one in (*first, *then)} == {8}
+        return sounds([*first, *then])
+
+    with shared.shared(print):
+        found = at_once(ask, 6)
+    for number, rows in enumerate(found):
+        here = [6.0 * number, 3.0]
+        assert rows == [
+            [number, *here, 0.0],
+            [number + 100, *here, 0.0],
+            *[[number + 200, *here, 5.0]] * 3,
+        ]
+    assert {len(batch) for batch in backbone.batches} == {8}
+    # 30 rows of two kinds: one by one they would be 12 batches.
+    assert len(backbone.batches) < 12
+    assert backbone.threads == {"d2m-drawing"}
+    assert not [thread for thread in threading.enumerate() if thread.name == "d2m-drawing"]
+
+
+def test_where_memory_runs_out_batches_are_halved_and_that_is_said() -> None:
+    told: list[str] = []
+    backbone: Any = Sums(most=3)
+    shared = Desk(backbone, 8)
+    with shared.shared(told.append):
+        drawn = shared.draw(condition(1.0), condition(0.0), [1, 2, 3], None, SAMPLING)
+        again = shared.draw(condition(1.0), condition(0.0), [4], None, SAMPLING)
+    assert [row[0] for row in sounds([*drawn, *again])] == [1.0, 2.0, 3.0, 4.0]
+    assert [one.rows for one in (*drawn, *again)] == [2] * 4
+    assert [len(batch) for batch in backbone.batches] == [8, 4, 2, 2, 2]
+    assert told == [
+        f"memory ran out while music was drawn: it is drawn {n} takes at a time from now on" for n in (4, 2)
+    ]
+    # Also where batches have no shape of their own; and one row is as few as it gets.
+    plain = Desk(Sums(most=1), None)
+    assert [one.rows for one in plain.draw(condition(1.0), condition(0.0), [1, 2, 3], None, SAMPLING)] == [1, 1, 1]
+    with pytest.raises(torch.OutOfMemoryError):
+        Desk(Sums(most=0), 4).draw(condition(1.0), condition(0.0), [1], None, SAMPLING)
+
+
+def test_one_that_can_not_be_drawn_costs_none_of_the_others() -> None:
+    backbone: Any = Sums(broken=3)
+    shared = Desk(backbone, 8)
+
+    def ask(number: int) -> bool:
+        try:
+            (drawn,) = shared.draw(condition(1.0), condition(0.0), [number], None, SAMPLING)
+        except ZeroDivisionError:
+            return False
+        return sounds([drawn])[0][0] == number
+
+    with shared.shared(print):
+        assert at_once(ask, 6) == [True, True, True, False, True, True]
+
+
+def riffusion(folder: Path) -> Any:
+    return RiffusionBackbone(save_tiny_riffusion(folder), IDENTITY)
+
+
+def musicgen(folder: Path) -> Any:
+    return Brief(save_tiny_musicgen(folder), IDENTITY)
+
+
+@pytest.mark.parametrize("make", [riffusion, musicgen])
+def test_a_video_alone_and_among_five_others_gives_the_same_bytes(
+    make: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = make(tmp_path)
+    batches: list[set[int]] = []
+    generate = backbone.generate
+
+    def noted(condition: Condition, negative: Condition, seeds: Sequence[int], *rest: Any) -> Draw:
+        assert len(seeds) == 4
+        batches.append({seed // 1000 for seed in seeds})
+        drawn: Draw = generate(condition, negative, seeds, *rest)
+        return drawn
+
+    monkeypatch.setattr(backbone, "generate", noted)
+    shared = Desk(backbone, 4)
+
+    def windows(number: int) -> bytes:
+        """Two windows of three takes, the second from where the first stops."""
+        negative, wanted = (backbone.embed([prompt], {}) for prompt in ("", PROMPTS[number]))
+        first = shared.draw(wanted, negative, [1000 * number + n for n in range(3)], None, SAMPLING)
+        context = first[1].music.end(backbone.window_seconds - 8 * backbone.quantum_seconds)
+        then = shared.draw(wanted, negative, [1000 * number + n for n in range(3, 6)], context, SAMPLING)
+        return b"".join(one.music.audio.numpy().tobytes() for one in (*first, *then))
+
+    alone = [windows(number) for number in range(6)]
+    assert all(len(videos) == 1 for videos in batches)
+    batches.clear()
+    with shared.shared(print):
+        together = at_once(windows, 6)
+    assert any(len(videos) > 1 for videos in batches)
+    assert together == alone
+    assert len(set(alone)) == 6

@@ -1,0 +1,62 @@
+"""Networks in ONNX Runtime."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2m_cli.pose.session import Bound, OnnxModel
+from d2m_cli.pose.weights import pose_weights
+
+
+@pytest.fixture(scope="module")
+def multipose() -> OnnxModel:
+    return OnnxModel(pose_weights("movenet-multipose"), "cpu", batch=2)
+
+
+def pictures(height: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (2, height, 64, 3), dtype=np.uint8)
+
+
+def test_on_a_cpu_one_row_is_computed_at_once_unless_said_otherwise(heat_model: Callable[..., Path]) -> None:
+    maps = np.zeros((17, 4, 4), np.float32)
+    assert OnnxModel(heat_model(maps), "cpu").batch == 1
+    assert OnnxModel(heat_model(maps), "cpu", batch=3).batch == 3
+    assert OnnxModel(heat_model(maps, batch=2), "cpu", batch=3).batch == 2
+
+
+def test_bound_memory_gives_what_a_plain_run_gives(multipose: OnnxModel) -> None:
+    """Also for pictures of another size, and what came out once stays when the next batch goes through."""
+    session, name = multipose._session, multipose._input
+    bound = Bound(session, "cpu")
+    batches = [pictures(height, seed) for seed, height in enumerate((64, 64, 96, 64))]
+    found = [bound(None, {name: batch}) for batch in batches]
+    for batch, outputs in zip(batches, found, strict=True):
+        expected = session.run(None, {name: batch})
+        assert len(outputs) == len(expected)
+        for one, other in zip(outputs, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_bound_memory_is_for_one_thread_at_a_time(multipose: OnnxModel) -> None:
+    session, name = multipose._session, multipose._input
+    bound = Bound(session, "cpu")
+    batches = [pictures(64, seed) for seed in range(4)]
+    expected = [session.run(None, {name: batch})[0] for batch in batches]
+    wrong = []
+
+    def work(number: int) -> None:
+        for _ in range(5):
+            if not np.array_equal(bound(None, {name: batches[number]})[0], expected[number]):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
