@@ -20,6 +20,7 @@ from d2m_cli.backbones.base import (
     WINDOW_SECONDS,
     Condition,
     Draw,
+    FullSampling,
     Identity,
     Sampling,
     tempo_embedding,
@@ -231,7 +232,7 @@ class CodecLanguageBackbone(ABC):
         length = round(self.window_seconds * self.sample_rate)
         return Draw(audio[..., :length], self.sample_rate, codes.cpu(), self.layout.frame_rate)
 
-    def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
+    def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: FullSampling) -> Tensor:
         """Draw (batch, codebooks, frames) tokens that begin with `known`; with guidance a condition of both."""
         step = self._stepping(condition, self.frames + max(self.layout.delays))
         return write_frames(step, known, self.frames, self.layout.delays, self.layout.cardinality, seeds, sampling)

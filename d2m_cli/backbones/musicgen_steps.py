@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import EncoderDecoderCache, StaticCache
 
-from d2m_cli.backbones.base import Condition, Sampling
+from d2m_cli.backbones.base import Condition, FullSampling
 from d2m_cli.backbones.codebooks import Writing, twice
 from d2m_cli.backbones.codec_language import TokenLayout
 
@@ -129,7 +129,7 @@ class Recording:
 
     def __init__(
         self, reader: Reader, read_step: Read, layout: TokenLayout, rows: int, tokens: int, frames: int,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> None:  # fmt: skip
         decoder = reader.language
         self._reader, self._read_step, self._sampling = reader, read_step, sampling
