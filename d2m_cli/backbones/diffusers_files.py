@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from d2m_cli.backbones.base import refuse_gaps
 from d2m_cli.errors import MissingWeightsError
+
+if TYPE_CHECKING:
+    import torch
 
 INDEX = "model_index.json"
 
@@ -82,6 +86,22 @@ def part_class(folder: Path, index: dict[str, Any], part: str) -> Any:
                 "Update diffusers and transformers, or use another model."
             ) from error
     raise MissingWeightsError(f"{folder / INDEX}: names no class for its part {part!r}. Fetch the model again.")
+
+
+def load_networks(folder: Path, index: dict[str, Any], parts: Sequence[str], dtype: torch.dtype) -> dict[str, Any]:
+    """The networks of a model, frozen, in the classes that its index names.
+
+    Raises
+    ------
+    MissingWeightsError
+        One can't be loaded whole.
+    """
+    networks = {}
+    for part in parts:
+        kind = part_class(folder, index, part)
+        told = {"dtype" if index[part][0] == "transformers" else "torch_dtype": dtype}
+        networks[part] = load_network(kind, folder / part, **told).eval().requires_grad_(False)
+    return networks
 
 
 def weights_count(folder: Path) -> int:

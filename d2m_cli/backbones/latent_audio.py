@@ -25,7 +25,7 @@ from d2m_cli.backbones.base import (
     tempo_embedding,
     words_embedding,
 )
-from d2m_cli.backbones.diffusers_files import load, load_network, part_class, read_index
+from d2m_cli.backbones.diffusers_files import load, load_networks, part_class, read_index
 from d2m_cli.backbones.gpu_room import check_room, offload
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.digests import files_digest
@@ -108,13 +108,8 @@ class LatentAudioBackbone:
         dtype = self.gpu_format if precision == "auto" and on_gpu else number_format(self.device.type, precision)
         check_room(folder, self.networks, self.name, self.device, dtype, offloaded)
         require_tokenizer(folder / "tokenizer", TOKENIZER_FILES)
-        parts: dict[str, Any] = {}
-        for part in self.networks:
-            kind = part_class(folder, index, part)
-            named = {"dtype" if index[part][0] == "transformers" else "torch_dtype": dtype}
-            parts[part] = load_network(kind, folder / part, **named).eval().requires_grad_(False)
-        kind = part_class(folder, index, "tokenizer")
-        parts["tokenizer"] = load(kind, folder / "tokenizer", local_files_only=True)
+        parts = load_networks(folder, index, self.networks, dtype)
+        parts["tokenizer"] = load(part_class(folder, index, "tokenizer"), folder / "tokenizer", local_files_only=True)
         parts["scheduler"] = self.load_scheduler(folder, index)
         self.pipeline: Any = self.make_pipeline(parts)
         self.pipeline.set_progress_bar_config(disable=True)

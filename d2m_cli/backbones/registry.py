@@ -21,7 +21,7 @@ from d2m_cli.backbones.sampling import PLAIN_SAMPLING, FullSampling, Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
-from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
+from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES, SHORT_NAMES
 from d2m_cli.hub.store import model_folder
 from d2m_cli.inversion.prompt import MOST_MODELS, TempoWords
 
@@ -106,7 +106,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "ace-step": Family(
         "d2m_cli.backbones.ace_step:AceStepBackbone",
-        {"xl-turbo": "ACE-Step/acestep-v15-xl-turbo-diffusers", "xl-base": "ACE-Step/acestep-v15-xl-base-diffusers"},
+        SHORT_NAMES["ace-step"],
         default="ACE-Step/acestep-v15-xl-turbo-diffusers",
         tempo_words=TempoWords(place="field", suffices=True),
         offloads=True,
@@ -114,11 +114,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "stable-audio": Family(
         "d2m_cli.backbones.stable_audio:open_stable_audio",
-        {
-            "open": "stabilityai/stable-audio-open-1.0",
-            "3": "stabilityai/stable-audio-3-medium",
-            "3-base": "stabilityai/stable-audio-3-medium-base",
-        },
+        SHORT_NAMES["stable-audio"],
         default="stabilityai/stable-audio-open-1.0",
         tempo_words=TempoWords(suffices=True),
         offloads=True,
@@ -349,7 +345,9 @@ def _readme_licence(folder: Path) -> str | None:
     from yaml import YAMLError
 
     try:
-        told = (metadata_load(folder / "README.md") or {}).get("license")
+        head = metadata_load(folder / "README.md") or {}
+        # Of a licence that the hub has no name for its authors give one.
+        told = head.get("license_name") if head.get("license") == "other" else head.get("license")
     except (OSError, ValueError, YAMLError):
         return None
     return str(told) if told else None

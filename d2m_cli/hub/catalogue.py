@@ -171,6 +171,19 @@ LAYOUTS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
     "stable-audio": (_STABLE_AUDIO, (*_DIFFUSERS_ALSO, "projection_model/*", "duration_embedder/*", *_OF_D2M)),
 }
 """Family of backbones to `HubModel.needs` and `HubModel.also`."""
+SHORT_NAMES = {
+    "ace-step": {
+        "xl-turbo": "ACE-Step/acestep-v15-xl-turbo-diffusers",
+        "xl-base": "ACE-Step/acestep-v15-xl-base-diffusers",
+    },
+    "stable-audio": {
+        "open": "stabilityai/stable-audio-open-1.0",
+        "3": "stabilityai/stable-audio-3-medium",
+        "3-small": "stabilityai/stable-audio-3-small-music",
+        "3-base": "stabilityai/stable-audio-3-medium-base",
+    },
+}
+"""Family of backbones to hub ids by short name."""
 MUSICGEN_SIZES = {
     "small": "MusicGen, 300 million parameters",
     "medium": "MusicGen, 1.5 billion parameters",
@@ -258,6 +271,12 @@ _ALL = (
         "stable-audio-3",
         "stabilityai/stable-audio-3-medium",
         "Stable Audio 3 medium, 44.1 kHz in stereo, up to 380 s at once, 8 steps",
+        GEMMA_TERMS,
+    ),
+    _stable_audio(
+        "stable-audio-3-small",
+        "stabilityai/stable-audio-3-small-music",
+        "Stable Audio 3 small, for music, 44.1 kHz in stereo, up to 2 minutes at once, 8 steps",
         GEMMA_TERMS,
     ),
     _stable_audio(
@@ -355,6 +374,7 @@ def find(text: str) -> Weights:
     if text in CATALOGUE:
         return CATALOGUE[text]
     family, _, origin = text.partition(":")
+    origin = SHORT_NAMES.get(family, {}).get(origin, origin)
     if family in LAYOUTS:
         known = [entry for entry in CATALOGUE.values() if entry.family == family]
         for entry in known:

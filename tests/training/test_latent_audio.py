@@ -1,4 +1,4 @@
-"""`d2m train` and `d2m generate` with encoders for models that write whole pieces, on small ones with random weights."""
+"""`d2m train` and `d2m generate` for models that write whole pieces, on small ones with random weights."""
 
 from __future__ import annotations
 
