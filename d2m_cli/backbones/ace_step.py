@@ -17,7 +17,8 @@ from diffusers import AceStepPipeline
 from torch import Tensor
 
 from d2m_cli.backbones.base import Condition, FullSampling
-from d2m_cli.backbones.latent_audio import LatentAudioBackbone, noise_of
+from d2m_cli.backbones.latent_audio import LatentAudioBackbone
+from d2m_cli.backbones.sampling import noise_of
 from d2m_cli.rhythm.sequence import Tempo
 
 LYRICS, LANGUAGE = "[Instrumental]", "unknown"

@@ -121,10 +121,8 @@ class LatentAudioBackbone:
         if hasattr(self.vae, "enable_tiling"):
             self.vae.enable_tiling()
         self.offloaded = offloaded
-        where = str(self.device)
-        if offloaded:
-            where = offload(self.pipeline, self.networks, self.device)
-        else:
+        where = offload(self.pipeline, self.networks, self.device) if offloaded else str(self.device)
+        if not offloaded:
             self.pipeline.to(self.device)
         self.sample_rate = int(self.vae.config.sampling_rate)
         self.channels = int(self.vae.config.audio_channels)
@@ -395,16 +393,6 @@ class LatentAudioBackbone:
     def passes(self, sampling: FullSampling) -> int:
         """How often a piece goes through the denoising network."""
         return sampling.steps * (1 if sampling.guidance == 1 else 2)
-
-
-def noise_of(shape: tuple[int, ...], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
-    """(batch, ...) noise of one generator a row, as diffusers' pipelines draw it."""
-    from diffusers.utils.torch_utils import randn_tensor
-
-    drawn: Tensor = randn_tensor(
-        (len(generators), *shape), generator=list(generators), device=like.device, dtype=like.dtype
-    )
-    return drawn
 
 
 def _time(seconds: float) -> str:

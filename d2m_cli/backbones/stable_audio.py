@@ -20,7 +20,8 @@ from torch import Tensor
 
 from d2m_cli.backbones.base import Backbone, Condition, FullSampling, Identity
 from d2m_cli.backbones.diffusers_files import read_index
-from d2m_cli.backbones.latent_audio import AHEAD, LatentAudioBackbone, noise_of
+from d2m_cli.backbones.latent_audio import AHEAD, LatentAudioBackbone
+from d2m_cli.backbones.sampling import noise_of
 from d2m_cli.errors import MissingWeightsError
 
 MOST_TOKENS = 512
