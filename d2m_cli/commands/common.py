@@ -53,7 +53,8 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; m
 Backbone = Annotated[
     str,
     typer.Option(
-        help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft; or with a model of your own, "
+        help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft, ace-step, stable-audio; or with a "
+        "model of your own, "
         "FAMILY:FOLDER_OR_HUB_ID."
     ),
 ]
