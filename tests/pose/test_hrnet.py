@@ -10,7 +10,7 @@ import pytest
 
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.pose.geometry import apply_affine, crop_matrix, invert_affine
-from d2m_cli.pose.hrnet import LEFT_RIGHT, HRNet, decode_dark, decode_quarter, normalised, unflipped
+from d2m_cli.pose.hrnet import LEFT_RIGHT, HRNet, _smoothed, decode_dark, decode_quarter, normalised, unflipped
 from d2m_cli.pose.session import OnnxModel
 
 ROWS, COLUMNS = 64, 48
@@ -40,6 +40,18 @@ def test_quarter_step_goes_towards_the_higher_neighbour() -> None:
     np.testing.assert_allclose(found[:, :2], [[20.25, 30.25], [10.75, 40.0]])
 
 
+def test_maps_are_smoothed_to_their_edge_and_beyond_it_is_nothing() -> None:
+    from scipy.ndimage import correlate1d
+
+    maps = np.random.default_rng(4).normal(0.1, 1, (2, 3, ROWS, COLUMNS)).astype(np.float32)
+    # The window of 11 cells that OpenCV gives a spread of 2.
+    bell = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 2.0**2))
+    bell /= bell.sum()
+    wanted = correlate1d(correlate1d(maps.astype(np.float64), bell, 2, mode="constant"), bell, 3, mode="constant")
+    wanted *= maps.max((2, 3), keepdims=True) / wanted.max((2, 3), keepdims=True)
+    np.testing.assert_allclose(_smoothed(maps, 11), wanted, atol=1e-12)
+
+
 def test_score_is_the_height_of_the_map(points: np.ndarray) -> None:
     maps = 0.7 * bells(np.round(points))
     np.testing.assert_allclose(decode_dark(maps[None])[0, :, 2], 0.7, rtol=1e-6)
@@ -55,6 +67,12 @@ def test_colours_are_normalised_as_imagenet() -> None:
     crop = np.array([[[[255, 0, 128]]]], np.uint8)
     expected = [(255 - 123.675) / 58.395, (0 - 116.28) / 57.12, (128 - 103.53) / 57.375]
     np.testing.assert_allclose(normalised(crop)[0, :, 0, 0], expected, rtol=1e-6)
+    crops = np.random.default_rng(5).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    expected = (crops.astype(np.float64) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    for mirror in (1, -1):
+        found = normalised(crops[:, :, ::mirror])
+        np.testing.assert_allclose(found, expected[:, :, ::mirror].transpose(0, 3, 1, 2), rtol=1e-5)
+        assert found.flags.c_contiguous
 
 
 def test_mirrored_maps_come_back_on_their_joints() -> None:
