@@ -101,6 +101,13 @@ class CameraEstimator:
             self._key = _key_frame(grey, boxes, transform)
         return transform
 
+    def last_shift(self) -> float:
+        """Largest distance in pixels that a corner of the frame moved from the last frame but one to the last."""
+        assert self._previous is not None
+        height, width = self._previous[0].shape
+        last, before = self._transforms[-1], self._transforms[-2]
+        return _largest_shift(_after(invert_affine(before), last)[None], width, height)
+
     def finish(self, times: NDArray[np.float64], scale: tuple[float, float]) -> CameraMotion | None:
         """The motion in pixels of the displayed picture.
 

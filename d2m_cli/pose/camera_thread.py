@@ -13,8 +13,11 @@ from d2m_cli.pose.camera import CameraEstimator
 from d2m_cli.pose.lookout import Looked
 from d2m_cli.pose.track import CameraMotion
 
-ENOUGH = 12.0
-"""Frames a second that the camera is followed through at least; between them its motion is interpolated."""
+ENOUGH = 10.0
+"""Frames a second that are enough for a camera at rest; as soon as it moves, every frame is looked at."""
+
+AT_REST = 0.3
+"""Pixels that a corner of the frame may move from one look to the next."""
 
 
 class CameraThread:
@@ -59,14 +62,14 @@ class CameraThread:
 
 
 class CameraPass:
-    """Feeds the camera estimator with one of so many frames, and with the last.
+    """Feeds the camera estimator: with all frames, or with one of so many where the camera is at rest.
 
     What lies between two detections is masked by the people of both.
 
     Parameters
     ----------
     every
-        Frames from one that is followed to the next.
+        Frames from one look to the next where the camera is at rest.
     """
 
     def __init__(self, every: int) -> None:
@@ -94,7 +97,8 @@ class CameraPass:
 
     def _follow(self, frame: Looked, boxes: NDArray[np.float64]) -> None:
         self._final = (frame, boxes)
-        if frame.number % self._every == 0:
+        rests = len(self._followed) > 1 and self._estimator.last_shift() < AT_REST
+        if not rests or frame.number - self._followed[-1] >= self._every:
             self._followed.append(frame.number)
             self._estimator.add(frame.picture, boxes)
 
@@ -108,5 +112,6 @@ class CameraPass:
         if motion is None:
             return None
         flat = motion.transforms.reshape(len(self._followed), 6)
+        # What was passed over lies between frames that are alike.
         each = np.stack([np.interp(times, motion.times, column) for column in flat.T], axis=1)
         return CameraMotion(each.reshape(-1, 2, 3), times)
