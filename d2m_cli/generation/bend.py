@@ -180,7 +180,7 @@ def render(samples: Samples, rate: int, time_map: TimeMap, length: int) -> Sampl
             continue
         lead = fade if begin >= fade else 0
         if factor == 1.0:
-            piece: Samples | Array = _copied(samples, round(shift * rate) + begin - lead, end - begin + lead + fade)
+            piece = _copied(samples, round(shift * rate) + begin - lead, end - begin + lead + fade)
         else:
             piece = _stretched(samples, rate, left, right, shift, factor, begin - lead, end + fade)
         # The last piece ends `fade` behind its run, and this one begins `fade` before its own.
@@ -227,7 +227,7 @@ def _copied(samples: Samples, first: int, count: int) -> Samples:
 
 def _stretched(
     samples: Samples, rate: int, left: float, right: float, shift: float, factor: float, first: int, end: int
-) -> Array:
+) -> Samples:
     """The passage heard from `left` to `right`, from sample `first` to `end` of the result."""
     from python_stretch.Signalsmith import Stretch
 

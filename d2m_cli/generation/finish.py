@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.media.loudness import Level, gain_to
+from d2m_cli.media.loudness import Level, bring_to
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -67,9 +67,7 @@ def finish(
     for first in range(0, length, BLOCK):
         last = min(first + BLOCK, length)
         made[:, first:last] = (samples[:, first:last] - middle) * gain_of(gains, first, last)
-    factor, level = gain_to(made, rate, loudness)
-    made *= factor
-    return made, level
+    return bring_to(made, rate, loudness, out=made)
 
 
 def gain_of(gains: Gains, first: int, last: int) -> Array:

@@ -126,7 +126,8 @@ def onset_strength(samples: Samples, rate: int) -> Array:
     most = max(float(mel.max()), 1e-12)
 
     def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.log1p(900.0 * power / most)
+        loud: NDArray[np.float32] = np.log1p(900.0 * power / most)
+        return loud
 
     return mean_rise(mel, loudness)
 

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from d2m_cli import __version__
 from d2m_cli.ground.audio_beats import BEAT_TRACKER
 

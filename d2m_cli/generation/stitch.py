@@ -19,7 +19,12 @@ _SILENCE = 1e-5
 
 
 def stitch(
-    audio: list[Samples], windows: Sequence[Window], rate: int, duration: float, beats: Array | None = None
+    audio: Sequence[Samples],
+    windows: Sequence[Window],
+    rate: int,
+    duration: float,
+    beats: Array | None = None,
+    out: Samples | None = None,
 ) -> Samples:
     """Join windows into music of the exact length of a video.
 
@@ -30,8 +35,7 @@ def stitch(
     Parameters
     ----------
     audio
-        One (channels, n) array a window, as long as the window; a longer or shorter one is an error. The list is
-        emptied on the way: a long piece is not held twice.
+        One (channels, n) array a window, as long as the window; a longer or shorter one is an error.
     windows
         From `plan_windows`.
     rate
@@ -40,6 +44,9 @@ def stitch(
         Length of the video in seconds.
     beats
         (n,) seconds, rising: a steady map of the whole video, or None.
+    out
+        Memory that they are joined in, (channels, m) with m up to the end of the last window at least. They may lie in
+        it themselves, one behind the other: so a long piece is not held twice.
 
     Returns
     -------
@@ -52,14 +59,14 @@ def stitch(
         raise ValueError(f"windows end at {end / rate:.3f} s, before the video's {duration:.3f} s")
     gains = _level_gains(audio, starts)
     middles = None if beats is None else np.round(beats * rate).astype(int)
-    music = np.empty((len(audio[0]), end), np.float32)
-    joined = _centred(audio.pop(0)) * gains[0]
-    for begin, start, gain in zip(starts, starts[1:], gains[1:], strict=False):
-        # What lies before the next window stays as it is.
+    music = np.empty((len(audio[0]), end), np.float32) if out is None else out
+    joined = _centred(audio[0]) * gains[0]
+    for begin, start, take, gain in zip(starts, starts[1:], audio[1:], gains[1:], strict=False):
+        # What lies before the next window stays as it is; and there no window that is still to be read lies either.
         music[:, begin:start] = joined[:, : start - begin]
         around = None if middles is None else middles - start
-        joined = _join(joined[:, start - begin :], _centred(audio.pop(0)) * gain, start / rate, rate, around)
-    music[:, starts[-1] :] = joined
+        joined = _join(joined[:, start - begin :], _centred(take) * gain, start / rate, rate, around)
+    music[:, starts[-1] : end] = joined
     return music[:, :length]
 
 

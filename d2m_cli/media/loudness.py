@@ -108,7 +108,9 @@ def true_peak(samples: Samples) -> float:
     return peak
 
 
-def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILING) -> tuple[Samples, Level]:
+def bring_to(
+    samples: Samples, rate: int, wanted: float, ceiling: float = CEILING, out: Samples | None = None
+) -> tuple[Samples, Level]:
     """Give music a loudness by one gain.
 
     Parameters
@@ -121,25 +123,21 @@ def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILIN
         Integrated loudness in LUFS. Sound of under 0.4 s has none: its peak is brought to the ceiling.
     ceiling
         Highest true peak in dBTP; where `wanted` would pass it, the peak decides.
+    out
+        Memory for the result, which may be that of `samples`; None takes new.
     """
-    factor, level = gain_to(samples, rate, wanted, ceiling)
-    return (samples * factor).astype(np.float32), level
-
-
-def gain_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILING) -> tuple[float, Level]:
-    """The factor that gives music a loudness, and how loud it is then; as `bring_to`, which multiplies by it."""
     peak = true_peak(samples)
     if peak == 0.0:
-        return 1.0, Level(wanted, None, None, None, 0.0)
+        return samples, Level(wanted, None, None, None, 0.0)
     peak_db = 20.0 * float(np.log10(peak))
     allowed = ceiling - ROUNDING - peak_db
     found = integrated_loudness(samples, rate)
     short = samples.shape[1] < BLOCK_SECONDS * rate
     if found is None and (not short or peak_db < GATE):
         # Below the gate there is nothing but noise, which is not to be lifted.
-        return 1.0, Level(wanted, None, round(peak_db, 3), None, 0.0)
+        return samples, Level(wanted, None, round(peak_db, 3), None, 0.0)
     by_peak = found is None or wanted - found > allowed
     gain = allowed if found is None else min(wanted - found, allowed)
+    louder = np.multiply(samples, 10.0 ** (gain / 20.0), out=out, dtype=np.float32)
     level = None if found is None else round(found + gain, 3)
-    told = Level(wanted, level, round(peak_db + gain, 3), "peak" if by_peak else "loudness", round(gain, 3))
-    return 10.0 ** (gain / 20.0), told
+    return louder, Level(wanted, level, round(peak_db + gain, 3), "peak" if by_peak else "loudness", round(gain, 3))
