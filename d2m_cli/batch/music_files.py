@@ -75,6 +75,8 @@ def generate_files(
         for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
                 _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
+        for remark in generator.remarks(options):
+            _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
         if loaded.desk is not None:
             stack.enter_context(loaded.desk.shared(_say))

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.backbones.base import Draw, full_sampling, tempo_words, unread_words
+from d2m_cli.backbones.base import (
+    Draw,
+    forecast,
+    full_prompt,
+    full_sampling,
+    longest_seconds,
+    tempo_words,
+    unread_words,
+    writes_pieces,
+)
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
-from d2m_cli.generation.candidates import Score, best_of, score_take
+from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
 from d2m_cli.generation.desk import Desk
 from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
@@ -20,13 +29,14 @@ from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.snap import Snap, land, slack
 from d2m_cli.generation.stitch import stitch
-from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
+from d2m_cli.generation.windows import Window, candidate_seed, piece_seconds, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
 from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.inversion.prompt import (
     CAPTION_OCTAVE,
+    GENRE_WORD,
     RHYTHM_WORD,
     Prompt,
     compose_prompt,
@@ -123,18 +133,26 @@ def compose(
     asked = rhythm if bounds is None else continued(rhythm, made_seconds)
     steady = asked.beats.beats if asked.beats.steady else None
     window_seconds, quantum = backbone.window_seconds, backbone.quantum_seconds
+    if models.encoders is None:
+        # A "*" is made of one window of the dance; a tempo can be told of a whole piece.
+        window_seconds = piece_seconds(made_seconds, window_seconds, longest_seconds(backbone), quantum)
     windows = plan_windows(made_seconds, window_seconds, options.overlap_seconds, quantum, steady)
     desk = models.desk or Desk.of(backbone)
     sampling = full_sampling(backbone, options.sampling)
+    seconds = window_seconds if writes_pieces(backbone) else None
+    slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
+    if slow:
+        tell(slow)
     takes: list[Take] = []
     pieces: list[Samples] = []
     last: Draw | None = None
+    likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
         negative = backbone.embed([options.negative_prompt], {})
         _tell_unread(tell, "negative prompt", unread_words(backbone, options.negative_prompt, {}))
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
-            prompt = window_prompt(asked, window, models, options).text
+            prompt = window_prompt(asked, window, models, options, goes_on=last is not None).text
             words = pseudo_words(prompt, asked, window, models, options)
             condition = backbone.embed([prompt], words)
             unread = unread_words(backbone, prompt, words)
@@ -142,8 +160,8 @@ def compose(
             before = window.start - windows[window.index - 1].start
             context = last.end(before) if last is not None else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            drawn = desk.draw(condition, negative, seeds, context, sampling)
-            scores = scored([one.music for one in drawn], asked, window, context, models, bounds)
+            drawn = desk.draw(condition, negative, seeds, context, sampling, seconds)
+            scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             last = drawn[best].music
             chosen = last.audio[0].numpy()
@@ -206,7 +224,7 @@ def scored(
     rhythm: Rhythm,
     window: Window,
     context: Draw | None,
-    models: Models,
+    likeness: Callable[[Samples, int], Likeness] | None,
     bounds: Bounds | None,
 ) -> tuple[Score, ...]:
     """Scores of all takes of a window; none where there is nothing to choose."""
@@ -214,16 +232,34 @@ def scored(
         return ()
     before = context.audio[0].numpy() if context is not None else None
     return tuple(
-        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, _likeness(models))
-        for take in made
+        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, likeness) for take in made
     )
 
 
-def _likeness(models: Models) -> Callable[[Samples, int], float] | None:
+def take_likeness(models: Models, options: GenerateOptions) -> Callable[[Samples, int], Likeness] | None:
+    """What CLAP makes of a take beside the sound example, and beside the words of the prompt where it can read."""
     listener, sound = models.listener, models.sound
-    if listener is None or sound is None:
+    if listener is None:
         return None
-    return lambda samples, rate: float(listener.embed(samples.mean(0), rate) @ sound.embedding[0])
+    words = heard_words(options)
+    read = listener.read(words) if words and not listener.unable_to_read else None
+
+    def of(samples: Samples, rate: int) -> Likeness:
+        heard = listener.embed(samples.mean(0), rate)
+        return Likeness(
+            float(heard @ sound.embedding[0]) if sound is not None else None,
+            float(heard @ read) if read is not None else None,
+        )
+
+    return of
+
+
+def heard_words(options: GenerateOptions) -> str:
+    """What was asked for in words that tell of a sound: those of the genre and the user's own; "" without either."""
+    genre = options.genre_words or (GENRE_WORDS[options.genre] if options.genre is not None else "")
+    own = (options.prompt or "").replace(GENRE_WORD, " ").replace(RHYTHM_WORD, " ")
+    parts = [" ".join(part.split()) for part in (genre, *own.split(","))]
+    return ", ".join(part for part in parts if part)
 
 
 def finished(
@@ -254,20 +290,44 @@ def _tell_unread(tell: Tell, what: str, unread: str) -> None:
         tell(f"the {what} is longer than the model reads: not read is {unread!r}")
 
 
-def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
-    """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
+def window_prompt(
+    rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions, goes_on: bool = False
+) -> Prompt:
+    """The prompt of one window as its model reads it; "*" and "@" are in it only where an encoder gives them a vector.
+
+    Parameters
+    ----------
+    rhythm
+        Of the whole video.
+    window
+        Where it lies.
+    models, options
+        The networks, and what music to make.
+    goes_on
+        Whether the window begins with the end of the one before.
+    """
     backbone = models.backbone
     words = tempo_words(backbone)
     octave = CAPTION_OCTAVE if backbone.speaks_tempo else words.octave
     tempo = window_tempo(rhythm.beats, window, octave)
+    by_words = options.rhythm == "words" or (models.encoders is None and words.suffices)
+    prompt = _caption(tempo, models, options, by_words)
+    field = tempo if by_words and words.place == "field" else None
+    return Prompt(full_prompt(backbone, prompt.text, field, window.seconds, goes_on))
+
+
+def _caption(tempo: Tempo | None, models: Models, options: GenerateOptions, by_words: bool) -> Prompt:
+    """What the music should be like, with tempo or "*" and genre or "@" in it."""
+    backbone = models.backbone
+    words = tempo_words(backbone)
     genre = genre_in_words(options, captioned=backbone.speaks_tempo) if models.encoders is None else None
-    if options.rhythm == "words" and models.encoders is None and not backbone.speaks_tempo:
+    if by_words and models.encoders is None and not backbone.speaks_tempo:
         return describing_prompt(options.prompt, genre, words.say(tempo))
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
-    if options.rhythm == "words" and not backbone.speaks_tempo:
+    if by_words and not backbone.speaks_tempo:
         prompt = prompt.with_rhythm(words.say(tempo))
-    elif options.rhythm == "words":
+    elif by_words:
         prompt = prompt.with_rhythm(rhythm_words(tempo)) if tempo is not None else prompt.without_rhythm()
     return prompt.with_genre(genre) if genre is not None else prompt
 
