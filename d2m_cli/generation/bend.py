@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.generation.stitch import correlation, fade_curves
+from d2m_cli.ground.mel import FRAMES, mel_power
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -28,6 +29,7 @@ CONTEXT = 0.09
 FRAMES_PER_SECOND = 100
 BLOCK = 512
 """Samples at 22.05 kHz of the short spectra in which attacks are looked for."""
+BANDS = 32
 ATTACK = 0.15
 """Share of the strongest rise from which an attack counts."""
 
@@ -89,9 +91,14 @@ def attacks(samples: Samples, rate: int) -> Array:
     size = 2 ** round(np.log2(BLOCK * rate / 22050))
     if samples.shape[1] < size or not np.any(samples):
         return np.zeros((0, 2))
-    mel = librosa.feature.melspectrogram(y=samples.mean(0), sr=rate, n_fft=size, hop_length=hop, n_mels=32)
     # The root instead of the logarithm: what is faint rises steeply in dB, and nobody hears it.
-    rise = np.maximum(np.diff(np.sqrt(mel), axis=1, prepend=0.0), 0.0).sum(axis=0)
+    loudness = mel_power(samples, rate, size, hop, BANDS)
+    np.sqrt(loudness, out=loudness)
+    rise = np.empty(loudness.shape[1], np.float32)
+    rise[0] = loudness[:, 0].sum()
+    for first in range(1, len(rise), FRAMES):
+        steps = np.diff(loudness[:, first - 1 : first + FRAMES], axis=1)
+        rise[first : first + FRAMES] = np.maximum(steps, 0.0).sum(axis=0)
     frames = librosa.util.peak_pick(
         rise, pre_max=3, post_max=3, pre_avg=10, post_avg=10, delta=float(ATTACK * rise.max()), wait=3
     )
@@ -164,8 +171,9 @@ def render(samples: Samples, rate: int, time_map: TimeMap, length: int) -> Sampl
     (channels, length) float32; silence where the music has not begun or is over.
     """
     fade = round(FADE * rate)
-    out = np.zeros((len(samples), length + fade))
-    begin = 0
+    out = np.zeros((len(samples), length + fade), np.float32)
+    # What was laid last, up to `fade` behind its run, before it is rounded.
+    begin, ending = 0, np.zeros((len(samples), 3 * fade))
     for left, right, shift, factor in _runs(time_map, length / rate):
         end = min(round(right * rate), length)
         if end <= begin:
@@ -176,13 +184,16 @@ def render(samples: Samples, rate: int, time_map: TimeMap, length: int) -> Sampl
         else:
             piece = _stretched(samples, rate, left, right, shift, factor, begin - lead, end + fade)
         # The last piece ends `fade` behind its run, and this one begins `fade` before its own.
-        seam = out[:, begin - lead : begin + lead]
-        falling, rising = fade_curves(2 * lead, correlation(seam, piece[:, : 2 * lead]))
-        seam *= falling
-        seam += piece[:, : 2 * lead] * rising
+        cut = ending.shape[1] - fade - lead
+        seam, head = ending[:, cut : cut + 2 * lead], piece[:, : 2 * lead].astype(np.float64)
+        falling, rising = fade_curves(2 * lead, correlation(seam, head))
+        faded = seam * falling + head * rising
+        out[:, begin - lead : begin + lead] = faded
         out[:, begin + lead : end + fade] = piece[:, 2 * lead :]
+        behind = piece[:, max(2 * lead, piece.shape[1] - 3 * fade) :]
+        ending = np.concatenate([ending[:, :cut], faded, behind], axis=1)[:, -3 * fade :]
         begin = end
-    return out[:, :length].astype(np.float32)
+    return out[:, :length]
 
 
 def _runs(time_map: TimeMap, seconds: float) -> list[tuple[float, float, float, float]]:
@@ -203,9 +214,11 @@ def _runs(time_map: TimeMap, seconds: float) -> list[tuple[float, float, float, 
     return runs
 
 
-def _copied(samples: Samples, first: int, count: int) -> Array:
+def _copied(samples: Samples, first: int, count: int) -> Samples:
     """Samples from a place on that may lie outside, silence there."""
-    out = np.zeros((len(samples), count))
+    if 0 <= first <= samples.shape[1] - count:
+        return samples[:, first : first + count]
+    out = np.zeros((len(samples), count), samples.dtype)
     begin, end = max(first, 0), min(first + count, samples.shape[1])
     if end > begin:
         out[:, begin - first : end - first] = samples[:, begin:end]
@@ -214,7 +227,7 @@ def _copied(samples: Samples, first: int, count: int) -> Array:
 
 def _stretched(
     samples: Samples, rate: int, left: float, right: float, shift: float, factor: float, first: int, end: int
-) -> Array:
+) -> Samples:
     """The passage heard from `left` to `right`, from sample `first` to `end` of the result."""
     from python_stretch.Signalsmith import Stretch
 

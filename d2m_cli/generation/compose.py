@@ -164,14 +164,19 @@ def compose(
             scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             last = drawn[best].music
+            chosen = last.audio[0].numpy()
+            if not pieces:
+                made = np.empty((len(chosen), len(windows) * chosen.shape[1]), np.float32)
             # A copy: what was drawn lies in one piece of memory with the takes that are left out.
-            pieces.append(last.audio[0].numpy().copy())
+            pieces.append(made[:, len(pieces) * chosen.shape[1] :][:, : chosen.shape[1]])
+            pieces[-1][:] = chosen
             takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores))
     report("joining windows", 1.0)
     rate = backbone.sample_rate
     # What was told of no first beat has its beats elsewhere until it is snapped.
     on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
-    samples = stitch(pieces, windows, rate, made_seconds, on_beats)
+    samples = stitch(pieces, windows, rate, made_seconds, on_beats, made)
+    del pieces, made  # what is done next makes a copy
     done: Snap | None = None
     if bounds is not None:
         samples, done = land(samples, rate, rhythm.beats, duration, bounds)

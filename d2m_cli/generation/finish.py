@@ -28,7 +28,12 @@ SILENT_DB = 60.0
 """By so much a hit has died away when it ends."""
 
 
+BLOCK = 1 << 18
+"""Samples that are worked on at a time."""
+
 Break = tuple[float, float]
+Gains = tuple[tuple[int, Array], ...]
+"""Number of a sample, and gains from it on; all that hold for a sample are multiplied, and elsewhere it is 1."""
 
 
 def finish(
@@ -55,31 +60,44 @@ def finish(
     -------
     Samples of the same shape, and how loud they are.
     """
-    wide = samples.astype(np.float64)
-    wide = wide - wide.mean(axis=1, keepdims=True)
-    wide *= envelope(samples.shape[1], rate, beats, ending) * pauses(samples.shape[1], rate, breaks)
-    return bring_to(wide.astype(np.float32), rate, loudness)
+    length = samples.shape[1]
+    middle = samples.mean(axis=1, keepdims=True, dtype=np.float64)
+    gains = envelope(length, rate, beats, ending) + pauses(length, rate, breaks)
+    made = np.empty_like(samples, order="C")
+    for first in range(0, length, BLOCK):
+        last = min(first + BLOCK, length)
+        made[:, first:last] = (samples[:, first:last] - middle) * gain_of(gains, first, last)
+    return bring_to(made, rate, loudness, out=made)
 
 
-def envelope(length: int, rate: int, beats: Array, ending: Ending) -> Array:
-    """Gain of each sample, (length,): ramps of 10 ms at both ends, and the ending."""
-    gain = np.ones(length)
+def gain_of(gains: Gains, first: int, last: int) -> Array:
+    """The gain of each sample from one to before another, (last - first,); 1 where nothing is said."""
+    gain = np.ones(last - first)
+    for start, values in gains:
+        begin, end = max(start, first), min(start + len(values), last)
+        if end > begin:
+            gain[begin - first : end - first] *= values[begin - start : end - start]
+    return gain
+
+
+def envelope(length: int, rate: int, beats: Array, ending: Ending) -> Gains:
+    """Ramps of 10 ms at both ends, and the ending."""
     edge = min(round(EDGE_SECONDS * rate), length // 2)
     ramp = np.sin((np.arange(edge) + 0.5) / max(edge, 1) * np.pi / 2) ** 2
+    gains = [(0, ramp), (length - edge, ramp[::-1])]
     if ending == "fade":
         start = min(max(round(fade_start(length / rate, beats) * rate), 0), length)
-        gain[start:] = np.cos((np.arange(length - start) + 0.5) / (length - start) * np.pi / 2)
+        gains.append((start, np.cos((np.arange(length - start) + 0.5) / (length - start) * np.pi / 2)))
     elif ending == "hit" and (hit := last_hit(length / rate, beats)) is not None:
         start = round(hit * rate)
         following = beats[beats > hit]
         # Dead before the next beat, which would be heard as a second hit.
         longest = min(LONGEST_HIT, float(following[0]) - hit - EDGE_SECONDS if len(following) else LONGEST_HIT)
         ringing = min(length - start, round(longest * rate))
-        gain[start:] = 0.0
-        gain[start : start + ringing] = 10.0 ** (-SILENT_DB / 20.0 * np.arange(ringing) / ringing)
-    gain[:edge] *= ramp
-    gain[length - edge :] *= ramp[::-1]
-    return gain
+        gain = np.zeros(length - start)
+        gain[:ringing] = 10.0 ** (-SILENT_DB / 20.0 * np.arange(ringing) / ringing)
+        gains.append((start, gain))
+    return tuple(gains)
 
 
 def breaks_in(holds: Sequence[tuple[float, float]], beats: Array, seconds: float) -> tuple[Break, ...]:
@@ -96,18 +114,19 @@ def breaks_in(holds: Sequence[tuple[float, float]], beats: Array, seconds: float
     return tuple(breaks)
 
 
-def pauses(length: int, rate: int, breaks: Sequence[Break]) -> Array:
-    """Gain of each sample, (length,): silence in breaks, soft at their beginning, with a ramp of 10 ms at their end."""
-    gain = np.ones(length)
+def pauses(length: int, rate: int, breaks: Sequence[Break]) -> Gains:
+    """Silence in breaks, soft at their beginning, with a ramp of 10 ms at their end."""
+    gains = []
     for start, back in breaks:
         first, last = round(start * rate), min(round(back * rate), length)
         dying = min(round(STOP_SECONDS * rate), last - first)
-        gain[first:last] = 0.0
-        gain[first : first + dying] = np.cos((np.arange(dying) + 0.5) / dying * np.pi / 2)
+        gain = np.zeros(last - first)
+        gain[:dying] = np.cos((np.arange(dying) + 0.5) / dying * np.pi / 2)
         ramp = min(round(EDGE_SECONDS * rate), last - first - dying)
         if last < length and ramp > 0:
-            gain[last - ramp : last] = np.sin((np.arange(ramp) + 0.5) / ramp * np.pi / 2) ** 2
-    return gain
+            gain[len(gain) - ramp :] = np.sin((np.arange(ramp) + 0.5) / ramp * np.pi / 2) ** 2
+        gains.append((first, gain))
+    return tuple(gains)
 
 
 def fade_start(seconds: float, beats: Array) -> float:

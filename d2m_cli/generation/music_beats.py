@@ -5,11 +5,14 @@ The tracker is for snapping alone, and no measure of d2m uses it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from d2m_cli.ground.mel import FRAMES, mel_power
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -115,17 +118,26 @@ def follow_beats(samples: Samples, rate: int, bpm: float, reach: float = 0.08) -
 
 def onset_strength(samples: Samples, rate: int) -> Array:
     """(frames,) rise of the loudness of 48 bands, `FRAMES_PER_SECOND` a second; zeros for silence."""
-    import librosa
-
     hop, size = round(rate / FRAMES_PER_SECOND), 2 ** round(np.log2(1024 * rate / 24000))
     if samples.shape[1] < size or not np.any(samples):
         return np.zeros(0)
     highest = min(HIGHEST_HZ, rate / 2)
-    mel = librosa.feature.melspectrogram(
-        y=samples.mean(0), sr=rate, n_fft=size, hop_length=hop, n_mels=BANDS, fmax=highest
-    )
-    loudness = np.log1p(900.0 * mel / max(float(mel.max()), 1e-12))
-    rise: Array = np.maximum(np.diff(loudness, axis=1, prepend=loudness[:, :1]), 0.0).mean(axis=0).astype(np.float64)
+    mel = mel_power(samples, rate, size, hop, BANDS, highest)
+    most = max(float(mel.max()), 1e-12)
+
+    def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
+        loud: NDArray[np.float32] = np.log1p(900.0 * power / most)
+        return loud
+
+    return mean_rise(mel, loudness)
+
+
+def mean_rise(mel: NDArray[np.float32], loudness: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Array:
+    """(frames,) by how much (bands, frames) of power grow louder from one frame to the next: the mean of all bands."""
+    rise = np.zeros(mel.shape[1])
+    for first in range(1, mel.shape[1], FRAMES):
+        steps = np.diff(loudness(mel[:, first - 1 : first + FRAMES]), axis=1)
+        rise[first : first + FRAMES] = np.maximum(steps, 0.0).mean(axis=0)
     return rise
 
 

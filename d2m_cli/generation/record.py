@@ -7,8 +7,6 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from d2m_cli import __version__
 from d2m_cli.ground.audio_beats import BEAT_TRACKER
 
@@ -66,7 +64,7 @@ def describe(made: Generated) -> dict[str, Any]:
             "seconds": music.seconds,
             "sample_rate": music.sample_rate,
             "channels": len(music.samples),
-            "peak": round(float(np.abs(music.samples).max(initial=0.0)), 6),
+            "peak": round(max(float(music.samples.max(initial=0.0)), -float(music.samples.min(initial=0.0))), 6),
             "level": asdict(music.level) if music.level is not None else None,
             "snap": music.snap.settings if music.snap is not None else None,
             "breaks": [[round(time, 6) for time in silent] for silent in music.breaks],

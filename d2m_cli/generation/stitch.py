@@ -19,7 +19,12 @@ _SILENCE = 1e-5
 
 
 def stitch(
-    audio: Sequence[Samples], windows: Sequence[Window], rate: int, duration: float, beats: Array | None = None
+    audio: Sequence[Samples],
+    windows: Sequence[Window],
+    rate: int,
+    duration: float,
+    beats: Array | None = None,
+    out: Samples | None = None,
 ) -> Samples:
     """Join windows into music of the exact length of a video.
 
@@ -39,6 +44,9 @@ def stitch(
         Length of the video in seconds.
     beats
         (n,) seconds, rising: a steady map of the whole video, or None.
+    out
+        Memory that they are joined in, (channels, m) with m up to the end of the last window at least. They may lie in
+        it themselves, one behind the other: so a long piece is not held twice.
 
     Returns
     -------
@@ -46,17 +54,20 @@ def stitch(
     """
     _check(audio, windows, rate)
     starts = [round(window.start * rate) for window in windows]
-    takes = [_centred(take) for take in audio]
-    gains = _level_gains(takes, starts)
-    takes = [take * gain for take, gain in zip(takes, gains, strict=True)]
-    music = takes[0]
+    length, end = round(duration * rate), starts[-1] + audio[-1].shape[1]
+    if end < length:
+        raise ValueError(f"windows end at {end / rate:.3f} s, before the video's {duration:.3f} s")
+    gains = _level_gains(audio, starts)
     middles = None if beats is None else np.round(beats * rate).astype(int)
-    for start, take in zip(starts[1:], takes[1:], strict=True):
-        music = _join(music, take, start, rate, None if middles is None else middles - start)
-    length = round(duration * rate)
-    if music.shape[1] < length:
-        raise ValueError(f"windows end at {music.shape[1] / rate:.3f} s, before the video's {duration:.3f} s")
-    return music[:, :length].astype(np.float32)
+    music = np.empty((len(audio[0]), end), np.float32) if out is None else out
+    joined = _centred(audio[0]) * gains[0]
+    for begin, start, take, gain in zip(starts, starts[1:], audio[1:], gains[1:], strict=False):
+        # What lies before the next window stays as it is; and there no window that is still to be read lies either.
+        music[:, begin:start] = joined[:, : start - begin]
+        around = None if middles is None else middles - start
+        joined = _join(joined[:, start - begin :], _centred(take) * gain, start / rate, rate, around)
+    music[:, starts[-1] : end] = joined
+    return music[:, :length]
 
 
 def _check(audio: Sequence[Samples], windows: Sequence[Window], rate: int) -> None:
@@ -77,14 +88,18 @@ def _centred(take: Samples) -> Array:
     return centred
 
 
-def _level_gains(takes: Sequence[Array], starts: Sequence[int]) -> Array:
+def _level_gains(takes: Sequence[Samples], starts: Sequence[int]) -> Array:
     """A factor for each window that brings neighbours' levels together where they overlap.
 
     Least squares on the steps in dB, with a weak pull towards 0 dB so that small steps of one sign don't add up to a
     crescendo; the factors are then held within +-3 dB.
     """
     count = len(takes)
-    steps = np.array([_step_db(takes[i], takes[i + 1], starts[i + 1] - starts[i]) for i in range(count - 1)])
+    steps = np.zeros(count - 1)
+    right = _centred(takes[0])
+    for i in range(count - 1):
+        left, right = right, _centred(takes[i + 1])
+        steps[i] = _step_db(left, right, starts[i + 1] - starts[i])
     pull = 0.3
     rows = np.zeros((count - 1 + count, count))
     for i in range(count - 1):
@@ -107,18 +122,21 @@ def _step_db(left: Array, right: Array, offset: int) -> float:
     return 20 * float(np.log10(levels[1] / levels[0]))
 
 
-def _join(music: Array, take: Array, start: int, rate: int, middles: NDArray[np.intp] | None = None) -> Array:
-    """Go over from `music` to `take`, which begins at sample `start` of it, best around one of some samples of it."""
-    overlap = music.shape[1] - start
+def _join(left: Array, take: Array, start: float, rate: int, middles: NDArray[np.intp] | None = None) -> Array:
+    """Go over from the end of some music to a take, which begin together, best around one of some samples of it.
+
+    `start` is the second at which that is, for the message where nothing is left of the music.
+    """
+    overlap = left.shape[1]
     if overlap <= 0:
-        raise ValueError(f"windows leave a gap at {music.shape[1] / rate:.3f} s")
-    left, right = music[:, start:], take[:, :overlap]
+        raise ValueError(f"windows leave a gap at {start:.3f} s")
+    right = take[:, :overlap]
     length = min(overlap, round(FADE_SECONDS * rate))
     at = _best_place(left, right, length, middles)
     there, here = left[:, at : at + length], right[:, at : at + length]
     fade_out, fade_in = fade_curves(length, correlation(there, here))
     faded = there * fade_out + here * fade_in
-    joined: Array = np.concatenate([music[:, : start + at], faded, take[:, at + length :]], axis=1)
+    joined: Array = np.concatenate([left[:, :at], faded, take[:, at + length :]], axis=1)
     return joined
 
 

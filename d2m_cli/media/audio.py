@@ -18,7 +18,7 @@ from d2m_cli.media.timeline import LONGEST, silent
 Samples = NDArray[np.float32]
 
 BLOCK = 1 << 20
-"""Samples read at a time."""
+"""Samples read or written at a time."""
 
 
 def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -> tuple[Samples, int]:
@@ -84,11 +84,14 @@ def save_wav(path: Path, samples: Samples, sample_rate: int, bits: int = 16) -> 
     """
     import soundfile
 
+    if samples.ndim != 2:
+        raise ValueError(f"samples must be of shape (channels, n), not {samples.shape}")
     content = io.BytesIO()
     with soundfile.SoundFile(
         content, "w", samplerate=sample_rate, channels=len(samples), format="WAV", subtype=f"PCM_{bits}"
     ) as file:
-        file.write(_to_steps(samples, bits).T)
+        for first in range(0, samples.shape[1], BLOCK):
+            file.write(_to_steps(samples[:, first : first + BLOCK], bits).T)
     # Written in one go from memory: libsndfile does not say why a write failed, the system does.
     with atomic_path(path) as part:
         part.write_bytes(content.getbuffer())

@@ -21,6 +21,12 @@ OVERSAMPLED = 4
 """Times that the rate is raised to see peaks between samples (BS.1770-4, Annex 2)."""
 BLOCK_SECONDS = 0.4
 """Shortest sound that has a loudness."""
+PIECE, AROUND = 1 << 18, 64
+"""Samples that are raised to that rate at a time, and how many beside them the filter looks at, at most."""
+BLOCKS, LEAD = 600, 10
+"""Overlapping blocks of 0.4 s that are weighted at a time, and how many before them, which bring the filters up."""
+RELATIVE_GATE = 10.0
+"""LU below the mean of all blocks above the gate; what is fainter does not count (BS.1770-4)."""
 GATE = -70.0
 """LUFS below which nothing counts (BS.1770-4); the same in dB of a peak, where sound is too short for a loudness."""
 
@@ -64,8 +70,25 @@ def integrated_loudness(samples: Samples, rate: int) -> float | None:
 
     if samples.shape[1] < BLOCK_SECONDS * rate:
         return None
-    found = float(pyloudnorm.Meter(rate, block_size=BLOCK_SECONDS).integrated_loudness(samples.T.astype(np.float64)))
-    return found if np.isfinite(found) else None
+    meter = pyloudnorm.Meter(rate, block_size=BLOCK_SECONDS)
+    step = (1.0 - meter.overlap) * BLOCK_SECONDS
+    count = 1 + round((samples.shape[1] / rate - BLOCK_SECONDS) / step)
+    blocks: list[float] = []
+    # A long piece is heard a minute at a time, which leaves the blocks as they are: the filters know nothing any more
+    # of what was a second before.
+    for first in range(0, count, BLOCKS):
+        last, lead = min(first + BLOCKS, count), min(first, LEAD)
+        begin = round((first - lead) * step * rate)
+        end = samples.shape[1] if last == count else round(((last - 1) * step + BLOCK_SECONDS) * rate)
+        meter.integrated_loudness(samples[:, begin:end].T.astype(np.float64))
+        blocks += meter.blockwise_loudness[lead : lead + last - first]
+    power = 10.0 ** (np.array(blocks) / 10.0)
+    loud = power[np.array(blocks) >= GATE]
+    if not len(loud):
+        return None
+    relative = 10.0 * np.log10(loud.mean()) - RELATIVE_GATE
+    kept = power[(np.array(blocks) > relative) & (np.array(blocks) > GATE)]
+    return float(10.0 * np.log10(kept.mean())) if len(kept) else None
 
 
 def true_peak(samples: Samples) -> float:
@@ -74,12 +97,20 @@ def true_peak(samples: Samples) -> float:
 
     if not samples.any():
         return 0.0
-    between = resample_poly(samples.astype(np.float64), OVERSAMPLED, 1, axis=1)
     # The filter's own ripple must not hide a sample.
-    return max(float(np.abs(between).max()), float(np.abs(samples).max()))
+    peak = max(float(samples.max()), -float(samples.min()))
+    for first in range(0, samples.shape[1], PIECE):
+        begin = max(first - AROUND, 0)
+        part = samples[:, begin : first + PIECE + AROUND].astype(np.float64)
+        between = resample_poly(part, OVERSAMPLED, 1, axis=1)
+        inner = between[:, OVERSAMPLED * (first - begin) :][:, : OVERSAMPLED * PIECE]
+        peak = max(peak, float(np.abs(inner).max()))
+    return peak
 
 
-def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILING) -> tuple[Samples, Level]:
+def bring_to(
+    samples: Samples, rate: int, wanted: float, ceiling: float = CEILING, out: Samples | None = None
+) -> tuple[Samples, Level]:
     """Give music a loudness by one gain.
 
     Parameters
@@ -92,6 +123,8 @@ def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILIN
         Integrated loudness in LUFS. Sound of under 0.4 s has none: its peak is brought to the ceiling.
     ceiling
         Highest true peak in dBTP; where `wanted` would pass it, the peak decides.
+    out
+        Memory for the result, which may be that of `samples`; None takes new.
     """
     peak = true_peak(samples)
     if peak == 0.0:
@@ -105,6 +138,6 @@ def bring_to(samples: Samples, rate: int, wanted: float, ceiling: float = CEILIN
         return samples, Level(wanted, None, round(peak_db, 3), None, 0.0)
     by_peak = found is None or wanted - found > allowed
     gain = allowed if found is None else min(wanted - found, allowed)
-    louder = (samples * 10.0 ** (gain / 20.0)).astype(np.float32)
+    louder = np.multiply(samples, 10.0 ** (gain / 20.0), out=out, dtype=np.float32)
     level = None if found is None else round(found + gain, 3)
     return louder, Level(wanted, level, round(peak_db + gain, 3), "peak" if by_peak else "loudness", round(gain, 3))

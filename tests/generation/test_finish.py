@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from d2m_cli.generation.finish import breaks_in, envelope, fade_start, finish, last_hit, pauses
+from d2m_cli.generation.finish import breaks_in, envelope, fade_start, finish, gain_of, last_hit, pauses
 from d2m_cli.media.loudness import integrated_loudness, true_peak
 
 RATE = 8000
@@ -27,7 +27,7 @@ def test_constant_offset_is_taken_out_and_ends_are_ramps() -> None:
     music, _ = finish(noise(5.0) + np.float32(0.2), RATE, NONE, "none", -14.0)
     assert abs(music.mean()) < 1e-3
     assert np.abs(music[:, [0, -1]]).max() < 1e-3
-    gain = envelope(5 * RATE, RATE, NONE, "none")
+    gain = gain_of(envelope(5 * RATE, RATE, NONE, "none"), 0, 5 * RATE)
     # 10 ms are 80 samples; half way the ramp is sin(45 degrees) squared.
     assert gain[40] == pytest.approx(0.5, abs=0.02)
     np.testing.assert_array_equal(gain[80:-80], 1.0)
@@ -41,7 +41,7 @@ def test_a_fade_begins_on_the_last_beat_that_leaves_it_a_second() -> None:
     assert fade_start(10.0, np.array([2.0, 9.9])) == 9.0
     # Short music fades over a quarter of its length.
     assert fade_start(2.0, NONE) == 1.5
-    gain = envelope(10 * RATE, RATE, beats, "fade")
+    gain = gain_of(envelope(10 * RATE, RATE, beats, "fade"), 0, 10 * RATE)
     np.testing.assert_array_equal(gain[80 : round(8.8 * RATE)], 1.0)
     # Half of the way from 8.8 to 10 s the power is halved.
     assert gain[round(9.4 * RATE)] == pytest.approx(np.sqrt(0.5), abs=1e-3)
@@ -52,19 +52,20 @@ def test_a_last_hit_rings_out_before_the_next_beat() -> None:
     beats = np.arange(0.3, 10.0, 0.5)
     # 9.8 leaves no time to ring, 9.3 does; it is dead 10 ms before 9.8.
     assert last_hit(10.0, beats) == pytest.approx(9.3)
-    gain = envelope(10 * RATE, RATE, beats, "hit")
+    gain = gain_of(envelope(10 * RATE, RATE, beats, "hit"), 0, 10 * RATE)
     np.testing.assert_array_equal(gain[80 : round(9.3 * RATE)], 1.0)
     assert gain[round(9.545 * RATE)] == pytest.approx(10 ** (-30 / 20), rel=0.01)
     assert not gain[round(9.79 * RATE) + 1 :].any()
     # Nothing near the end to end on: the music just stops.
     assert last_hit(10.0, np.array([2.0, 9.9])) is None
-    np.testing.assert_array_equal(envelope(800, RATE, NONE, "hit"), envelope(800, RATE, NONE, "none"))
+    hit, none = (gain_of(envelope(800, RATE, NONE, ending), 0, 800) for ending in ("hit", "none"))
+    np.testing.assert_array_equal(hit, none)
 
 
 @pytest.mark.parametrize("ending", ["fade", "hit", "none"])
 @pytest.mark.parametrize("length", [1, 3, 100, 8000])
 def test_any_length_has_every_ending(ending: str, length: int) -> None:
-    gain = envelope(length, RATE, np.array([0.0, 0.4]), ending)  # type: ignore[arg-type]
+    gain = gain_of(envelope(length, RATE, np.array([0.0, 0.4]), ending), 0, length)  # type: ignore[arg-type]
     assert gain.shape == (length,)
     assert np.isfinite(gain).all()
 
@@ -75,14 +76,14 @@ def test_music_breaks_off_with_the_dancer_and_comes_back_on_a_beat() -> None:
     breaks = breaks_in([(3.1, 4.68), (6.0, 7.05)], beats, 10.0)
     assert breaks == ((3.1, 5.0), (6.0, 7.0))
     assert breaks_in([(3.1, 4.58)], NONE, 10.0) == ((3.1, 4.58),)
-    gain = pauses(10 * RATE, RATE, breaks)
+    gain = gain_of(pauses(10 * RATE, RATE, breaks), 0, 10 * RATE)
     np.testing.assert_array_equal(gain[: round(3.1 * RATE)], 1.0)
     # Half of 150 ms after the stop the power is halved; then nothing, until 10 ms before the beat.
     assert gain[round(3.175 * RATE)] == pytest.approx(np.sqrt(0.5), abs=0.01)
     assert not gain[round(3.25 * RATE) : round(4.99 * RATE)].any()
     np.testing.assert_array_equal(gain[5 * RATE : 6 * RATE], 1.0)
     np.testing.assert_array_equal(gain[7 * RATE :], 1.0)
-    np.testing.assert_array_equal(pauses(100, RATE, ()), 1.0)
+    np.testing.assert_array_equal(gain_of(pauses(100, RATE, ()), 0, 100), 1.0)
 
 
 def test_a_break_is_silent_in_the_piece() -> None:

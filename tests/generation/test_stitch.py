@@ -136,6 +136,18 @@ def test_correlation_agrees_with_numpy() -> None:
     assert correlation(a, 0 * b) == 0.0
 
 
+def test_windows_are_joined_in_the_memory_that_they_lie_in() -> None:
+    windows = plan_windows(21.0, 5.12, 1.28)
+    takes = [piece(5.12, seed=window.index).astype(np.float32) for window in windows]
+    wanted = stitch(takes, windows, RATE, 21.0)
+    memory = np.concatenate(takes, axis=1)
+    size = takes[0].shape[1]
+    inside = [memory[:, size * number :][:, :size] for number in range(len(takes))]
+    joined = stitch(inside, windows, RATE, 21.0, out=memory)
+    assert np.shares_memory(joined, memory)
+    np.testing.assert_array_equal(joined, wanted)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     windows = plan_windows(9.6)
     good = np.zeros((1, round(5.12 * RATE)), np.float32)
