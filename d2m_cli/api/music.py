@@ -92,9 +92,11 @@ class Generator:
     encoders
         An ``encoders.safetensors`` to use in place of the backbone's own.
     device
-        "auto" (CUDA where there is one), "cpu" or "cuda".
+        "auto" (CUDA where there is one), "cpu", "cuda", or "cuda:1" of several.
     compile
         Compile what runs again and again, for backbones that can.
+    offload
+        Keep networks in main memory until they compute, for backbones that can: for a GPU that is too small.
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
     tell
@@ -118,12 +120,14 @@ class Generator:
         device: str = "auto",
         *,
         compile: bool = False,
+        offload: bool = False,
         cache: str | PathLike[str] | FileCache | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self.backbone = backbone
         self.device = device
         self.compile = compile
+        self.offload = offload
         self._cache = as_cache(cache)
         self._encoders = Path(encoders) if encoders is not None else None
         if self._encoders is not None and not self._encoders.is_file():
@@ -149,12 +153,17 @@ class Generator:
         MissingWeightsError
             It is not on this machine.
         """
-        return choose(self.backbone)
+        return choose(self.backbone, self.device)
 
     @property
     def given(self) -> tuple[str, ...]:
         """Those of its options that only a backbone goes by, and that are not as they are by default."""
-        told = {"backbone": self.backbone != "auto", "encoders": self._encoders is not None, "compile": self.compile}
+        told = {
+            "backbone": self.backbone != "auto",
+            "encoders": self._encoders is not None,
+            "compile": self.compile,
+            "offload": self.offload,
+        }
         return tuple(name for name, is_given in told.items() if is_given)
 
     def generate(
@@ -227,7 +236,7 @@ class Generator:
         if options.rhythm == "words":
             # Words need no encoders, and those that were found may be another model's.
             return None
-        if self.choice.encoders is None:
+        if self.choice.needs_encoders:
             raise UsageError(
                 f"{self.choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
                 f"a file with {option('encoders')}, or put the rhythm in plain words with {option('rhythm', 'words')}"
@@ -246,7 +255,8 @@ class Generator:
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
-        backbone = self._backbone_in(self.choice, self.device, self.compile, options.precision)
+        backbone = self._backbone_in(self.choice, self.device, self.compile, self.offload, options.precision)
+        _refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
             encoders.check(backbone)
@@ -264,6 +274,15 @@ class Generator:
         return Models(
             poses, backbone, encoders, sha256, sound, listener, self._desk_of(backbone), known=self._known(options)
         )
+
+    def remarks(self, options: GenerateOptions) -> tuple[str, ...]:
+        """What a user should know of the choice of the backbone, and of how the rhythm reaches it."""
+        told = []
+        if self.choice.why:
+            told.append(f"auto takes {self.choice.name}: {self.choice.why}")
+        if options.rhythm == "encoder" and self.encoders_for(options) is None:
+            told.append(f"{self.choice.name} has no encoders for '*' and '@' here: it is told the tempo and the genre")
+        return tuple(told)
 
     def track_models(self, options: GenerateOptions) -> TrackModels:
         """What a track in place of a backbone needs, loaded: no backbone and no encoders.
@@ -303,12 +322,22 @@ def _kept(load: Callable[..., T]) -> Callable[..., T]:
     return get
 
 
-def _open_backbone(choice: Choice, device: str, compiled: bool, precision: str) -> Backbone:
+def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool, precision: str) -> Backbone:
     from d2m_cli.backbones.registry import open_backbone
     from d2m_cli.ground.progress import quiet_libraries
 
     quiet_libraries()
-    return open_backbone(choice, device, precision, compiled)
+    return open_backbone(choice, device, precision, compiled, offloaded)
+
+
+def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
+    """Raise UsageError for an option that a backbone refuses."""
+    from d2m_cli.backbones.base import refused
+
+    given = {*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else [])}
+    for name, reason in refused(backbone).items():
+        if name in given:
+            raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
 
 
 def _desk_of(backbone: Backbone) -> Desk:

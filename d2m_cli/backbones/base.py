@@ -236,6 +236,66 @@ def tempo_words(backbone: Backbone) -> TempoWords:
     return words
 
 
+def writes_pieces(backbone: Backbone) -> bool:
+    """Whether a backbone writes pieces of any length up to a longest one, and not windows alone.
+
+    It has the attribute ``longest_seconds``, which is not part of the protocol, and takes the length of a piece as
+    ``generate(..., seconds=)``.
+    """
+    return hasattr(backbone, "longest_seconds")
+
+
+def longest_seconds(backbone: Backbone) -> float:
+    """The longest piece that a backbone writes at once: see `writes_pieces`; others write one window."""
+    longest: float = getattr(backbone, "longest_seconds", backbone.window_seconds)
+    return longest
+
+
+def full_prompt(backbone: Backbone, prompt: str, tempo: Tempo | None, seconds: float, goes_on: bool) -> str:
+    """A prompt with what a backbone reads beside it.
+
+    Parameters
+    ----------
+    backbone
+        Asked by its method ``full_prompt(prompt, tempo, seconds, goes_on) -> str``, which is not part of the protocol:
+        one that lacks it reads the prompt alone.
+    prompt
+        The text, with "@" and "*" where pseudo-words stand.
+    tempo
+        For a field of beats a minute, or None.
+    seconds
+        Length of the piece.
+    goes_on
+        Whether the piece begins with music that is there already.
+    """
+    tell: Callable[[str, Tempo | None, float, bool], str] | None = getattr(backbone, "full_prompt", None)
+    return prompt if tell is None else tell(prompt, tempo, seconds, goes_on)
+
+
+def refused(backbone: Backbone) -> Mapping[str, str]:
+    """Options that a backbone refuses, with reasons: its attribute ``refuses``, which is not part of the protocol."""
+    reasons: Mapping[str, str] = getattr(backbone, "refuses", {})
+    return reasons
+
+
+def forecast(backbone: Backbone, seconds: float, sampling: FullSampling, pieces: int) -> str:
+    """How long music will take, in words, where a backbone says so; "" where it does not.
+
+    Parameters
+    ----------
+    backbone
+        Asked by its method ``forecast(seconds, sampling, pieces) -> str``, which is not part of the protocol.
+    seconds
+        Length of a piece.
+    sampling
+        How it is drawn.
+    pieces
+        How many there will be.
+    """
+    tell: Callable[[float, FullSampling, int], str] | None = getattr(backbone, "forecast", None)
+    return "" if tell is None else tell(seconds, sampling, pieces)
+
+
 def full_sampling(backbone: Backbone, wanted: Sampling | None) -> FullSampling:
     """How music is drawn from a backbone, nothing left open.
 

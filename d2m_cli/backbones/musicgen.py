@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from d2m_cli.backbones.base import Condition, Identity, Sampling, number_format, refuse_gaps, require_tokenizer
+from d2m_cli.backbones.base import Condition, FullSampling, Identity, number_format, refuse_gaps, require_tokenizer
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Reader, Recording, heard, padded, seen
@@ -49,7 +49,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
     identity
         Name and licence.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
     precision
         Number format of the decoder, as in `d2m_cli.backbones.base.number_format`. Text encoder and codec stay in fp32:
         T5 overflows in fp16, and both take a small part of the time.
@@ -187,7 +187,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
 
         return step
 
-    def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
+    def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: FullSampling) -> Tensor:
         if not self.recorded:
             return super()._write(condition, known, seeds, sampling)
         condition = padded(condition, TEXT_BLOCK)
@@ -198,7 +198,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
             self._recordings.clear()
             raise
 
-    def _recording(self, condition: Condition, sampling: Sampling) -> Recording:
+    def _recording(self, condition: Condition, sampling: FullSampling) -> Recording:
         """The one for these shapes and this way to draw; the one that was used longest ago makes room."""
         rows, tokens = len(condition.states), condition.states.shape[-2]
         key = (rows, tokens, sampling.guidance, sampling.temperature, sampling.top_k, sampling.top_p)

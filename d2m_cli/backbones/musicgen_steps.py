@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import EncoderDecoderCache, StaticCache
+from transformers import Cache, EncoderDecoderCache, StaticCache
+from transformers.cache_utils import StaticLayer
 
-from d2m_cli.backbones.base import Condition, Sampling
+from d2m_cli.backbones.base import Condition, FullSampling
 from d2m_cli.backbones.codebooks import Writing, twice
 from d2m_cli.backbones.codec_language import TokenLayout
 
@@ -100,6 +101,23 @@ def padded(condition: Condition, block: int) -> Condition:
     return Condition(nn.functional.pad(condition.states, (0, 0, 0, more)), nn.functional.pad(mask, (0, more)))
 
 
+class _KeptLayer(StaticLayer):  # type: ignore[no-untyped-call]
+    """What a layer keeps of the steps that were read, in memory of fixed size.
+
+    transformers' own counts in every layer anew where it stands, by three kernels each; here all are told once.
+    """
+
+    places: Tensor
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        """Write new keys and values to `places`, which is told from outside; returns all that is kept."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        keys: Any = self.keys
+        values: Any = self.values
+        return keys.index_copy_(2, self.places, key_states), values.index_copy_(2, self.places, value_states)
+
+
 class Recording:
     """One step for batches of one shape, made again and again in the same memory: read the last tokens, draw the next.
 
@@ -129,7 +147,7 @@ class Recording:
 
     def __init__(
         self, reader: Reader, read_step: Read, layout: TokenLayout, rows: int, tokens: int, frames: int,
-        sampling: Sampling,
+        sampling: FullSampling,
     ) -> None:  # fmt: skip
         decoder = reader.language
         self._reader, self._read_step, self._sampling = reader, read_step, sampling
@@ -139,9 +157,9 @@ class Recording:
             rows // 2 if self._guided else rows, frames, layout.delays, layout.cardinality, self.device
         )
         self._length = self._writing.steps + -self._writing.steps % KEY_BLOCK
+        self._kept: list[Any] = [_KeptLayer(self._length) for _ in range(decoder.config.num_hidden_layers)]
         self._cache = EncoderDecoderCache(
-            StaticCache(config=decoder.config, max_cache_len=self._length),
-            StaticCache(config=decoder.config, max_cache_len=tokens),
+            Cache(layers=self._kept), StaticCache(config=decoder.config, max_cache_len=tokens)
         )
         self._heard = torch.zeros(rows, 1, 1, tokens, dtype=self._dtype, device=self.device)
         # After the first piece the layers take what they hear from the cache: a step must not read the text's own
@@ -204,6 +222,8 @@ class Recording:
     def _draw(self, read: Read, tokens: Tensor, places: Tensor, states: Tensor) -> None:
         tokens = twice(tokens) if self._guided else tokens
         earlier = seen(places, self._length, self._dtype)
+        for layer in self._kept:
+            layer.places = places
         self._writing.draw(read(tokens, places, earlier, states, self._heard, self._cache)[:, :, -1], self._sampling)
 
     def _record(self) -> None:

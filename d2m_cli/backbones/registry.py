@@ -8,9 +8,8 @@ machine is an error that says how to fetch it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.backbones.base import Identity
 from d2m_cli.backbones.sampling import PLAIN_SAMPLING, FullSampling, Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.devices import check_device_name, refuse_absent
 from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
-from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES
+from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES, SHORT_NAMES
 from d2m_cli.hub.store import model_folder
 from d2m_cli.inversion.prompt import MOST_MODELS, TempoWords
 
@@ -54,8 +54,12 @@ class Family:
         model that `d2m weights pull` fetched.
     tempo_words
         How its models are told a tempo, but for those whose captions gave tempo and first beat.
+    offloads
+        Whether its class takes ``offloaded``.
     sampling
         How music is drawn from its models where nothing is said.
+    sampling_in
+        "module:function" that reads off a model's folder how music is drawn from it; None where all are alike.
     """
 
     backbone: str
@@ -64,7 +68,16 @@ class Family:
     compiles: bool = False
     find: str | None = None
     tempo_words: TempoWords = MOST_MODELS
+    offloads: bool = False
     sampling: FullSampling = PLAIN_SAMPLING
+    sampling_in: str | None = None
+
+    def sampling_of(self, folder: Path) -> FullSampling:
+        """How music is drawn from one of its models where nothing is said."""
+        if self.sampling_in is None:
+            return self.sampling
+        read: Callable[[Path], FullSampling] = _named(self.sampling_in)
+        return read(folder)
 
 
 # Part of MusicGen's captions ended in such fields of metadata.
@@ -91,6 +104,22 @@ FAMILIES: dict[str, Family] = {
         find="d2m_cli.backbones.audiocraft_files:find",
         tempo_words=_MUSICGEN_TEMPO,
     ),
+    "ace-step": Family(
+        "d2m_cli.backbones.ace_step:AceStepBackbone",
+        SHORT_NAMES["ace-step"],
+        default="ACE-Step/acestep-v15-xl-turbo-diffusers",
+        tempo_words=TempoWords(place="field", suffices=True),
+        offloads=True,
+        sampling_in="d2m_cli.backbones.latent_audio_sampling:ace_step_sampling",
+    ),
+    "stable-audio": Family(
+        "d2m_cli.backbones.stable_audio:open_stable_audio",
+        SHORT_NAMES["stable-audio"],
+        default="stabilityai/stable-audio-open-1.0",
+        tempo_words=TempoWords(suffices=True),
+        offloads=True,
+        sampling_in="d2m_cli.backbones.latent_audio_sampling:stable_audio_sampling",
+    ),
 }
 
 NO_COMMERCIAL_USE = "CC-BY-NC-4.0 (no commercial use)"
@@ -110,12 +139,20 @@ class Choice:
         What it is called in results and in encoder checkpoints.
     encoders
         Encoders made for it, or None where none were found.
+    why
+        Why "auto" took it, in words; "" where it was named.
     """
 
     family: str
     folder: Path
     name: str
     encoders: Path | None
+    why: str = ""
+
+    @property
+    def needs_encoders(self) -> bool:
+        """Whether the rhythm can't reach it but by encoders, unless it is put in words at the user's wish."""
+        return self.encoders is None and not _family(self.family, self.family).tempo_words.suffices
 
 
 def families() -> dict[str, Family | EntryPoint]:
@@ -128,14 +165,16 @@ def encoders_home() -> Path:
     return data_home() / "encoders"
 
 
-def choose(spec: str) -> Choice:
+def choose(spec: str, device: str = "cpu") -> Choice:
     """Find the weights of a backbone.
 
     Parameters
     ----------
     spec
-        "auto" (Riffusion where it and encoders for it are on this machine, else the embedded model), a family, or
-        "FAMILY:FOLDER_OR_HUB_ID".
+        "auto" (ACE-Step where it is on this machine and a GPU has room for it, Riffusion where it and encoders for it
+        are there, else the embedded model), a family, or "FAMILY:FOLDER_OR_HUB_ID".
+    device
+        Where music is to be made, for "auto": "auto", "cpu" or "cuda". ACE-Step is taken for a GPU alone.
 
     Raises
     ------
@@ -145,11 +184,7 @@ def choose(spec: str) -> Choice:
         The weights are not on this machine.
     """
     if spec == "auto":
-        try:
-            riffusion = choose("riffusion")
-        except MissingWeightsError:
-            return choose("embedded")
-        return riffusion if riffusion.encoders else choose("embedded")
+        return _automatic(device)
     name, _, origin = spec.partition(":")
     family = _family(name, spec)
     if name == "embedded":
@@ -167,6 +202,38 @@ def choose(spec: str) -> Choice:
         encoders_home() / name / "encoders.safetensors",
     )
     return Choice(name, folder, f"{name}:{origin}", next(filter(Path.is_file, beside), None))
+
+
+def _automatic(device: str) -> Choice:
+    """What "auto" means here, and why."""
+    try:
+        ace_step = choose("ace-step")
+    except MissingWeightsError:
+        passed = "ACE-Step is not on this machine"
+    else:
+        passed = _no_room(ace_step, device)
+        if not passed:
+            return replace(ace_step, why="it is here, and the GPU has room for it")
+    try:
+        riffusion = choose("riffusion")
+    except MissingWeightsError:
+        return replace(choose("embedded"), why=passed)
+    if riffusion.encoders:
+        return replace(riffusion, why=f"{passed}, and Riffusion is, with encoders")
+    return replace(choose("embedded"), why=f"{passed}, and Riffusion has no encoders")
+
+
+def _no_room(choice: Choice, device: str) -> str:
+    """Why a model does not go onto the GPU; "" where it does."""
+    import torch
+
+    from d2m_cli.backbones.ace_step import AceStepBackbone
+    from d2m_cli.backbones.gpu_room import missing_room
+
+    if pick_device(device) == "cpu":
+        return "ACE-Step is for a GPU"
+    where, dtype = torch.device(pick_device(device)), AceStepBackbone.gpu_format
+    return missing_room(choice.folder, AceStepBackbone.networks, "ACE-Step", where, dtype)
 
 
 def _family(name: str, spec: str) -> Family:
@@ -192,7 +259,9 @@ def _found(name: str, family: Family, origin: str) -> Path:
     return model_folder(name, origin)
 
 
-def open_backbone(choice: Choice, device: str = "auto", precision: str = "auto", compiled: bool = False) -> Backbone:
+def open_backbone(
+    choice: Choice, device: str = "auto", precision: str = "auto", compiled: bool = False, offloaded: bool = False
+) -> Backbone:
     """Load a backbone.
 
     Parameters
@@ -200,16 +269,19 @@ def open_backbone(choice: Choice, device: str = "auto", precision: str = "auto",
     choice
         From :func:`choose`.
     device
-        "auto" (CUDA where there is one), "cpu" or "cuda".
+        "auto" (CUDA where there is one), "cpu", "cuda", or "cuda:1" of several.
     precision
         "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
     compiled
         Compile what runs again and again, for families that can.
+    offloaded
+        Keep networks in main memory until they compute, for families that can.
 
     Raises
     ------
     UsageError
-        CUDA is asked for and absent, the precision does not fit the device, or the family can't be compiled.
+        CUDA is asked for and absent, the precision does not fit the device, a GPU has no room, or the family can't be
+        compiled or offloaded.
     MissingWeightsError
         The weights can't be loaded.
     """
@@ -217,8 +289,11 @@ def open_backbone(choice: Choice, device: str = "auto", precision: str = "auto",
     if compiled and not family.compiles:
         able = ", ".join(name for name, one in FAMILIES.items() if one.compiles)
         raise UsageError(f"{option('compile', True)}: {choice.family} has nothing to compile; it is for {able}")
+    if offloaded and not family.offloads:
+        able = ", ".join(name for name, one in FAMILIES.items() if one.offloads)
+        raise UsageError(f"{option('offload', True)}: {choice.family} has room on any GPU; it is for {able}")
     make: Callable[..., Backbone] = _named(family.backbone)
-    options: dict[str, Any] = {"compiled": True} if compiled else {}
+    options: dict[str, Any] = {name: True for name, on in (("compiled", compiled), ("offloaded", offloaded)) if on}
     return make(choice.folder, identity(choice), pick_device(device), precision, **options)
 
 
@@ -236,7 +311,7 @@ def identity(choice: Choice) -> Identity:
         try:
             told = json.loads(card.read_text(encoding="utf-8"))
             licence, speaks_tempo = str(told["licence"]), bool(told.get("speaks_tempo", False))
-            return Identity(choice.name, licence, speaks_tempo, family.tempo_words, family.sampling)
+            return Identity(choice.name, licence, speaks_tempo, family.tempo_words, family.sampling_of(choice.folder))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MissingWeightsError(
                 f"{card}: is not a card of a model ({error!r}). It should hold "
@@ -248,7 +323,7 @@ def identity(choice: Choice) -> Identity:
     if known and known.lower() == "cc-by-nc-4.0":
         known = NO_COMMERCIAL_USE
     licence = known or f"not known, see {choice.folder}"
-    return Identity(choice.name, licence, tempo_words=family.tempo_words, sampling=family.sampling)
+    return Identity(choice.name, licence, tempo_words=family.tempo_words, sampling=family.sampling_of(choice.folder))
 
 
 def known_sampling(choice: Choice, wanted: Sampling) -> Sampling:
@@ -257,7 +332,7 @@ def known_sampling(choice: Choice, wanted: Sampling) -> Sampling:
     A backbone of another package may have a choice of its own, so that what is left to it stays open here.
     """
     own = FAMILIES.get(choice.family)
-    return own.sampling.filling(wanted) if own is not None else wanted
+    return own.sampling_of(choice.folder).filling(wanted) if own is not None else wanted
 
 
 def _published_licence(origin: str) -> str | None:
@@ -270,7 +345,9 @@ def _readme_licence(folder: Path) -> str | None:
     from yaml import YAMLError
 
     try:
-        told = (metadata_load(folder / "README.md") or {}).get("license")
+        head = metadata_load(folder / "README.md") or {}
+        # Of a licence that the hub has no name for its authors give one.
+        told = head.get("license_name") if head.get("license") == "other" else head.get("license")
     except (OSError, ValueError, YAMLError):
         return None
     return str(told) if told else None
@@ -285,11 +362,7 @@ def pick_device(device: str) -> str:
     """Resolve "auto", and check that "cuda", or "cuda:1" of several, is there."""
     import torch
 
-    if device not in ("auto", "cpu", "cuda") and not re.fullmatch(r"cuda:\d+", device):
-        raise UsageError(f"unknown device {device!r}: say auto, cpu or cuda")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(
-            f"{option('device', 'cuda')}: no CUDA device is visible to PyTorch. Use {option('device', 'cpu')}, or "
-            "check the driver."
-        )
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    check_device_name(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    refuse_absent(device, count, ", or check that the driver fits PyTorch's CUDA")
+    return ("cuda" if count else "cpu") if device == "auto" else device

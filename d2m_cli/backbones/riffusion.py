@@ -17,21 +17,22 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import AttnProcessor
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from d2m_cli.backbones.base import (
     Condition,
     Draw,
+    FullSampling,
     Identity,
     Sampling,
     number_format,
-    refuse_gaps,
     require_tokenizer,
     tempo_embedding,
     words_embedding,
 )
+from d2m_cli.backbones.diffusers_files import load, load_network
+from d2m_cli.backbones.repeatable import repeatable
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
     audio_from_picture,
@@ -51,21 +52,6 @@ PREDICTIONS = ("epsilon", "v_prediction")
 SOUNDED = 8
 """Pictures that are decoded and sounded at once: that fills a GPU, and a picture takes more memory there than in the
 UNet."""
-
-
-def _load(kind: Any, folder: Path, **options: Any) -> Any:
-    """diffusers' classes carry no types for their constructors."""
-    try:
-        return kind.from_pretrained(folder, **options)
-    # diffusers raises NotImplementedError where a tensor is missing.
-    except (OSError, ValueError, SafetensorError, NotImplementedError) as error:
-        raise MissingWeightsError(f"{folder}: can't be loaded ({error}). Fetch the model again.") from error
-
-
-def _load_network(kind: Any, folder: Path, **options: Any) -> Any:
-    model, told = _load(kind, folder, local_files_only=True, output_loading_info=True, **options)
-    refuse_gaps(folder, told["missing_keys"])
-    return model
 
 
 def split_condition(unet: Any) -> int:
@@ -114,7 +100,7 @@ class RiffusionBackbone:
     identity
         Name and licence.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
     precision
         "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
     """
@@ -132,12 +118,12 @@ class RiffusionBackbone:
         self.folder = folder
         self.device = torch.device(device)
         dtype = number_format(self.device.type, precision)
-        self.unet: Any = _load_network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
+        self.unet: Any = load_network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
         # A picture that overflows would be silence or noise; the autoencoder works once a window.
-        self.vae: Any = _load_network(AutoencoderKL, folder / "vae", torch_dtype=torch.float32)
-        self.text_encoder: Any = _load_network(CLIPTextModel, folder / "text_encoder", dtype=dtype)
+        self.vae: Any = load_network(AutoencoderKL, folder / "vae", torch_dtype=torch.float32)
+        self.text_encoder: Any = load_network(CLIPTextModel, folder / "text_encoder", dtype=dtype)
         require_tokenizer(folder / "tokenizer", TOKENIZER_FILES)
-        self.tokenizer: Any = _load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
+        self.tokenizer: Any = load(CLIPTokenizer, folder / "tokenizer", local_files_only=True)
         for module in self.modules().values():
             module.to(self.device).eval().requires_grad_(False)
         if self.device.type == "cuda":
@@ -148,7 +134,7 @@ class RiffusionBackbone:
         length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
         layers = self.condition_layers
         self._read_text = PromptReader(self.text_encoder, self.tokenizer, length, layers, self.name, pad=True)
-        scheduler: Any = _load(DDPMScheduler, folder / "scheduler", local_files_only=True)
+        scheduler: Any = load(DDPMScheduler, folder / "scheduler", local_files_only=True)
         if scheduler.config.prediction_type not in PREDICTIONS:
             raise MissingWeightsError(
                 f"{folder / 'scheduler'}: the model predicts {scheduler.config.prediction_type!r}; d2m knows models "
@@ -283,6 +269,21 @@ class RiffusionBackbone:
     ) -> Draw:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
         sampling = self.default_sampling.filling(sampling)
+        with repeatable(self.device):
+            latents = self._denoised(condition, negative, seeds, context, sampling)
+            some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
+            audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None].cpu()
+        return Draw(audio, self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+
+    def _denoised(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Draw | None,
+        sampling: FullSampling,
+    ) -> Tensor:
+        """(batch, C, H, W) latents of a window for each row."""
         solver: Any = DPMSolverMultistepScheduler
         scheduler = solver.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
         scheduler.set_timesteps(sampling.steps, device=self.device)
@@ -291,7 +292,7 @@ class RiffusionBackbone:
         known, width = self._known(context)
         against, wanted = _alike(negative.states, condition.states)
         states = torch.cat([against, wanted])
-        latents = noise * scheduler.init_noise_sigma
+        latents: Tensor = noise * scheduler.init_noise_sigma
         for step in scheduler.timesteps:
             if width:
                 latents[..., :width] = scheduler.add_noise(known, noise[..., :width], step[None])
@@ -303,9 +304,7 @@ class RiffusionBackbone:
             latents = scheduler.step(predicted, step, latents).prev_sample
         if width:
             latents[..., :width] = known
-        some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
-        audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None]
-        return Draw(audio.cpu(), self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+        return latents
 
     def _sound(self, latents: Tensor, seeds: Sequence[int]) -> Tensor:
         """(batch, samples) sound of the pictures that latents stand for."""

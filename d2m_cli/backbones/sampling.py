@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -69,3 +75,13 @@ class FullSampling(Sampling):
 
 PLAIN_SAMPLING = FullSampling()
 """Where a family names nothing of its own."""
+
+
+def noise_of(shape: tuple[int, ...], generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
+    """(batch, ...) noise of one generator a row, as diffusers' pipelines draw it."""
+    from diffusers.utils.torch_utils import randn_tensor
+
+    drawn: Tensor = randn_tensor(
+        (len(generators), *shape), generator=list(generators), device=like.device, dtype=like.dtype
+    )
+    return drawn

@@ -15,7 +15,6 @@ from d2m_cli.commands.common import (
     Decoder,
     DecoderOption,
     Device,
-    DeviceOption,
     DryRun,
     JsonOut,
     MaxFailures,
@@ -125,7 +124,7 @@ def generate(
         float | None,
         typer.Option(
             min=0.0,
-            help="How strictly the prompt is followed; 1 is plain. Default: 3, for riffusion 7.",
+            help="How strictly the prompt is followed; 1 is plain. Default: 3, for riffusion and stable-audio 7.",
             show_default=False,
             rich_help_panel=_SAMPLING,
         ),
@@ -134,7 +133,7 @@ def generate(
         int | None,
         typer.Option(
             min=1,
-            help="Denoising steps. Default: 20 for embedded, 50 for riffusion.",
+            help="Denoising steps. Default: 20 for embedded, 50 for riffusion, 8 for ace-step, 100 for stable-audio.",
             show_default=False,
             rich_help_panel=_SAMPLING,
         ),
@@ -202,15 +201,24 @@ def generate(
         bool,
         typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
     ] = False,
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
-        Precision, typer.Option(help="Number format of the backbone: auto is fp16 on a GPU, fp32 elsewhere.")
+        Precision,
+        typer.Option(help="Number format of the backbone: auto is fp16 on a GPU (ace-step: bf16), fp32 elsewhere."),
     ] = Precision.auto,
     compiled: Annotated[
         bool,
         typer.Option(
             "--compile", help="Compile musicgen's decoder: a slow start, then faster windows. For batches on a GPU."
+        ),
+    ] = False,
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload",
+            help="Keep networks in main memory until they compute: for a GPU that is too small (ace-step, "
+            "stable-audio).",
         ),
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
@@ -268,8 +276,9 @@ def generate(
         Generator(
             backbone,
             encoders,
-            device.value,
+            device,
             compile=compiled,
+            offload=offload,
             cache=dance_cache(cache, no_cache),
             tell=lambda text: say(f"d2m: {text}"),
         ),

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.backbones.base import Draw, full_sampling, tempo_words, unread_words
+from d2m_cli.backbones.base import (
+    Draw,
+    forecast,
+    full_prompt,
+    full_sampling,
+    longest_seconds,
+    tempo_words,
+    unread_words,
+    writes_pieces,
+)
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
@@ -20,7 +29,7 @@ from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.snap import Snap, land, slack
 from d2m_cli.generation.stitch import stitch
-from d2m_cli.generation.windows import Window, candidate_seed, plan_windows
+from d2m_cli.generation.windows import Window, candidate_seed, piece_seconds, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
 from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
 from d2m_cli.ground.options import option
@@ -124,9 +133,16 @@ def compose(
     asked = rhythm if bounds is None else continued(rhythm, made_seconds)
     steady = asked.beats.beats if asked.beats.steady else None
     window_seconds, quantum = backbone.window_seconds, backbone.quantum_seconds
+    if models.encoders is None:
+        # A "*" is made of one window of the dance; a tempo can be told of a whole piece.
+        window_seconds = piece_seconds(made_seconds, window_seconds, longest_seconds(backbone), quantum)
     windows = plan_windows(made_seconds, window_seconds, options.overlap_seconds, quantum, steady)
     desk = models.desk or Desk.of(backbone)
     sampling = full_sampling(backbone, options.sampling)
+    seconds = window_seconds if writes_pieces(backbone) else None
+    slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
+    if slow:
+        tell(slow)
     takes: list[Take] = []
     pieces: list[Samples] = []
     last: Draw | None = None
@@ -136,7 +152,7 @@ def compose(
         _tell_unread(tell, "negative prompt", unread_words(backbone, options.negative_prompt, {}))
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
-            prompt = window_prompt(asked, window, models, options).text
+            prompt = window_prompt(asked, window, models, options, goes_on=last is not None).text
             words = pseudo_words(prompt, asked, window, models, options)
             condition = backbone.embed([prompt], words)
             unread = unread_words(backbone, prompt, words)
@@ -144,7 +160,7 @@ def compose(
             before = window.start - windows[window.index - 1].start
             context = last.end(before) if last is not None else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            drawn = desk.draw(condition, negative, seeds, context, sampling)
+            drawn = desk.draw(condition, negative, seeds, context, sampling, seconds)
             scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             last = drawn[best].music
@@ -269,20 +285,44 @@ def _tell_unread(tell: Tell, what: str, unread: str) -> None:
         tell(f"the {what} is longer than the model reads: not read is {unread!r}")
 
 
-def window_prompt(rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions) -> Prompt:
-    """The prompt of one window; it holds "*" and "@" only where an encoder gives them a vector."""
+def window_prompt(
+    rhythm: Rhythm, window: Window, models: Models, options: GenerateOptions, goes_on: bool = False
+) -> Prompt:
+    """The prompt of one window as its model reads it; "*" and "@" are in it only where an encoder gives them a vector.
+
+    Parameters
+    ----------
+    rhythm
+        Of the whole video.
+    window
+        Where it lies.
+    models, options
+        The networks, and what music to make.
+    goes_on
+        Whether the window begins with the end of the one before.
+    """
     backbone = models.backbone
     words = tempo_words(backbone)
     octave = CAPTION_OCTAVE if backbone.speaks_tempo else words.octave
     tempo = window_tempo(rhythm.beats, window, octave)
+    by_words = options.rhythm == "words" or (models.encoders is None and words.suffices)
+    prompt = _caption(tempo, models, options, by_words)
+    field = tempo if by_words and words.place == "field" else None
+    return Prompt(full_prompt(backbone, prompt.text, field, window.seconds, goes_on))
+
+
+def _caption(tempo: Tempo | None, models: Models, options: GenerateOptions, by_words: bool) -> Prompt:
+    """What the music should be like, with tempo or "*" and genre or "@" in it."""
+    backbone = models.backbone
+    words = tempo_words(backbone)
     genre = genre_in_words(options, captioned=backbone.speaks_tempo) if models.encoders is None else None
-    if options.rhythm == "words" and models.encoders is None and not backbone.speaks_tempo:
+    if by_words and models.encoders is None and not backbone.speaks_tempo:
         return describing_prompt(options.prompt, genre, words.say(tempo))
     meaning = genre_meaning(options, models.encoders, models.sound)
     prompt = compose_prompt(options.prompt, genre=meaning is not None)
-    if options.rhythm == "words" and not backbone.speaks_tempo:
+    if by_words and not backbone.speaks_tempo:
         prompt = prompt.with_rhythm(words.say(tempo))
-    elif options.rhythm == "words":
+    elif by_words:
         prompt = prompt.with_rhythm(rhythm_words(tempo)) if tempo is not None else prompt.without_rhythm()
     return prompt.with_genre(genre) if genre is not None else prompt
 

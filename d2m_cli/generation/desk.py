@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from d2m_cli.backbones.base import Condition, Draw, Sampling
+from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
 from d2m_cli.ground.background import POLL_SECONDS
 from d2m_cli.ground.interrupts import interrupt
 from d2m_cli.media.shortage import is_shortage
@@ -78,12 +78,13 @@ class _Row:
     negative: Condition
     seed: int
     context: Draw | None
-    sampling: Sampling
+    sampling: FullSampling
+    seconds: float | None
 
     @property
     def kind(self) -> tuple[object, ...]:
         """Rows of one kind may share a batch."""
-        return self.sampling, _shape(self.condition), _shape(self.negative), _lengths(self.context)
+        return self.sampling, self.seconds, _shape(self.condition), _shape(self.negative), _lengths(self.context)
 
 
 class Desk:
@@ -112,9 +113,12 @@ class Desk:
 
     @classmethod
     def of(cls, backbone: Backbone) -> Desk:
-        """With batches as they suit the device that a backbone computes on, its attribute ``device``."""
+        """With batches as they suit a backbone and the device that it computes on, its attribute ``device``.
+
+        One that writes whole pieces keeps a GPU busy with a few, and those of two videos are hardly ever equally long.
+        """
         on_gpu = str(getattr(backbone, "device", "cpu")).startswith("cuda")
-        return cls(backbone, ROWS_ON_GPU if on_gpu else None)
+        return cls(backbone, ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None)
 
     def draw(
         self,
@@ -122,9 +126,10 @@ class Desk:
         negative: Condition,
         seeds: Sequence[int],
         context: Draw | None,
-        sampling: Sampling,
+        sampling: FullSampling,
+        seconds: float | None = None,
     ) -> list[Drawn]:
-        """One take a seed; parameters as of `Backbone.generate`, with one row each.
+        """One take a seed; parameters as of `Backbone.generate`, with one row each; `seconds` where it takes them.
 
         Raises
         ------
@@ -134,7 +139,10 @@ class Desk:
         if self._fixed:
             condition, negative = _filled(condition), _filled(negative)
         order = _Order(len(seeds))
-        rows = [_Row(order, number, condition, negative, seed, context, sampling) for number, seed in enumerate(seeds)]
+        rows = [
+            _Row(order, number, condition, negative, seed, context, sampling, seconds)
+            for number, seed in enumerate(seeds)
+        ]
         thread = self._thread
         if thread is None:
             with self._drawing:
@@ -224,12 +232,16 @@ class Desk:
     def _draw(self, rows: list[_Row]) -> None:
         filled = rows + [rows[-1]] * (self._most - len(rows)) if self._fixed else rows
         contexts = [row.context for row in filled if row.context is not None]
-        made = self.backbone.generate(
+        generate: Any = self.backbone.generate
+        # The protocol knows windows of one length alone.
+        length = {} if rows[0].seconds is None else {"seconds": rows[0].seconds}
+        made: Draw = generate(
             _joined([row.condition for row in filled]),
             _joined([row.negative for row in filled]) if self._fixed else rows[0].negative,
             [row.seed for row in filled],
             Draw.joined(contexts) if contexts else None,
             rows[0].sampling,
+            **length,
         )
         for number, row in enumerate(rows):
             row.order.take(row.number, Drawn(made.row(number), len(filled)))

@@ -195,12 +195,13 @@ class Models(Seeing):
 
     def used(self, source: PoseSource | None) -> ModelsUsed:
         """The same by names and hashes, for a dance whose poses come from a source."""
+        heard_by = self.listener.fingerprint if self.listener is not None else None
         return ModelsUsed(
             self.backbone.name,
             self.backbone.fingerprint,
             self.backbone.licence,
             self.encoders_sha256 if self.encoders is not None else None,
-            self.sound.clap_sha256 if self.sound is not None else self.listener and self.listener.fingerprint,
+            self.sound.clap_sha256 if self.sound is not None else heard_by,
             self.pose_hashes(source),
             self.description,
         )

@@ -69,7 +69,7 @@ class Track:
     @property
     def seconds(self) -> float:
         """Its length."""
-        return self.samples.shape[1] / self.rate
+        return float(self.samples.shape[1]) / self.rate
 
     @cached_property
     def onsets(self) -> Onsets:

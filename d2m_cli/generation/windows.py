@@ -90,6 +90,24 @@ def plan_windows(
     return tuple(Window(i, round(column * quantum, 9), window_seconds) for i, column in enumerate(columns))
 
 
+def piece_seconds(duration: float, window_seconds: float, longest: float, quantum: float) -> float:
+    """Length of the windows of a backbone that writes pieces of any length up to a longest one.
+
+    Parameters
+    ----------
+    duration
+        Length of the music in seconds.
+    window_seconds
+        What a window lasts at least.
+    longest
+        What it lasts at most; where the music is no longer, one window is all of it.
+    quantum
+        A latent frame of the backbone: the length is a whole number of these where `longest` allows.
+    """
+    whole = math.ceil(duration / quantum - 1e-6) * quantum
+    return min(max(whole, window_seconds), longest)
+
+
 def _on_beats(beats: NDArray[np.intp], hop: int, last: float) -> tuple[list[int], bool]:
     """Starts from 0 until one is at `last` or behind, and whether any lies on no beat.
 

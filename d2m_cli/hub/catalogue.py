@@ -109,6 +109,12 @@ class Weights:
 
 
 NO_COMMERCIAL_USE = "no commercial use of the weights."
+STABILITY_LICENCE = "Stability AI Community License"
+STABILITY_TERMS = (
+    "free for individuals and for organisations with less than 1 million US dollars of revenue a year; others need a "
+    "licence of Stability AI (stability.ai/license). On its page its terms have to be accepted first."
+)
+GEMMA_TERMS = " Its text encoder is under Google's Gemma terms of use (ai.google.dev/gemma/terms)."
 UNKNOWN_LICENCE = "not known to d2m"
 MMPOSE_INSTALL = (
     "pip install 'd2m[mmpose]', then pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0; "
@@ -129,6 +135,23 @@ _RIFFUSION = (
     ("scheduler/scheduler_config.json",),
 )
 _RIFFUSION_ALSO = ("model_index.json", "tokenizer/*.json", "tokenizer/*.txt", "spectrogram.json", *_OF_D2M)
+
+
+def _diffusers(*networks: str) -> tuple[tuple[str, ...], ...]:
+    """Files of a model in diffusers' layout, with the text encoder that all have."""
+    parts = [(f"{part}/config.json",) for part in networks]
+    parts += [(f"{part}/diffusion_pytorch_model.safetensors",) for part in networks]
+    return (
+        ("model_index.json",),
+        *parts,
+        ("text_encoder/config.json",),
+        ("text_encoder/model.safetensors",),
+        ("tokenizer/tokenizer.json", "tokenizer/vocab.json", "tokenizer/tokenizer.model", "tokenizer/spiece.model"),
+        ("scheduler/scheduler_config.json",),
+    )
+
+
+_DIFFUSERS_ALSO = ("tokenizer/*", "text_encoder/generation_config.json", "README.md")
 _MODEL = (("config.json",), ("model.safetensors", "pytorch_model.bin"))
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model")
 _MUSICGEN = (*_MODEL, ("tokenizer.json", "spiece.model"))
@@ -138,12 +161,31 @@ _T5 = (*_MODEL, ("tokenizer.json", "spiece.model"))
 _CLAP = (*_MODEL, ("preprocessor_config.json",), ("tokenizer.json", "vocab.json"))
 _CLAP_ALSO = ("vocab.json", "merges.txt", *_TOKENIZER)
 
+_ACE_STEP = _diffusers("vae", "transformer", "condition_encoder")
+_STABLE_AUDIO = _diffusers("vae", "transformer")
+
 LAYOUTS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
     "riffusion": (_RIFFUSION, _RIFFUSION_ALSO),
     "musicgen": (_MUSICGEN, _MUSICGEN_ALSO),
     "audiocraft": (_AUDIOCRAFT, ()),
+    "ace-step": (_ACE_STEP, (*_DIFFUSERS_ALSO, *_OF_D2M)),
+    # Open and 3 differ by one small network each.
+    "stable-audio": (_STABLE_AUDIO, (*_DIFFUSERS_ALSO, "projection_model/*", "duration_embedder/*", *_OF_D2M)),
 }
 """Family of backbones to `HubModel.needs` and `HubModel.also`."""
+SHORT_NAMES = {
+    "ace-step": {
+        "xl-turbo": "ACE-Step/acestep-v15-xl-turbo-diffusers",
+        "xl-base": "ACE-Step/acestep-v15-xl-base-diffusers",
+    },
+    "stable-audio": {
+        "open": "stabilityai/stable-audio-open-1.0",
+        "3": "stabilityai/stable-audio-3-medium",
+        "3-small": "stabilityai/stable-audio-3-small-music",
+        "3-base": "stabilityai/stable-audio-3-medium-base",
+    },
+}
+"""Family of backbones to hub ids by short name."""
 MUSICGEN_SIZES = {
     "small": "MusicGen, 300 million parameters",
     "medium": "MusicGen, 1.5 billion parameters",
@@ -174,6 +216,11 @@ def _audiocraft(size: str, megabytes: int | None = None) -> Weights:
     return _on_hub("audiocraft", name, repo, purpose, "CC-BY-NC-4.0", NO_COMMERCIAL_USE, megabytes)
 
 
+def _stable_audio(name: str, repo: str, purpose: str, more: str = "") -> Weights:
+    # As the models' pages say ("stable-audio-community"), which name stability.ai/license.
+    return _on_hub("stable-audio", name, repo, purpose, STABILITY_LICENCE, f"{STABILITY_TERMS}{more}")
+
+
 def _hrnet(name: str, config: str, file: str, size: str, sha256: str = "", length: int | None = None) -> Weights:
     # mmpose's publish_model.py puts the first 8 digits of the file's sha256 into its name.
     digits = file.rpartition("-")[2].partition("_")[0]
@@ -201,6 +248,45 @@ _ALL = (
     _audiocraft("small", 1080),
     _audiocraft("medium"),
     _audiocraft("large", 6750),
+    _on_hub(
+        "ace-step",
+        "ace-step",
+        "ACE-Step/acestep-v15-xl-turbo-diffusers",
+        "ACE-Step 1.5 XL turbo, 48 kHz in stereo, up to 10 minutes at once, 8 steps",
+        # As its page says; the same stands in the authors' repository.
+        "MIT",
+        "",
+        11000,
+    ),
+    _on_hub(
+        "ace-step",
+        "ace-step-xl-base",
+        "ACE-Step/acestep-v15-xl-base-diffusers",
+        "ACE-Step 1.5 XL before its distillation: it knows guidance",
+        "MIT",
+        "",
+    ),
+    _stable_audio(
+        "stable-audio", "stabilityai/stable-audio-open-1.0", "Stable Audio Open 1.0, 44.1 kHz in stereo, 47 s at once"
+    ),
+    _stable_audio(
+        "stable-audio-3",
+        "stabilityai/stable-audio-3-medium",
+        "Stable Audio 3 medium, 44.1 kHz in stereo, up to 380 s at once, 8 steps",
+        GEMMA_TERMS,
+    ),
+    _stable_audio(
+        "stable-audio-3-small",
+        "stabilityai/stable-audio-3-small-music",
+        "Stable Audio 3 small, for music, 44.1 kHz in stereo, up to 2 minutes at once, 8 steps",
+        GEMMA_TERMS,
+    ),
+    _stable_audio(
+        "stable-audio-3-base",
+        "stabilityai/stable-audio-3-medium-base",
+        "Stable Audio 3 medium before its distillation: it knows guidance",
+        GEMMA_TERMS,
+    ),
     Weights(
         "t5-base",
         "text encoder of MusicGen, for audiocraft",
@@ -290,6 +376,7 @@ def find(text: str) -> Weights:
     if text in CATALOGUE:
         return CATALOGUE[text]
     family, _, origin = text.partition(":")
+    origin = SHORT_NAMES.get(family, {}).get(origin, origin)
     if family in LAYOUTS:
         known = [entry for entry in CATALOGUE.values() if entry.family == family]
         for entry in known:

@@ -36,7 +36,7 @@ class ClapAudio:
         A model as transformers saves one: ``config.json``, ``preprocessor_config.json`` and the weights; or "clap" for
         the one that ``d2m weights pull clap`` fetched.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
 
     Raises
     ------

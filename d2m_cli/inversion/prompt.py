@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from d2m_cli.errors import UsageError
 from d2m_cli.rhythm.sequence import Tempo
@@ -35,14 +35,21 @@ class TempoWords:
         What stands for "*": "{bpm}" in it becomes the whole number of beats a minute.
     octave
         Beats a minute between which tempi are halved or doubled before they are told.
+    place
+        "words": the prompt says it; "field": the model reads it beside the prompt, which says that there is a steady
+        beat; "none": it can't be told.
+    suffices
+        Whether a tempo so told stands in for encoders that are not there: the model was trained to follow it.
     """
 
     wording: str = "{bpm} BPM"
     octave: tuple[float, float] = (80.0, 160.0)
+    place: Literal["words", "field", "none"] = "words"
+    suffices: bool = False
 
     def say(self, tempo: Tempo | None) -> str:
         """A tempo, or that there is a steady one."""
-        if tempo is None:
+        if tempo is None or self.place != "words":
             return "a steady beat"
         return self.wording.format(bpm=round(tempo.bpm))
 
@@ -196,8 +203,8 @@ def tokenize(
             ids.extend([filler] * placeholders[piece])
         elif piece.strip():
             ids.extend(_token_ids(tokenizer, piece))
-    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    room = _room(tokenizer, max_length)
+    start, end = _ends(tokenizer)
+    room = max_length - len(start) - len(end)
     if len(ids) > room:
         beyond = [word for word, where in places.items() if any(at + placeholders[word] > room for at in where)]
         if beyond:
@@ -207,7 +214,7 @@ def tokenize(
             )
     ids = ids[:room]
     places = {word: [at + len(start) for at in where] for word, where in places.items()}
-    ids = [*start, *ids, tokenizer.eos_token_id]
+    ids = [*start, *ids, *end]
     if not pad:
         return ids, places
     padding: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -251,7 +258,16 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _room(tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
     """Tokens left for the text beside those of start and end."""
-    return max_length - (tokenizer.bos_token_id is not None) - 1
+    start, end = _ends(tokenizer)
+    return max_length - len(start) - len(end)
+
+
+def _ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that a tokenizer itself puts before and behind a text: CLIP has both, T5 the last, Qwen3 none."""
+    whole: list[int] = tokenizer(RHYTHM_WORD, verbose=False)["input_ids"]
+    plain = _token_ids(tokenizer, RHYTHM_WORD)
+    at = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+    return whole[:at], whole[at + len(plain) :]
 
 
 def _placeholder_id(tokenizer: PreTrainedTokenizerBase) -> int:

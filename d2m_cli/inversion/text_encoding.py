@@ -85,7 +85,8 @@ class PromptReader:
                 f"pseudo-words for {layers} layers, but {self.name} reads the text at {self.layers} places. Train "
                 "encoders for it with `d2m train`."
             )
-        longest = max(len(ids) for ids, _ in tokenized)
+        # A tokenizer that puts nothing before and behind a text makes nothing of an empty one.
+        longest = max(1, *(len(ids) for ids, _ in tokenized))
         filler = self.tokenizer.pad_token_id
         device = next(self.encoder.parameters()).device
         rows = torch.tensor([[*ids, *[filler] * (longest - len(ids))] for ids, _ in tokenized], device=device)

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity
-from d2m_cli.errors import MissingWeightsError
+from d2m_cli.backbones import gpu_room
+from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity, known_sampling, pick_device
+from d2m_cli.backbones.sampling import Sampling
+from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.hub import catalogue
 from d2m_cli.rhythm.sequence import Tempo
+from tests.latent_audio_models import save_ace_step, save_stable_audio_3
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,11 @@ def in_the_cache(home: Path, spec: str) -> Path:
         ("musicgen:stereo-medium", "facebook/musicgen-stereo-medium"),
         ("musicgen:someone/her-own", "someone/her-own"),
         ("riffusion", "riffusion/riffusion-model-v1"),
+        ("ace-step", "ACE-Step/acestep-v15-xl-turbo-diffusers"),
+        ("ace-step:xl-base", "ACE-Step/acestep-v15-xl-base-diffusers"),
+        ("stable-audio", "stabilityai/stable-audio-open-1.0"),
+        ("stable-audio:3", "stabilityai/stable-audio-3-medium"),
+        ("stable-audio:someone/their-own", "someone/their-own"),
     ],
 )
 def test_short_names_and_hub_ids(empty_home: Path, spec: str, hub_id: str) -> None:
@@ -76,6 +84,45 @@ def test_auto_takes_riffusion_with_encoders_and_never_weights_that_forbid_commer
     assert choose("auto").family == "embedded"
 
 
+def test_auto_takes_ace_step_where_a_gpu_has_room_and_says_why(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "ACE-Step is not on this machine" in choose("auto", "cuda").why
+    save_ace_step(in_the_cache(empty_home, "ace-step"))
+    assert choose("auto", "cpu").family == "embedded"
+    assert "ACE-Step is for a GPU" in choose("auto", "cpu").why
+    monkeypatch.setattr("d2m_cli.backbones.registry.pick_device", lambda device: device)
+    monkeypatch.setattr(gpu_room, "free_bytes", lambda device: 80 * 2**30)
+    taken = choose("auto", "cuda")
+    assert taken.family == "ace-step"
+    assert taken.why == "it is here, and the GPU has room for it"
+    monkeypatch.setattr(gpu_room, "free_bytes", lambda device: 2 * 2**30)
+    small = choose("auto", "cuda")
+    assert small.family == "embedded"
+    assert "ACE-Step needs 3.0 GiB of GPU memory in bfloat16, and 2.0 GiB of cuda are free" in small.why
+    # Training asks for no GPU by name, and gets what it got before.
+    assert choose("auto").family == "embedded"
+
+
+def test_each_model_is_drawn_from_as_its_authors_do(tmp_path: Path) -> None:
+    saves = {
+        ("ace-step", True): (8, 1.0), ("ace-step", False): (50, 7.0), ("stable-audio", True): (8, 1.0),
+        ("stable-audio", False): (100, 7.0),
+    }  # fmt: skip
+    for (family, quick), (steps, guidance) in saves.items():
+        folder = tmp_path / f"{family}-{quick}"
+        if family == "ace-step":
+            save_ace_step(folder, turbo=quick)
+        else:
+            save_stable_audio_3(folder, distilled=quick)
+        choice = Choice(family, folder, f"{family}:{folder}", None)
+        for found in (identity(choice).sampling, known_sampling(choice, Sampling())):
+            assert (found.steps, found.guidance) == (steps, guidance)
+        assert known_sampling(choice, Sampling(steps=3)).steps == 3
+        assert not choice.needs_encoders
+    assert Choice("musicgen", tmp_path, "musicgen:x", None).needs_encoders
+
+
 def test_auto_without_any_model_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(*_: object, **__: Any) -> None:
         raise AssertionError("something reached for the network")
@@ -90,6 +137,7 @@ def test_auto_without_any_model_downloads_nothing(monkeypatch: pytest.MonkeyPatc
         ("---\nlicense: cc-by-nc-4.0\ntags: [music]\n---\n# A model\n", NO_COMMERCIAL_USE),
         ("---\nlicense: apache-2.0\n---\n", "apache-2.0"),
         ("---\nlicense: [\n---\n", None),
+        ("---\nlicense: other\nlicense_name: stable-audio-community\n---\n", "stable-audio-community"),
         ("no head at all", None),
         (None, None),
     ],
@@ -118,3 +166,15 @@ def test_each_family_says_how_it_is_told_a_tempo(tmp_path: Path) -> None:
         assert identity(Choice(family, tmp_path, f"{family}:{tmp_path}", None)).tempo_words.say(tempo) == words
     (tmp_path / "d2m.json").write_text('{"licence": "MIT"}')
     assert identity(Choice("musicgen", tmp_path, "musicgen:x", None)).tempo_words.say(tempo) == "bpm: 112"
+
+
+def test_devices_are_those_that_pytorch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert (pick_device("auto"), pick_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(UsageError, match=r"device='cuda:1': no NVIDIA GPU is visible here.* fits PyTorch's CUDA"):
+        pick_device("cuda:1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [pick_device(name) for name in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
+    with pytest.raises(UsageError, match="device='cuda:2': there is no such GPU; here are cuda:0, cuda:1"):
+        pick_device("cuda:2")

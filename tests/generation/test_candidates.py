@@ -107,8 +107,8 @@ def test_what_goes_on_from_the_context_scores_above_what_does_not_whatever_its_p
 def test_a_gain_is_no_seam_and_silence_is_far_from_any_context() -> None:
     before = chords(0, 5, 7, 0)
     assert mismatch(before, before, RATE) == 0.0
-    assert mismatch(-0.1 * before, before, RATE) == pytest.approx(0.0, abs=1e-4)
-    assert mismatch(before, np.zeros_like(before), RATE) == 0.0
+    assert mismatch(np.float32(-0.1) * before, before, RATE) == pytest.approx(0.0, abs=1e-4)
+    assert mismatch(before, np.zeros(before.shape, np.float32), RATE) == 0.0
     assert mismatch(before[:, :100], before[:, :100], RATE) == 0.0
     # Noise lies around 0 dB in all bands, and silence at -40.
     noise = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,8 +215,9 @@ def fall(ended: np.ndarray, plain: np.ndarray) -> float:
 )
 def test_a_piece_ends_on_a_beat_that_is_heard(snap, period: float, done: str | None, shared: bool) -> None:
     options = replace(OPTIONS, snap=snap, candidates=1)
+    drummer: Any = Drummer(period)
     plain, ended = (
-        composed(replace(options, ending=ending), models=Models(FakePoses(SECONDS), Drummer(period), None))[0]
+        composed(replace(options, ending=ending), models=Models(FakePoses(SECONDS), drummer, None))[0]
         for ending in ("none", "hit")
     )
     assert (ended.snap.done if ended.snap is not None else None) == done

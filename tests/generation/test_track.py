@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import d2m_cli.app
 from d2m_cli.errors import AudioError, NoPersonError, UsageError
+from d2m_cli.generation import bend
 from d2m_cli.generation.compose import snap_bounds
 from d2m_cli.generation.models import TrackModels
 from d2m_cli.generation.options import GenerateOptions
@@ -225,7 +226,7 @@ def test_a_bad_track_ends_the_run_before_the_first_video_and_a_good_one_is_read_
         return count
 
     monkeypatch.setattr(audio, "load_audio", counted("audio", audio.load_audio))
-    monkeypatch.setattr(module, "attacks", counted("attacks", module.attacks))
+    monkeypatch.setattr(module, "attacks", counted("attacks", bend.attacks))
     monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
     assert run("--music", track).exit_code == 0
     assert sorted(read) == ["attacks", "audio"]

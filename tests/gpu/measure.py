@@ -21,6 +21,8 @@ from typing import Any
 from tests.gpu.bare import without_librosa
 
 PARTS = ("ceilings", "musicgen", "riffusion", "hrnet")
+OPTIONAL = ("ace-step", "stable-audio")
+"""Measured where they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for figures.json and figures.md")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--size", default="full", choices=("full", "tiny"))
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between them")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts; also {', '.join(OPTIONAL)}")
     parser.add_argument("--minutes", type=float, default=7.5, help="begin nothing that would not end by then")
     parser.add_argument("--models", type=Path, help="keep the models here, and use those that are there")
     parser.add_argument("--no-compile", action="store_true", help="leave out what compiles")
     given = parser.parse_args(arguments)
     only = given.only.split(",")
-    unknown = sorted(set(only) - set(PARTS))
+    unknown = sorted(set(only) - {*PARTS, *OPTIONAL})
     if unknown:
-        parser.error(f"--only {','.join(unknown)}: say {', '.join(PARTS)}")
+        parser.error(f"--only {','.join(unknown)}: say {', '.join((*PARTS, *OPTIONAL))}")
     note = without_librosa()
 
     import torch
@@ -92,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compiled: bool) -> list[Work]:
     """All measurements, those first that say most."""
-    from tests.gpu import full_size, measure_hrnet, measure_musicgen, measure_riffusion
+    from tests.gpu import full_size, measure_hrnet, measure_latent_audio, measure_musicgen, measure_riffusion
     from tests.gpu.report import measure_ceilings
 
     full = size == "full"
@@ -117,6 +119,18 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         work = getattr(modules[part], function)
         return Work(part, name, seconds, lambda: work(report, folders[part], place, effort, *more))
 
+    def latent_audio(part: str, model: str, seconds: float) -> list[Work]:
+        folder = models / model
+
+        def build_it() -> None:
+            if not folder.exists():
+                measure_latent_audio.save(folder, model, size, place.device)
+
+        def measure_it() -> None:
+            measure_latent_audio.measure(report, folder, place, effort, model, size)
+
+        return [Work(part, f"building {model}", 15, build_it), Work(part, model, seconds, measure_it)]
+
     works = [
         Work("ceilings", "rates", 5, lambda: measure_ceilings(report, place, 8192 if full else 64)),
         building("musicgen", 10),
@@ -139,6 +153,9 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         measuring("riffusion", "agreement", 25, "measure_agreement"),
         measuring("musicgen", "compiled, same tokens", 70, "measure_compiled_tokens"),
         measuring("musicgen", "compiled, many", 60, "measure_compiled", effort.batches[-1]),
+        *latent_audio("ace-step", "ace-step", 40),
+        *latent_audio("stable-audio", "stable-audio", 30),
+        *latent_audio("stable-audio", "stable-audio-3", 30),
     ]
     return [work for work in works if compiled or not work.name.startswith("compiled")]
 

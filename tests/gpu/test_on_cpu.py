@@ -135,6 +135,16 @@ def test_everything_is_measured_and_written_down(
     assert "| window, recorded, fp32, batch 2 |" in table
 
 
+def test_models_of_whole_pieces_are_measured_where_they_are_asked_for(tmp_path: Path) -> None:
+    told = [str(tmp_path), "--device", "cpu", "--size", "tiny", "--only", ",".join(measure.OPTIONAL)]
+    assert measure.main(told) == 0
+    document = json.loads((tmp_path / "figures.json").read_text())
+    assert document["failures"] == []
+    assert {figure["part"] for figure in document["figures"]} == set(measure.OPTIONAL)
+    assert len(document["checks"]) == 18
+    assert all(check["passed"] for check in document["checks"])
+
+
 @pytest.mark.slow
 def test_compiled_windows_are_measured_too(tmp_path: Path, short: None) -> None:
     report = empty()

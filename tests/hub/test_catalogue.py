@@ -11,6 +11,8 @@ import pytest
 from d2m_cli.commands.weights import pull_tools
 from d2m_cli.errors import UsageError
 from d2m_cli.hub.catalogue import CATALOGUE, HRNETS, Download, HubModel, find
+from d2m_cli.hub.models import pick
+from tests.latent_audio_models import save_ace_step, save_stable_audio_3, save_stable_audio_open
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,11 @@ from d2m_cli.hub.catalogue import CATALOGUE, HRNETS, Download, HubModel, find
         ("audiocraft", "musicgen-small-audiocraft"),
         ("audiocraft:medium", "musicgen-medium-audiocraft"),
         ("audiocraft:facebook/musicgen-large", "musicgen-large-audiocraft"),
+        ("ace-step", "ace-step"),
+        ("ace-step:ACE-Step/acestep-v15-xl-base-diffusers", "ace-step-xl-base"),
+        ("stable-audio", "stable-audio"),
+        ("stable-audio:stabilityai/stable-audio-3-medium", "stable-audio-3"),
+        ("stable-audio:someone/their-own", "stable-audio:someone/their-own"),
         ("vggish", "vggish"),
         ("hrnet-w48-384", "hrnet-w48-384"),
         ("musicgen:someone/their-model", "musicgen:someone/their-model"),
@@ -56,6 +63,34 @@ def test_strangers_on_the_hub_have_the_layout_of_their_family() -> None:
     assert stereo.licence == "CC-BY-NC-4.0"
     assert stereo.with_weights == ("t5-base", "encodec-32khz")
     assert find("audiocraft:small").with_weights == ("t5-base",)
+
+
+def test_a_folder_as_diffusers_saves_it_has_all_that_is_fetched(tmp_path: Path) -> None:
+    for family, save in (
+        ("ace-step", save_ace_step),
+        ("stable-audio", save_stable_audio_open),
+        ("stable-audio", save_stable_audio_3),
+    ):
+        folder = save(tmp_path / save.__name__)
+        there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        source = find(f"{family}:someone/their-own").source
+        assert isinstance(source, HubModel)
+        taken, lacking = pick([*there, "model.ckpt", "demo.wav", "transformer/diffusion_pytorch_model.bin"], source)
+        assert lacking == []
+        assert taken == sorted(there)
+        # Large networks lie in pieces.
+        name = "transformer/diffusion_pytorch_model"
+        pieces = [f"{name}-0000{number}-of-00002.safetensors" for number in (1, 2)]
+        split = [*(one for one in there if not one.startswith(f"{name}.")), *pieces, f"{name}.safetensors.index.json"]
+        assert pick(split, source) == (sorted(split), [])
+
+
+def test_terms_of_stable_audio_are_told() -> None:
+    for name in ("stable-audio", "stable-audio-3", "stable-audio-3-small", "stable-audio-3-base"):
+        assert CATALOGUE[name].licence == "Stability AI Community License"
+        assert "1 million US dollars" in CATALOGUE[name].terms
+        assert ("Gemma" in CATALOGUE[name].terms) == (name != "stable-audio")
+    assert (CATALOGUE["ace-step"].licence, CATALOGUE["ace-step"].terms) == ("MIT", "")
 
 
 def test_every_entry_says_where_from_and_under_which_licence() -> None:

@@ -77,7 +77,8 @@ class Letters:
     bos_token_id, eos_token_id, pad_token_id = 100, 101, 102
 
     def __call__(self, text: str, add_special_tokens: bool = True, verbose: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": [len(word) for word in text.split()]}
+        ids = [len(word) for word in text.split()]
+        return {"input_ids": [self.bos_token_id, *ids, self.eos_token_id] if add_special_tokens else ids}
 
 
 def test_placeholders_survive_beside_commas_and_are_counted_where_they_stand() -> None:
