@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import librosa
@@ -334,11 +335,12 @@ def near_seams(samples: np.ndarray, rate: int, dance: Dance, done: Snap) -> tupl
     both = halved(dance.rhythm.beats.beats)
     made = dance.seconds + slack(dance.rhythm.beats, dance.seconds)
     asked = continued(dance.rhythm, made).beats
-    starts = [w.start for w in plan_windows(made, beats=asked.beats if asked.steady else None)[1:]]
-    # An overlap lasts 0.64 s at least; the joint lies in the middle of it.
+    overlap = GenerateOptions().overlap_seconds
+    windows = plan_windows(made, overlap_seconds=overlap, beats=asked.beats if asked.steady else None)
     near = np.zeros(len(found), dtype=bool)
-    for start in starts:
-        near |= np.abs(found - (start + 0.32 - done.offset)) < 0.75
+    for one, following in pairwise(windows):
+        # The joint lies somewhere where both are heard.
+        near |= np.abs(found - (0.5 * (following.start + one.end) - done.offset)) < 0.75
     off = np.abs(found[:, None] - both[None]).min(axis=1)
     return off[near].tolist(), off[~near].tolist()
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import d2m_cli as d2m
 import d2m_cli.api.music as music
 import d2m_cli.app
+from d2m_cli.backbones.sampling import PLAIN_SAMPLING
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.pose.track import PoseSource
@@ -64,7 +65,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Fakes in place of all networks; the list holds what was loaded, in order."""
     seen: list[object] = []
 
-    def backbone(choice: object, device: str, compiled: bool, precision: str) -> FakeBackbone:
+    def backbone(choice: object, device: str, compiled: bool, offloaded: bool, precision: str) -> FakeBackbone:
         seen.append(precision)
         return FakeBackbone()
 
@@ -105,7 +106,9 @@ def test_what_is_given_goes_before_the_options(loaded: list[object], make_video,
     video = make_video(tmp_path / "a.mp4", seconds=1)
     options = d2m.GenerateOptions("lock", "a harp", seed=1, candidates=1)
     made = d2m.generate(video, prompt="a lute", seed=0, options=options, generator=d2m.Generator("embedded"))
-    assert made.options == d2m.GenerateOptions("LO", "a lute", seed=0, candidates=1)
+    # How it was drawn is told in full.
+    drawn = PLAIN_SAMPLING
+    assert made.options == d2m.GenerateOptions("LO", "a lute", seed=0, candidates=1, sampling=drawn)
 
 
 def test_the_genre_of_a_name(loaded: list[object], make_video, tmp_path: Path) -> None:
