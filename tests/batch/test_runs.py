@@ -94,9 +94,11 @@ def test_the_wait_for_another_run_ends_with_its_death_or_an_interrupt(inputs: Pa
     out = tmp_path / "out"
     first = launch(inputs, out, "--wait-for", tmp_path / "never")
     wait_for(first, "at a.mov")
-    second, third = (launch(inputs, out, "--json", "--silence", "0.2") for _ in range(2))
-    for process in (second, third):
-        wait_for(process, "[4/4] still at a: waiting for another run")
+    waiting = []
+    for _ in range(2):  # one after the other, so that the last finds all but one made
+        waiting.append(launch(inputs, out, "--json", "--silence", "0.2"))
+        wait_for(waiting[-1], "[4/4] still at a: waiting for another run")
+    second, third = waiting
     third.send_signal(signal.SIGINT)
     code, document = ends(third)
     assert (code, document["being_made"], document["interrupted"]) == (130, 1, True)
