@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -25,14 +26,14 @@ def chosen(family: str) -> Choice:
     return Choice(family, weights_dir() / "embedded", family, None)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OF_FAMILIES)
 def test_each_family_is_drawn_from_as_its_makers_do(family: str) -> None:
     assert asdict(known_sampling(chosen(family), Sampling())) == OF_FAMILIES[family]
     # The backbone is told the same, whether a card lies beside its weights or not.
     assert asdict(identity(chosen(family)).sampling) == OF_FAMILIES[family]
 
 
-def test_a_card_leaves_the_familys_sampling(tmp_path) -> None:
+def test_a_card_leaves_the_familys_sampling(tmp_path: Path) -> None:
     (tmp_path / "d2m.json").write_text('{"licence": "MIT", "speaks_tempo": true}')
     assert identity(Choice("riffusion", tmp_path, "riffusion:mine", None)).sampling.guidance == 7.0
 
@@ -67,12 +68,23 @@ def test_filled_values_are_checked_too() -> None:
         FullSampling(steps=0)
 
 
+@pytest.mark.parametrize(
+    ("turbo", "told"), [('{"is_turbo": true}', (8, 1.0)), ('{"is_turbo": false}', (50, 7.0)), (None, (50, 7.0))]
+)
+def test_a_familys_models_may_differ(tmp_path: Path, turbo: str | None, told: tuple[int, float]) -> None:
+    (tmp_path / "transformer").mkdir()
+    if turbo is not None:
+        (tmp_path / "transformer" / "config.json").write_text(turbo)
+    found = known_sampling(Choice("ace-step", tmp_path, "ace-step:mine", None), Sampling(temperature=0.5))
+    assert found == FullSampling(*told, temperature=0.5)
+
+
 def test_help_names_the_defaults_of_the_families() -> None:
     told = CliRunner().invoke(d2m_cli.app.app, ["generate", "--help"], env={"COLUMNS": "400"}).output
     riffusion = FAMILIES["riffusion"].sampling
     for line in (
-        f"Default: {PLAIN_SAMPLING.guidance:g}, for riffusion {riffusion.guidance:g}.",
-        f"Default: {FAMILIES['embedded'].sampling.steps} for embedded, {riffusion.steps} for riffusion.",
+        f"Default: {PLAIN_SAMPLING.guidance:g}, for riffusion and stable-audio {riffusion.guidance:g}.",
+        f"Default: {FAMILIES['embedded'].sampling.steps} for embedded, {riffusion.steps} for riffusion, ",
         f"Default: {PLAIN_SAMPLING.temperature:g} for musicgen and audiocraft.",
         f"Default: {PLAIN_SAMPLING.top_k} for musicgen and audiocraft.",
         f"Default: {PLAIN_SAMPLING.top_p:g}, which is all, for musicgen and audiocraft.",
