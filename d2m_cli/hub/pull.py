@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
-from d2m_cli.errors import D2MError, MissingExtraError, OutputError
+from d2m_cli.errors import D2MError, DownloadError, MissingExtraError, OutputError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.progress import Progress
 from d2m_cli.hub import catalogue, models, store
 from d2m_cli.hub.catalogue import Download, HubModel, Weights
@@ -201,6 +203,9 @@ def _pull_file(entry: Weights, source: Download, progress: Progress, tools: Tool
             progress.say(f"{target.name}: no checksum is published; it holds what it should")
         else:
             progress.say(f"{target.name}: sha256 {digest}, as published")
+    if entry.member:
+        target = _unpack(entry, target)
+        files = store.record(folder, [target.name], {})
     if not entry.mmpose_config:
         _write(entry, "", "", target.name, files)
         return target
@@ -210,6 +215,31 @@ def _pull_file(entry: Weights, source: Download, progress: Progress, tools: Tool
     known = {file.path: file.sha256 for file in files}
     _write(entry, "", "", result.name, store.record(folder, [target.name, result.name], known))
     return result
+
+
+def _unpack(entry: Weights, archive: Path) -> Path:
+    """Keep one file of an archive, under the entry's name."""
+    out = archive.with_name(f"{entry.slug}.onnx")
+    with telling_disk_errors(archive.parent, HOME_VARIABLE), ZipFile(archive) as packed:
+        name = member_of(packed, entry.member)
+        with atomic_path(out) as part:
+            part.write_bytes(packed.read(name))
+        archive.unlink()
+    return out
+
+
+def member_of(packed: ZipFile, name: str) -> str:
+    """The one file of an archive that has a name, in whatever folder of it.
+
+    Raises
+    ------
+    DownloadError
+        There is none, or more than one.
+    """
+    found = [path for path in packed.namelist() if path.rpartition("/")[2] == name]
+    if len(found) != 1:
+        raise DownloadError(f"{packed.filename}: holds {len(found)} files {name!r}, and not one: it is another archive")
+    return found[0]
 
 
 def _export(entry: Weights, checkpoint: Path, progress: Progress, tools: Tools) -> Path:
