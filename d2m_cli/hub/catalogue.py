@@ -81,6 +81,9 @@ class Weights:
         Names of what is fetched along with it.
     mmpose_config
         Configuration of mmpose for the export to ONNX, by its name without ".py"; "" where there is nothing to export.
+    ready
+        A model of the hub that holds the same network as ONNX, made by others: taken where it is there and says how it
+        wants its pictures; its page has its licence.
     member
         Name of the one file of an archive (.zip) that is kept; "" where what is fetched is no archive.
     """
@@ -94,6 +97,7 @@ class Weights:
     with_weights: tuple[str, ...] = ()
     mmpose_config: str = ""
     member: str = ""
+    ready: HubModel | None = None
 
     @property
     def slug(self) -> str:
@@ -227,7 +231,10 @@ def _hrnet(name: str, config: str, file: str, size: str, sha256: str = "", lengt
     digits = file.rpartition("-")[2].partition("_")[0]
     url = f"https://download.openmmlab.com/mmpose/top_down/hrnet/{file}"
     source = Download(url, sha256 or digits, length)
-    return Weights(name, f"HRNet, the paper's pose network, {size} pixels", source, "Apache-2.0", mmpose_config=config)
+    # The only one that others publish as ONNX; by its card from the authors' own checkpoint.
+    ready = HubModel("qualcomm/HRNetPose", (("HRNetPose.onnx",),), megabytes=114) if name == "hrnet-w32" else None
+    purpose = f"HRNet, the paper's pose network, {size} pixels"
+    return Weights(name, purpose, source, "Apache-2.0", mmpose_config=config, ready=ready)
 
 
 def _rtmpose(size: str, file: str) -> Weights:

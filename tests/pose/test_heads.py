@@ -107,7 +107,7 @@ def test_people_found_twice_or_hardly_are_left_out() -> None:
     found = decode_people(boxes, joints, 0.1)
     np.testing.assert_array_equal(found.scores, [0.9, 0.8])
     np.testing.assert_array_equal(found.boxes, boxes[:2, :4])
-    np.testing.assert_array_equal(found.keypoints, joints[:2])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.keypoints, joints[:2])
 
 
 def test_rtmo_finds_people_of_a_frame_in_its_pixels(network: Make) -> None:

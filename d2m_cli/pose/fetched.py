@@ -1,4 +1,4 @@
-"""A network inside an archive, as mmdeploy packs them."""
+"""Pose networks as others publish them: looked at before they are kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,26 @@ from zipfile import BadZipFile, ZipFile
 
 from d2m_cli.errors import UsageError
 from d2m_cli.hub.pull import member_of
+from d2m_cli.pose.hrnet import HRNet
 from d2m_cli.pose.session import OnnxModel
 
 MEMBER = "end2end.onnx"
+
+
+def open_ready(path: Path) -> HRNet:
+    """Load an HRNet that others turned into ONNX, and see in the file itself how it wants its pictures.
+
+    Raises
+    ------
+    UsageError
+        It is no such network, or the file does not tell.
+    """
+    network = HRNet(OnnxModel(path, "cpu"), path.stem)
+    if not network.own_colours:
+        raise UsageError(
+            f"{path}: holds no mean of colours, so that the file does not say whether its pictures are to be normalised"
+        )
+    return network
 
 
 def open_packed(path: Path) -> OnnxModel:
