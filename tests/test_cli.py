@@ -89,6 +89,16 @@ def test_errors_are_one_line_and_an_exit_code(error: BaseException, code: int, t
         assert "Traceback" in CliRunner().invoke(app, ["-v", "fail"]).stderr
 
 
+@pytest.mark.parametrize("command", ["generate", "pose", "rhythm", "train", "eval"])
+def test_every_device_option_takes_a_number(invoke, tmp_path: Path, command: str) -> None:
+    more = [tmp_path / "music", "--out", tmp_path / "out"] if command == "train" else []
+    told = invoke(command, tmp_path / "none.mp4", *more, "--device", "cuda:1").stderr
+    assert "none.mp4" in told or "music" in told
+    refused = invoke(command, tmp_path / "none.mp4", *more, "--device", "cuda:x")
+    assert refused.exit_code == 2
+    assert "must be auto, cpu, cuda, or cuda:1 of several" in " ".join(refused.stderr.replace("│", " ").split())
+
+
 def test_usage_errors_exit_with_2(invoke, tmp_path: Path) -> None:
     for arguments in (
         ["generate"],

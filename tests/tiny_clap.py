@@ -22,3 +22,21 @@ def save_tiny_clap(folder: Path, width: int = 512, seed: int = 0) -> Path:
     ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=width)).save_pretrained(folder)
     ClapFeatureExtractor(feature_size=32, max_length_s=1, truncation="rand_trunc").save_pretrained(folder)
     return folder
+
+
+def teach_to_read(folder: Path) -> Path:
+    """Put a tokenizer of eight words beside a model."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<s>", "<pad>", "</s>", "<unk>", "funky", "guitar", "slow", "piano"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        model_max_length=8,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder

@@ -92,7 +92,7 @@ class Generator:
     encoders
         An ``encoders.safetensors`` to use in place of the backbone's own.
     device
-        "auto" (CUDA where there is one), "cpu" or "cuda".
+        "auto" (CUDA where there is one), "cpu", "cuda", or "cuda:1" of several.
     compile
         Compile what runs again and again, for backbones that can.
     offload
@@ -251,7 +251,7 @@ class Generator:
         UsageError
             A network is missing, does not fit the others, or CUDA was asked for and is not to be had.
         """
-        from d2m_cli.generation.genre import check_genre, check_listener, hear
+        from d2m_cli.generation.genre import check_genre, check_listener, check_reading, hear
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
@@ -262,8 +262,11 @@ class Generator:
             encoders.check(backbone)
         check_genre(encoders, options)
         sound = listener = None
-        if encoders is not None and options.genre_audio is not None and options.clap is not None:
+        if options.clap is not None:
             listener = self._listener(options.clap)
+        if listener is not None and options.genre_audio is None:
+            check_reading(listener)
+        elif listener is not None and options.genre_audio is not None and encoders is not None:
             check_listener(listener, encoders.config.clap, path)
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)

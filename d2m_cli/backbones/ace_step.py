@@ -244,4 +244,4 @@ class AceStepBackbone(LatentAudioBackbone):
 
 def _key_name(key: re.Match[str]) -> str:
     note, sign, mode = key.groups()
-    return f"{note}{ {' sharp': '#', ' flat': 'b', None: ''}.get(sign, sign)} {mode}"
+    return f"{note}{ {' sharp': '#', ' flat': 'b', None: ''}.get(sign, sign) } {mode}"

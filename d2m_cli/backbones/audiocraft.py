@@ -40,7 +40,7 @@ class AudiocraftBackbone(CodecLanguageBackbone):
     identity
         Name and licence.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
     precision
         Number format of the language model's transformer, as in `d2m_cli.backbones.base.number_format`. As in
         audiocraft, embeddings, norms and sums stay in fp32, and so do text encoder and codec.

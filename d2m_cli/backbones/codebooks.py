@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from d2m_cli.backbones.base import FullSampling as Sampling
+from d2m_cli.backbones.base import FullSampling
 
 Step = Callable[[Tensor], Tensor]
 """Tokens (batch, codebooks, n) that follow those given before -> (batch, codebooks, cardinality) logits of what comes
@@ -87,7 +87,7 @@ def chances(seeds: Sequence[int], codebooks: int, steps: int) -> Tensor:
     return torch.stack([torch.rand(codebooks, steps, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def pick(logits: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:
+def pick(logits: Tensor, chance: Tensor, sampling: FullSampling) -> Tensor:
     """Draw one token each.
 
     The same logits give the same token on every call, also where several are alike, as half precision often makes them:
@@ -192,7 +192,7 @@ class Writing:
         self._ours.copy_((frame >= given) & (frame < self.frames))
         return self.steps - given
 
-    def draw(self, logits: Tensor, sampling: Sampling) -> None:
+    def draw(self, logits: Tensor, sampling: FullSampling) -> None:
         """Write one token a codebook, drawn from logits (batch, codebooks, cardinality); with guidance twice the rows.
 
         `guidance`, `temperature`, `top_k` and `top_p` are used.
@@ -214,7 +214,13 @@ class Writing:
 
 
 def write_frames(
-    step: Step, known: Tensor, frames: int, delays: Sequence[int], filler: int, seeds: Sequence[int], sampling: Sampling
+    step: Step,
+    known: Tensor,
+    frames: int,
+    delays: Sequence[int],
+    filler: int,
+    seeds: Sequence[int],
+    sampling: FullSampling,
 ) -> Tensor:
     """Draw tokens until there are enough frames.
 

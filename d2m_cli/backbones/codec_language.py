@@ -7,14 +7,12 @@ A family fills in how its library encodes, decodes and foretells tokens; see `d2
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from d2m_cli.backbones.base import (
     WINDOW_SECONDS,
@@ -27,6 +25,7 @@ from d2m_cli.backbones.base import (
     words_embedding,
 )
 from d2m_cli.backbones.codebooks import Step, codebook_loss, delayed, inside, write_frames
+from d2m_cli.backbones.repeatable import repeatable
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.inversion.text_encoding import PromptReader
 from d2m_cli.rhythm.sequence import Tempo
@@ -242,28 +241,6 @@ class CodecLanguageBackbone(ABC):
             return torch.zeros(batch, len(self.layout.delays), 0, dtype=torch.int64, device=self.device)
         codes = context.codes if context.codes is not None else self._codes_of(context.audio.float())
         return codes.to(self.device).long()[..., : self.frames].expand(batch, -1, -1)
-
-
-@contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """Let a CUDA device compute the same bytes each time, while this lasts; elsewhere nothing is changed.
-
-    cuDNN may choose convolutions whose sums depend on the order in which threads end, the transposed ones of a codec's
-    decoder among them; PyTorch lets it choose those alone that do not, and forbids it to choose by trying out. Its
-    attention, which PyTorch prefers on some devices, counts as one that may differ as well, and it prepares itself anew
-    for every length, hundreds of which a growing cache has. These settings belong to the whole process.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    try:
-        cudnn.deterministic, cudnn.benchmark = True, False
-        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
-            yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
 
 
 def side_by_side(condition: Condition, negative: Condition) -> Condition:

@@ -46,9 +46,7 @@ def check_room(
         )
 
 
-def missing_room(
-    folder: Path, networks: Sequence[str], name: str, device: torch.device, dtype: torch.dtype
-) -> str:
+def missing_room(folder: Path, networks: Sequence[str], name: str, device: torch.device, dtype: torch.dtype) -> str:
     """In words, by how much a GPU is too small for a model; "" where it has room.
 
     Raises

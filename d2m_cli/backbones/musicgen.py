@@ -49,7 +49,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
     identity
         Name and licence.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
     precision
         Number format of the decoder, as in `d2m_cli.backbones.base.number_format`. Text encoder and codec stay in fp32:
         T5 overflows in fp16, and both take a small part of the time.

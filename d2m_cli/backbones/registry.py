@@ -8,7 +8,6 @@ machine is an error that says how to fetch it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from d2m_cli.backbones.base import Identity
 from d2m_cli.backbones.sampling import PLAIN_SAMPLING, FullSampling, Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.devices import check_device_name, refuse_absent
 from d2m_cli.ground.options import option
 from d2m_cli.ground.weights_path import data_home, weights_dir
 from d2m_cli.hub.catalogue import CATALOGUE, LAYOUTS, MUSICGEN_SIZES, SHORT_NAMES
@@ -269,7 +269,7 @@ def open_backbone(
     choice
         From :func:`choose`.
     device
-        "auto" (CUDA where there is one), "cpu" or "cuda".
+        "auto" (CUDA where there is one), "cpu", "cuda", or "cuda:1" of several.
     precision
         "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
     compiled
@@ -362,11 +362,7 @@ def pick_device(device: str) -> str:
     """Resolve "auto", and check that "cuda", or "cuda:1" of several, is there."""
     import torch
 
-    if device not in ("auto", "cpu", "cuda") and not re.fullmatch(r"cuda:\d+", device):
-        raise UsageError(f"unknown device {device!r}: say auto, cpu or cuda")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(
-            f"{option('device', 'cuda')}: no CUDA device is visible to PyTorch. Use {option('device', 'cpu')}, or "
-            "check the driver."
-        )
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    check_device_name(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    refuse_absent(device, count, ", or check that the driver fits PyTorch's CUDA")
+    return ("cuda" if count else "cpu") if device == "auto" else device

@@ -23,6 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from d2m_cli.backbones.base import (
     Condition,
     Draw,
+    FullSampling,
     Identity,
     Sampling,
     number_format,
@@ -31,6 +32,7 @@ from d2m_cli.backbones.base import (
     words_embedding,
 )
 from d2m_cli.backbones.diffusers_files import load, load_network
+from d2m_cli.backbones.repeatable import repeatable
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
     audio_from_picture,
@@ -98,7 +100,7 @@ class RiffusionBackbone:
     identity
         Name and licence.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
     precision
         "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
     """
@@ -267,6 +269,21 @@ class RiffusionBackbone:
     ) -> Draw:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
         sampling = self.default_sampling.filling(sampling)
+        with repeatable(self.device):
+            latents = self._denoised(condition, negative, seeds, context, sampling)
+            some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
+            audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None].cpu()
+        return Draw(audio, self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+
+    def _denoised(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Draw | None,
+        sampling: FullSampling,
+    ) -> Tensor:
+        """(batch, C, H, W) latents of a window for each row."""
         solver: Any = DPMSolverMultistepScheduler
         scheduler = solver.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
         scheduler.set_timesteps(sampling.steps, device=self.device)
@@ -275,7 +292,7 @@ class RiffusionBackbone:
         known, width = self._known(context)
         against, wanted = _alike(negative.states, condition.states)
         states = torch.cat([against, wanted])
-        latents = noise * scheduler.init_noise_sigma
+        latents: Tensor = noise * scheduler.init_noise_sigma
         for step in scheduler.timesteps:
             if width:
                 latents[..., :width] = scheduler.add_noise(known, noise[..., :width], step[None])
@@ -287,9 +304,7 @@ class RiffusionBackbone:
             latents = scheduler.step(predicted, step, latents).prev_sample
         if width:
             latents[..., :width] = known
-        some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
-        audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None]
-        return Draw(audio.cpu(), self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+        return latents
 
     def _sound(self, latents: Tensor, seeds: Sequence[int]) -> Tensor:
         """(batch, samples) sound of the pictures that latents stand for."""

@@ -49,11 +49,13 @@ class Results:
 
     def __init__(self) -> None:
         self.lost: str | None = None
+        # As it is now: while a library is loaded, a thread may lead it elsewhere.
+        self._out = sys.stdout
         self._over = False
 
     def line(self, text: str) -> None:
         """Print one line; the first that can't be printed is the last that is tried."""
-        out = sys.stdout
+        out = self._out
         if self._over or out is None or (isinstance(out, Stdout) and out.absent):
             return
         try:
@@ -72,7 +74,7 @@ class Results:
         # What lies in the buffer would be tried again at the end of the program, with a traceback.
         with suppress(OSError, ValueError):
             nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, sys.stdout.fileno())
+            os.dup2(nothing, self._out.fileno())
             os.close(nothing)
         say(f"d2m: {reason}")
 
@@ -82,7 +84,9 @@ def say(text: str) -> None:
     if sys.stderr is None:
         return
     with suppress(OSError, ValueError):
-        print(printable(text), file=sys.stderr, flush=True)
+        # In one piece: of what several threads print, line and line end would come apart.
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager

@@ -27,12 +27,10 @@ from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import network_hashes, takes_gpu
+from d2m_cli.pose.settings import network_hashes, seen_at_once, takes_gpu
 
 IN_HAND, IN_HAND_ON_GPU = 2, 8
 """Videos in hand at once: while the music of one is drawn, another is seen, and a third is written."""
-SEEN_AT_ONCE_ON_GPU = 4
-"""Videos whose poses are found at once; on a CPU one, since each takes all cores."""
 
 
 def generate_files(
@@ -87,7 +85,8 @@ def generate_files(
     # What is said of one video need not be said again of the next.
     tell = cache(_say)
     on_gpu = takes_gpu(generator.device)
-    seeing_at_once = threading.Semaphore(SEEN_AT_ONCE_ON_GPU if on_gpu else 1)
+    # On a CPU, where it takes all cores, one at a time: the sooner has music something to do.
+    seeing_at_once = threading.Semaphore(seen_at_once(generator.device) if on_gpu else 1)
 
     def see(job: Job, wanted: GenerateOptions, report: Report) -> Dance:
         report("reading")

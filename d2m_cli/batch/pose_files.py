@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
@@ -18,7 +18,7 @@ from d2m_cli.media.video import probe
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import pose_settings
+from d2m_cli.pose.settings import pose_settings, seen_at_once
 from d2m_cli.pose.track import Poses
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def estimate_files(
         The options do not fit, or a network is not there.
     """
 
-    @lru_cache
-    def estimator() -> PoseEstimator:
-        # Only once there is something to do: a batch that is done already answers at once.
+    def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator
 
         loaded = PoseEstimator(options)
@@ -73,7 +71,8 @@ def estimate_files(
     def work(job: Job, report: Report) -> ItemResult:
         report("reading")
         timeline = probe(job.path)
-        poses = known.poses(job.path, job.content, lambda: estimator().estimate(job.path, report, timeline))
+        # Loaded only once there is something to do: a batch that is done already answers at once.
+        poses = known.poses(job.path, job.content, lambda: estimator.value().estimate(job.path, report, timeline))
         save_poses(job.artefacts[SUFFIX], poses)
         encoder = None
         if overlay:
@@ -82,16 +81,18 @@ def estimate_files(
             encoder = write_overlay(job.path, poses, job.artefacts[OVERLAY_SUFFIX], options.decoder, timeline)
         return _result(poses, encoder)
 
-    return run_batch(
-        videos.found,
-        work,
-        settings=pose_settings(options, verify=batch.verify),
-        artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
-        out_dir=out,
-        options=batch,
-        passed_over=videos.passed_over,
-        label="pose",
-    )
+    with Background(load) as estimator:
+        return run_batch(
+            videos.found,
+            work,
+            settings=pose_settings(options, verify=batch.verify),
+            artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
+            out_dir=out,
+            options=batch,
+            passed_over=videos.passed_over,
+            label="pose",
+            workers=seen_at_once(options.device),
+        )
 
 
 def _result(poses: Poses, encoder: str | None) -> ItemResult:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, is_entry
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
@@ -18,7 +19,7 @@ from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import pose_settings
+from d2m_cli.pose.settings import pose_settings, seen_at_once
 from d2m_cli.pose.track import Poses
 from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
 from d2m_cli.rhythm.cache import DanceCache
@@ -97,10 +98,9 @@ def extract_files(
     pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
 
     known = DanceCache(cache, pose_options)
+    drawing = threading.Lock()  # matplotlib is not made for several threads
 
-    @lru_cache
-    def estimator() -> PoseEstimator:
-        # Only once a video needs it: pose files and what is done already need none.
+    def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator
 
         loaded = PoseEstimator(pose_options)
@@ -116,7 +116,8 @@ def extract_files(
         def estimating(step: str, fraction: float = 0.0) -> None:
             report(step, 0.9 * fraction)
 
-        return known.poses(path, job.content, lambda: estimator().estimate(path, estimating))
+        # Loaded only once a video needs it: pose files and what is done already need none.
+        return known.poses(path, job.content, lambda: estimator.value().estimate(path, estimating))
 
     def rhythm_of(job: Job, poses: Poses) -> Rhythm:
         if job.path.suffix.lower() == ARRAYS:
@@ -133,18 +134,21 @@ def extract_files(
         if not plot:
             return result
         report("plot", 0.95)
-        return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found)})
+        with drawing:
+            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found)})
 
-    return run_batch(
-        dances.found,
-        work,
-        settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=batch.verify)},
-        artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
-        out_dir=out,
-        options=batch,
-        passed_over=dances.passed_over,
-        label="rhythm",
-    )
+    with Background(load) as estimator:
+        return run_batch(
+            dances.found,
+            work,
+            settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=batch.verify)},
+            artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
+            out_dir=out,
+            options=batch,
+            passed_over=dances.passed_over,
+            label="rhythm",
+            workers=seen_at_once(device),
+        )
 
 
 def _result(poses: Poses, found: Rhythm) -> ItemResult:

@@ -19,14 +19,6 @@ DANCES = "dances"
 """Name of the cache of poses and rhythms in the user's cache folder."""
 
 
-class Device(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
 class Decoder(StrEnum):
     """What reads videos."""
 
@@ -66,7 +58,26 @@ Backbone = Annotated[
         "FAMILY:FOLDER_OR_HUB_ID."
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
+
+
+def known_device(name: str) -> str:
+    """Names that are no device are refused while the command line is read."""
+    from d2m_cli.ground.devices import check_device_name
+
+    try:
+        check_device_name(name)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+    return name
+
+
+DEVICE_NAMES = "auto|cpu|cuda|cuda:N"
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar=DEVICE_NAMES, callback=known_device, help="Where to compute; auto takes a GPU if there is one."
+    ),
+]
 DecoderOption = Annotated[
     Decoder, typer.Option(help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.")
 ]

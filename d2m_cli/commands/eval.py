@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from d2m_cli.api.evaluation import EvaluateOptions
-from d2m_cli.commands.common import Decoder, DecoderOption, Device
+from d2m_cli.commands.common import DEVICE_NAMES, Decoder, DecoderOption, known_device
 from d2m_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +133,12 @@ def evaluate(
         str | None,
         typer.Option(help="Prompt of clips that --clips gives none for.", rich_help_panel=_MODELS, show_default=False),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to estimate poses.", rich_help_panel=_MODELS)] = Device.auto,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar=DEVICE_NAMES, callback=known_device, help="Where to estimate poses.", rich_help_panel=_MODELS
+        ),
+    ] = "auto",
     decoder: DecoderOption = Decoder.auto,
     full: Annotated[
         bool, typer.Option("--full", help="All tables below the verdict.", rich_help_panel=_OUTPUT)
@@ -192,7 +197,7 @@ def evaluate(
         classifier=tuple(classifier or _DEFAULT.classifier),
         clap=clap,
         prompt=prompt,
-        device=device.value,
+        device=device,
         decoder=decoder.value,
         resamples=resamples,
         draws=draws,

@@ -15,7 +15,6 @@ from d2m_cli.commands.common import (
     Decoder,
     DecoderOption,
     Device,
-    DeviceOption,
     DryRun,
     JsonOut,
     MaxFailures,
@@ -102,7 +101,8 @@ def generate(
     clap: Annotated[
         Path | None,
         typer.Option(
-            help="The CLAP model that listens to --genre-audio: 'clap' (see 'd2m weights list') or a folder.",
+            help="The CLAP model that listens to --genre-audio, and to takes beside --prompt and --genre: 'clap' (see "
+            "'d2m weights list') or a folder.",
             show_default=False,
         ),
     ] = None,
@@ -201,7 +201,7 @@ def generate(
         bool,
         typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
     ] = False,
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
         Precision,
@@ -276,7 +276,7 @@ def generate(
         Generator(
             backbone,
             encoders,
-            device.value,
+            device,
             compile=compiled,
             offload=offload,
             cache=dance_cache(cache, no_cache),

@@ -14,7 +14,6 @@ from d2m_cli.commands.common import (
     Decoder,
     DecoderOption,
     Device,
-    DeviceOption,
     DryRun,
     JsonOut,
     MaxFailures,
@@ -52,7 +51,7 @@ def pose(
         str, typer.Option(help="multipose, rtmo-s (or -t, -m), or the path of an RTMDet, RTMO or NanoDet .onnx file.")
     ] = "multipose",
     dancers: Dancers = "largest",
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     flip_test: Annotated[bool, typer.Option("--flip-test", help="HRNet: average with the mirrored picture.")] = False,
     decoding: Annotated[
@@ -85,7 +84,7 @@ def pose(
         model=model,
         detector=detector,
         dancers=parse_dancers(dancers),
-        device=device.value,
+        device=device,
         decoder=decoder.value,
         flip_test=flip_test,
         decoding=decoding.value,

@@ -13,7 +13,6 @@ from d2m_cli.commands.common import (
     Decoder,
     DecoderOption,
     Device,
-    DeviceOption,
     DryRun,
     JsonOut,
     MaxFailures,
@@ -56,7 +55,7 @@ def rhythm(
     sectors: Annotated[int, typer.Option(min=1, help="K of Eq. 5: direction sectors of mode paper.")] = 10,
     window: Annotated[float, typer.Option(help="Seconds of the window of local maxima in mode paper.")] = 0.2,
     dancers: Dancers = "largest",
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw envelope, peaks and the music's beats beside each result.")
@@ -85,7 +84,7 @@ def rhythm(
         find_dances(inputs),
         out,
         options,
-        device=device.value,
+        device=device,
         decoder=decoder.value,
         plot=plot,
         cache=dance_cache(cache, no_cache),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from d2m_cli.commands.common import Backbone, Decoder, DecoderOption, Device, DeviceOption
+from d2m_cli.commands.common import Backbone, Decoder, DecoderOption, Device
 from d2m_cli.commands.fields import one_of, with_options_of
 from d2m_cli.training.options import DATA, ENCODERS, PRESETS, TrainOptions
 
@@ -42,7 +42,7 @@ def train(
             metavar=one_of(PRESETS),
         ),
     ] = "recommended",
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of poses, rhythms and targets [OUT/cache].", show_default=False)
@@ -118,7 +118,7 @@ def train(
             print(json.dumps({"data": asdict(summary), "options": asdict(options)}, indent=2, default=str))
         return
     trained = training.train(
-        found, out, options=options, backbone=model, device=device.value, decoder=decoder.value, cache=cache,
+        found, out, options=options, backbone=model, device=device, decoder=decoder.value, cache=cache,
         start=start, clap=clap, overwrite=overwrite, checkpoint_minutes=checkpoint_minutes, progress=progress,
     )  # fmt: skip
     if not is_main_process():

@@ -29,12 +29,29 @@ FAINTEST = 0.1
 BEND, MISSED = 5.0, 10.0
 """What the mean bend, as a share, and the mean distance from a beat, in seconds, cost in units of log strength: 1 % of
 bend as much as 5 ms, as in `Fit.cost`."""
-SEAM, SILENCE, CLIPPING, EXAMPLE = 0.5, 4.0, 20.0, 2.0
-"""The same for the part of the context that a take does not keep, for the shares of silence and of full scale, and for
-likeness to the sound example."""
+SEAM, SILENCE, CLIPPING, EXAMPLE, PROMPT = 0.05, 4.0, 20.0, 2.0, 2.0
+"""The same for a decibel of distance from the context, for the shares of silence and of full scale, and for likeness to
+the sound example and to the words of the prompt."""
+BANDS, FAINT_DB = 48, 40.0
+"""Bands in which a take is held beside its context, and decibels below the mean under which nothing is told apart."""
 SILENT, FULL = 1e-3, 0.999
 FRAME_SECONDS = 0.5
 """A pause of so long has no beat in it any more; shorter ones are part of music."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What CLAP makes of a take.
+
+    Attributes
+    ----------
+    example, prompt
+        Cosine between what it hears in the take and in the sound example, and to what it reads in the prompt; None
+        where there is none, or it can't read.
+    """
+
+    example: float | None = None
+    prompt: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,13 +69,13 @@ class Score:
     missed
         Mean distance in seconds of its beats from the dance's after that; None likewise.
     seam
-        Energy of the difference from the context over that of the context, up to 1; None in a first window.
+        Distance in decibels from the context at its beginning, see `mismatch`; None in a first window.
     silence
         Share of half seconds under -60 dBFS.
     clipping
         Share of samples at full scale.
-    example
-        Cosine between what CLAP hears in the take and in the sound example; None where no CLAP model was given.
+    example, prompt
+        As in `Likeness`; None where no CLAP model was given.
     """
 
     total: float
@@ -69,6 +86,7 @@ class Score:
     silence: float
     clipping: float
     example: float | None
+    prompt: float | None
 
     @property
     def settings(self) -> dict[str, float | None]:
@@ -132,7 +150,7 @@ def score_take(
     window: Window,
     context: Samples | None = None,
     bounds: Bounds | None = None,
-    likeness: Callable[[Samples, int], float] | None = None,
+    likeness: Callable[[Samples, int], Likeness] | None = None,
 ) -> Score:
     """Score one take.
 
@@ -151,7 +169,7 @@ def score_take(
     bounds
         How it may be bent; None where it stays as it is.
     likeness
-        Of samples at a rate to the sound example, where there is one.
+        What CLAP makes of samples at a rate, where it is at hand.
     """
     bend: float | None = None
     missed: float | None = None
@@ -166,20 +184,50 @@ def score_take(
             times = fit.time_map.to_source(times)
             times = times[(times >= 0.0) & (times < window.seconds)]
     strength = timeliness(samples, rate, times)
-    seam = None if context is None else mismatch(samples, context)
+    seam = None if context is None else mismatch(samples, context, rate)
     silence, clipping = silent_share(samples, rate), float(np.mean(np.abs(samples) >= FULL))
-    example = None if likeness is None else likeness(samples, rate)
+    like = Likeness() if likeness is None else likeness(samples, rate)
     total = float(np.log(max(strength, FAINTEST))) - cost - SEAM * (seam or 0.0) - SILENCE * silence
-    total += EXAMPLE * (example or 0.0) - CLIPPING * clipping
-    return Score(total, strength, bend, missed, seam, silence, clipping, example)
+    total += EXAMPLE * (like.example or 0.0) + PROMPT * (like.prompt or 0.0) - CLIPPING * clipping
+    return Score(total, strength, bend, missed, seam, silence, clipping, like.example, like.prompt)
 
 
-def mismatch(samples: Samples, context: Samples) -> float:
-    """Energy of the difference between the beginning of a take and what it was to begin with, over the latter's."""
+def mismatch(samples: Samples, context: Samples, rate: int) -> float:
+    """How far the beginning of a take is from what it was to begin with, by ear.
+
+    Spectra are compared and not waveforms: models that draw spectrograms find phases of their own, and no sample of
+    what they repeat is the same.
+
+    Parameters
+    ----------
+    samples, context
+        (channels, n) audio; as much of both is heard as the shorter has.
+    rate
+        Hz.
+
+    Returns
+    -------
+    Mean absolute difference in decibels of the power in `BANDS` bands every hundredth of a second, whatever the gain;
+    0 where the context is silent.
+    """
     length = min(samples.shape[1], context.shape[1])
-    wanted = context[:, :length].astype(np.float64)
-    energy = float((wanted**2).sum())
-    return min(float(((samples[:, :length] - wanted) ** 2).sum()) / energy, 1.0) if energy > 0.0 else 0.0
+    if not np.any(context[:, :length]):
+        return 0.0
+    levels = [_band_levels(part[:, :length], rate) for part in (samples, context)]
+    return float(np.mean(np.abs(levels[0] - levels[1])))
+
+
+def _band_levels(samples: Samples, rate: int) -> Array:
+    """(bands, frames) power in decibels over its mean, `FAINT_DB` below it at least."""
+    import librosa
+
+    size = 2 ** round(np.log2(rate / 12))
+    padded = np.pad(samples.mean(0), (0, max(size - samples.shape[1], 0)))
+    power = librosa.feature.melspectrogram(
+        y=padded, sr=rate, n_fft=size, hop_length=rate // FRAMES_PER_SECOND, n_mels=BANDS, fmax=min(8000.0, rate / 2)
+    ).astype(np.float64)
+    levels: Array = 10.0 * np.log10(power / max(float(power.mean()), 1e-20) + 10.0 ** (-FAINT_DB / 10.0))
+    return levels
 
 
 def silent_share(samples: Samples, rate: int) -> float:

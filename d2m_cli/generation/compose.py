@@ -21,7 +21,7 @@ from d2m_cli.backbones.base import (
 )
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
-from d2m_cli.generation.candidates import Score, best_of, score_take
+from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
 from d2m_cli.generation.desk import Desk
 from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
@@ -36,6 +36,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.inversion.prompt import (
     CAPTION_OCTAVE,
+    GENRE_WORD,
     RHYTHM_WORD,
     Prompt,
     compose_prompt,
@@ -145,6 +146,7 @@ def compose(
     takes: list[Take] = []
     pieces: list[Samples] = []
     last: Draw | None = None
+    likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
         negative = backbone.embed([options.negative_prompt], {})
         _tell_unread(tell, "negative prompt", unread_words(backbone, options.negative_prompt, {}))
@@ -159,7 +161,7 @@ def compose(
             context = last.end(before) if last is not None else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
             drawn = desk.draw(condition, negative, seeds, context, sampling, seconds)
-            scores = scored([one.music for one in drawn], asked, window, context, models, bounds)
+            scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             last = drawn[best].music
             # A copy: what was drawn lies in one piece of memory with the takes that are left out.
@@ -217,7 +219,7 @@ def scored(
     rhythm: Rhythm,
     window: Window,
     context: Draw | None,
-    models: Models,
+    likeness: Callable[[Samples, int], Likeness] | None,
     bounds: Bounds | None,
 ) -> tuple[Score, ...]:
     """Scores of all takes of a window; none where there is nothing to choose."""
@@ -225,16 +227,34 @@ def scored(
         return ()
     before = context.audio[0].numpy() if context is not None else None
     return tuple(
-        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, _likeness(models))
-        for take in made
+        score_take(take.audio[0].numpy(), take.sample_rate, rhythm, window, before, bounds, likeness) for take in made
     )
 
 
-def _likeness(models: Models) -> Callable[[Samples, int], float] | None:
+def take_likeness(models: Models, options: GenerateOptions) -> Callable[[Samples, int], Likeness] | None:
+    """What CLAP makes of a take beside the sound example, and beside the words of the prompt where it can read."""
     listener, sound = models.listener, models.sound
-    if listener is None or sound is None:
+    if listener is None:
         return None
-    return lambda samples, rate: float(listener.embed(samples.mean(0), rate) @ sound.embedding[0])
+    words = heard_words(options)
+    read = listener.read(words) if words and not listener.unable_to_read else None
+
+    def of(samples: Samples, rate: int) -> Likeness:
+        heard = listener.embed(samples.mean(0), rate)
+        return Likeness(
+            float(heard @ sound.embedding[0]) if sound is not None else None,
+            float(heard @ read) if read is not None else None,
+        )
+
+    return of
+
+
+def heard_words(options: GenerateOptions) -> str:
+    """What was asked for in words that tell of a sound: those of the genre and the user's own; "" without either."""
+    genre = options.genre_words or (GENRE_WORDS[options.genre] if options.genre is not None else "")
+    own = (options.prompt or "").replace(GENRE_WORD, " ").replace(RHYTHM_WORD, " ")
+    parts = [" ".join(part.split()) for part in (genre, *own.split(","))]
+    return ", ".join(part for part in parts if part)
 
 
 def finished(

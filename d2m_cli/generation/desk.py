@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from d2m_cli.backbones.base import Condition, Draw, Sampling, writes_pieces
+from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
 from d2m_cli.ground.background import POLL_SECONDS
 from d2m_cli.ground.interrupts import interrupt
 from d2m_cli.media.shortage import is_shortage
@@ -78,7 +78,7 @@ class _Row:
     negative: Condition
     seed: int
     context: Draw | None
-    sampling: Sampling
+    sampling: FullSampling
     seconds: float | None
 
     @property
@@ -126,7 +126,7 @@ class Desk:
         negative: Condition,
         seeds: Sequence[int],
         context: Draw | None,
-        sampling: Sampling,
+        sampling: FullSampling,
         seconds: float | None = None,
     ) -> list[Drawn]:
         """One take a seed; parameters as of `Backbone.generate`, with one row each; `seconds` where it takes them.

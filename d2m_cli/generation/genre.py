@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from d2m_cli.errors import AudioError, EncoderMismatchError, UsageError
+from d2m_cli.errors import AudioError, EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.ground.options import option
 
 if TYPE_CHECKING:
@@ -147,6 +147,15 @@ def check_listener(listener: ClapAudio, trained_with: str, encoders: Path | None
         raise EncoderMismatchError(
             f"{option('clap')} {listener.folder}: the '@' of {encoders} was trained with another CLAP model; give the "
             "folder of that one"
+        )
+
+
+def check_reading(listener: ClapAudio) -> None:
+    """Raise MissingWeightsError where a CLAP model that is to hold takes beside words can't read."""
+    if listener.unable_to_read:
+        raise MissingWeightsError(
+            f"{option('clap')} {listener.folder}: CLAP {listener.unable_to_read}, so takes can't be held beside the "
+            f"prompt: leave {option('clap')} out, or give the folder of a whole model"
         )
 
 

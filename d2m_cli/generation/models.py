@@ -54,7 +54,15 @@ class DancerEstimator(Protocol):
 class Listener(Protocol):
     """What generation needs of `d2m_cli.inversion.clap.ClapAudio`."""
 
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def unable_to_read(self) -> str: ...
+
     def embed(self, samples: NDArray[np.float32], rate: int) -> Tensor: ...
+
+    def read(self, text: str) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class ModelsUsed:
     encoders_sha256
         Hash of the encoders' file; None where there were no encoders.
     clap_sha256
-        Hash of the CLAP model that heard the sound example; None without one.
+        Hash of the CLAP model that heard the sound example and the takes; None without one.
     poses
         Name of each pose network to the hash of its file.
     description
@@ -167,7 +175,7 @@ class Models(Seeing):
     sound
         The sound example that "@" stands for, or None.
     listener
-        The CLAP model that heard it, which takes are held beside the example by; or None.
+        The CLAP model that heard it, by which takes are held beside the example and the prompt; or None.
     desk
         Where the backbone draws, for all who draw from it at once; None is one for each piece.
     """
@@ -187,12 +195,13 @@ class Models(Seeing):
 
     def used(self, source: PoseSource | None) -> ModelsUsed:
         """The same by names and hashes, for a dance whose poses come from a source."""
+        heard_by = self.listener.fingerprint if self.listener is not None else None
         return ModelsUsed(
             self.backbone.name,
             self.backbone.fingerprint,
             self.backbone.licence,
             self.encoders_sha256 if self.encoders is not None else None,
-            self.sound.clap_sha256 if self.sound is not None else None,
+            self.sound.clap_sha256 if self.sound is not None else heard_by,
             self.pose_hashes(source),
             self.description,
         )

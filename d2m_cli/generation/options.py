@@ -77,7 +77,8 @@ class GenerateOptions:
         Integrated loudness in LUFS; where it would lift the true peak above -1 dBTP, the peak decides.
     genre_audio, clap
         A sound example to take "@" from in place of a genre, and the folder of the CLAP model that listens to it, or
-        "clap" for the one that ``d2m weights pull clap`` fetched.
+        "clap" for the one that ``d2m weights pull clap`` fetched. It also listens to the takes: those count for more
+        that are like the example, and like the words of genre and prompt.
     genre_table
         Table (.csv) with the columns name and genre, for the genre "auto"; see
         `d2m_cli.generation.video_genre.read_genre_table`.
@@ -159,14 +160,18 @@ class GenerateOptions:
             raise UsageError(f"'@' stands for a genre or for a sound example: give {genre} or {audio}, not both")
         if self.genre_audio is not None and self.clap is None:
             raise UsageError(f"{audio} needs a CLAP model that listens to it: give its folder with {clap}")
-        if self.clap is not None and self.genre_audio is None:
-            raise UsageError(f"{clap} listens to a sound example, and there is none: give one with {audio}")
-        if self.genre_audio is None or self.clap is None:
+        if self.clap is not None and self.genre_audio is None and self.genre is None and not self.prompt:
+            raise UsageError(
+                f"{clap} listens for a sound example or for words, and there are none: give one with {audio}, or words "
+                f"with {option('prompt')}"
+            )
+        if self.clap is None:
             return
-        object.__setattr__(self, "genre_audio", Path(self.genre_audio))
         object.__setattr__(self, "clap", named_path(self.clap))
-        if not self.genre_audio.is_file():
-            raise UsageError(f"{audio} {self.genre_audio}: no such file")
+        if self.genre_audio is not None:
+            object.__setattr__(self, "genre_audio", Path(self.genre_audio))
+            if not self.genre_audio.is_file():
+                raise UsageError(f"{audio} {self.genre_audio}: no such file")
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
 
@@ -202,6 +207,7 @@ class GenerateOptions:
             values["genre_table"] = {"file": table.name, "content": content_digest(table)}
         if audio is not None:
             values["genre_audio"] = {"file": audio.name, "content": content_digest(audio)}
+        if clap is not None:
             values["clap"] = files_stamp(clap)
         return values
 

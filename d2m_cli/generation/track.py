@@ -69,7 +69,7 @@ class Track:
     @property
     def seconds(self) -> float:
         """Its length."""
-        return self.samples.shape[1] / self.rate
+        return float(self.samples.shape[1]) / self.rate
 
     @cached_property
     def onsets(self) -> Onsets:
@@ -94,8 +94,10 @@ class Track:
         rest = self.seconds - (start or 0.0)
         if duration - rest > ROUNDING:
             behind = f" behind {start:g} s" if start else ""
+            earlier = f"an earlier {option('music_start')} or " if start else ""
             raise AudioError(
-                f"{self.path}: {rest:.2f} s of music{behind}, and the video lasts {duration:.2f} s: give a longer track"
+                f"{self.path}: {rest:.2f} s of music{behind}, and the video lasts {duration:.2f} s: give {earlier}a "
+                "longer track"
             )
 
 

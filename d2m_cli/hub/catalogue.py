@@ -142,6 +142,8 @@ _RIFFUSION = (
     ("scheduler/scheduler_config.json",),
 )
 _RIFFUSION_ALSO = ("model_index.json", "tokenizer/*.json", "tokenizer/*.txt", "spectrogram.json", *_OF_D2M)
+
+
 def _diffusers(*networks: str) -> tuple[tuple[str, ...], ...]:
     """Files of a model in diffusers' layout, with the text encoder that all have."""
     parts = [(f"{part}/config.json",) for part in networks]

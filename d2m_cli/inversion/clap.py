@@ -1,4 +1,4 @@
-"""What a sound is like, in 512 numbers: the audio half of CLAP, for "@" by example (the paper's ablation, Sec. 4.5)."""
+"""What a sound is like, or words are, in 512 numbers: CLAP, for "@" by example (the paper's ablation, Sec. 4.5)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _advice() -> str:
 
 
 class ClapAudio:
-    """A CLAP model that listens.
+    """A CLAP model that listens, and that reads where its folder holds what that takes.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class ClapAudio:
         A model as transformers saves one: ``config.json``, ``preprocessor_config.json`` and the weights; or "clap" for
         the one that ``d2m weights pull clap`` fetched.
     device
-        "cpu" or "cuda".
+        "cpu", "cuda", or "cuda:1" of several.
 
     Raises
     ------
@@ -66,6 +66,7 @@ class ClapAudio:
         lacking = sorted(heard & set(loading["missing_keys"]))
         if lacking:
             raise MissingWeightsError(f"{folder}: not a whole CLAP model, {lacking[0]} is missing. {_advice()}")
+        self._unread = sorted(name for name in loading["missing_keys"] if name.startswith("text_"))
         width = int(self._model.config.projection_dim)
         if width != CLAP_WIDTH:
             raise UsageError(f"{folder}: its embeddings have {width} numbers, and d2m takes {CLAP_WIDTH}. {_advice()}")
@@ -109,6 +110,49 @@ class ClapAudio:
         pieces = [heard[start : start + longest] for start in range(0, len(heard), longest)]
         total = sum((len(piece) * self._embed_piece(piece) for piece in pieces), torch.zeros(CLAP_WIDTH))
         return torch.nn.functional.normalize(total, dim=0)
+
+    @cached_property
+    def unable_to_read(self) -> str:
+        """Why it can't read, in words; "" where it can."""
+        # Without its files, transformers makes a tokenizer that knows no words, and says nothing.
+        if not any((self.folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+            return "can't read text (no tokenizer.json or vocab.json)"
+        return f"lacks {self._unread[0]}" if self._unread else ""
+
+    @torch.no_grad()
+    def read(self, text: str) -> Tensor:
+        """Embed a text, which is cut where it is longer than CLAP reads.
+
+        Parameters
+        ----------
+        text
+            Plain words.
+
+        Returns
+        -------
+        (512,) float32 on the CPU, of length 1.
+
+        Raises
+        ------
+        MissingWeightsError
+            The folder holds no tokenizer or no text half.
+        """
+        tokens = self._tokenizer([" ".join(text.split())], return_tensors="pt", truncation=True)
+        out = self._model.get_text_features(**tokens.to(self.device))
+        embedding: Tensor = out if isinstance(out, Tensor) else out.pooler_output
+        return torch.nn.functional.normalize(embedding[0].float().cpu(), dim=0)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        if self.unable_to_read:
+            raise MissingWeightsError(f"{self.folder}: CLAP {self.unable_to_read}. {_advice()}")
+        tokenizer: Any = AutoTokenizer
+        try:
+            return tokenizer.from_pretrained(self.folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise MissingWeightsError(f"{self.folder}: CLAP can't read text ({error}). {_advice()}") from error
 
     def _embed_piece(self, piece: NDArray[np.float32]) -> Tensor:
         kind = "fusion" if self._model.config.audio_config.enable_fusion else "rand_trunc"

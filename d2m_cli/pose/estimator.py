@@ -6,7 +6,7 @@ the joints of the dancers chosen. A video short enough to be held in memory is d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -24,15 +24,17 @@ from d2m_cli.media.video import FrameChunk, VideoReader
 from d2m_cli.pose.camera_thread import CameraThread
 from d2m_cli.pose.dancers import only_dancer, to_follow
 from d2m_cli.pose.detector import load_detector, without_doubles
-from d2m_cli.pose.geometry import apply_affine, invert_affine, warp
+from d2m_cli.pose.geometry import apply_affine, crop_matrix, invert_affine, warp
 from d2m_cli.pose.heads import RTMO, RTMPose
 from d2m_cli.pose.hrnet import HRNet
+from d2m_cli.pose.lookout import Looked, Lookout
 from d2m_cli.pose.movenet import Detections, Thunder
 from d2m_cli.pose.opencv import no_threads_of_its_own
 from d2m_cli.pose.options import PoseOptions as PoseOptions
-from d2m_cli.pose.scenes import Scene, find_scenes
+from d2m_cli.pose.scenes import PADDING, WIDER, Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
 from d2m_cli.pose.session import OnnxModel
+from d2m_cli.pose.thinned import thinned, thinning
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
 from d2m_cli.pose.weights import network_kind, network_name, network_path, pose_weights, resolved
@@ -42,6 +44,12 @@ DOUBTFUL = 0.1
 
 PRESENT = 0.15
 """Mean joint score below which a frame shows nobody."""
+
+EDGE = 0.03
+"""Joints nearer than this share of its longer side to the edge of a crop may be those of a dancer it cut..."""
+
+VISIBLE = 0.2
+"""...where they score so much."""
 
 DETECT_EVERY = {1: 0.13, 2: 0.07}
 """Seconds between detections for one dancer, and for several, who may cross."""
@@ -55,6 +63,10 @@ class PoseNetwork(Protocol):
     name: str
     model: OnnxModel
     crop_size: tuple[int, int]
+
+    def crop_for(self, boxes: NDArray[np.float64]) -> tuple[int, int]:
+        """Crop (width, height) that suits a dancer's boxes (n, 4); `crop_size` is the widest."""
+        ...
 
     def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(n, h, w, 3) RGB crops to (n, 17, 3) x and y in crop pixels, score."""
@@ -126,14 +138,15 @@ class PoseEstimator:
 
     def _estimate(self, video: Path, told: Report, timeline: Timeline | None) -> Poses:
         reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder, timeline)
-        step = self._detection_step(reader.info.fps)
+        step = self._detection_step(reader.info.fps / thinning(reader.info.fps))
         tracks, times, camera, held = self._look(reader, step, told)
         duration = reader.info.duration
         chosen = choose(tracks, to_follow(self.options.dancers), duration)
         if not chosen:
             raise NoPersonError(f"{reader.path}: nobody was found; is a dancer in the picture, and large enough?")
-        scenes = find_scenes(chosen, tracks, times, step, reader.size, isinstance(self._network, Thunder))
-        found = self._find_joints(held if held is not None else reader, scenes, reader.size, len(times), told)
+        scenes = find_scenes(chosen, tracks, times, step, self._network.crop_for)
+        again = held if held is not None else thinned(reader, reader.info.fps)
+        found = self._find_joints(again, scenes, len(times), told)
         grow = _scale(reader)
         dancers = _pose_tracks(found, times, grow, (reader.info.width, reader.info.height), self._network.name)
         if not dancers:
@@ -155,46 +168,49 @@ class PoseEstimator:
         self, reader: VideoReader, step: int, told: Report
     ) -> tuple[list[Track], NDArray[np.float64], CameraMotion | None, list[FrameChunk] | None]:
         """First pass: tracks (most prominent first), times of all frames, camera motion, and the frames if few."""
-        held: list[FrameChunk] | None = [] if reader.info.frames <= self.options.max_frames_in_memory else None
-        tracker = Tracker()
+        frames = reader.info.frames // thinning(reader.info.fps)
+        held: list[FrameChunk] | None = [] if frames <= self.options.max_frames_in_memory else None
+        tracker, lookout = Tracker(), Lookout(self._detect, step)
         times: list[NDArray[np.float64]] = []
-        with CameraThread(self.options.camera) as camera:
-            for chunk in reader:
+        with CameraThread(self.options.camera, reader.info.fps / thinning(reader.info.fps)) as camera:
+
+            def take(frames: list[Looked]) -> None:
+                for frame in frames:
+                    if frame.people is not None:
+                        tracker.add(frame.number, frame.time, frame.people, frame.picture)
+                camera.add(frames)
+
+            for chunk in thinned(reader, reader.info.fps):
                 if held is not None:
                     held.append(chunk)
-                seen = self._detect(chunk, [i for i in range(len(chunk.times)) if (chunk.start + i) % step == 0])
-                for index, found in seen.items():
-                    tracker.add(chunk.start + index, float(chunk.times[index]), found, chunk.frames[index])
-                camera.add(chunk, seen)
+                take(lookout.add(chunk))
                 times.append(chunk.times)
-                share = (chunk.start + len(chunk.times)) / max(1, reader.info.frames)
-                told("looking for dancers", 0.4 * min(1.0, share))
+                told("looking for dancers", 0.4 * min(1.0, (chunk.start + len(chunk.times)) / max(1, frames)))
+            take(lookout.finish())
             stamps = np.concatenate(times)
             motion = camera.finish(stamps, _scale(reader))
         return tracker.finish(), stamps, motion, held
 
-    def _detect(self, chunk: FrameChunk, looked: list[int]) -> dict[int, Detections]:
-        """People in some frames of a chunk, by the frames' places in it."""
+    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """People in each of some frames."""
         size = self._detector.model.batch
-        parts = [looked[start : start + size] for start in range(0, len(looked), size)]
+        parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
 
-        def detect(part: list[int]) -> list[Detections]:
-            return [without_doubles(found) for found in self._detector.detect(chunk.frames[part], DOUBTFUL)]
+        def detect(part: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+            return [without_doubles(found) for found in self._detector.detect(np.stack(part), DOUBTFUL)]
 
-        people = [found for part in spread(self._threads, detect, parts, self._width) for found in part]
-        return dict(zip(looked, people, strict=True))
+        return [found for people in spread(self._threads, detect, parts, self._width) for found in people]
 
     def _find_joints(
         self,
         chunks: Iterable[FrameChunk],
         scenes: list[Scene],
-        size: tuple[int, int],
         count: int,
         told: Report,
     ) -> list[NDArray[np.float64]]:
         """Second pass: joints (T, 17, 3) of each dancer in frame pixels; NaN where there is no box."""
         joints = [np.full((count, 17, 3), np.nan) for _ in scenes]
-        for found in spread(self._threads, self._crops, self._wanted(chunks, scenes, size), 2 * self._width):
+        for found in spread(self._threads, self._crops, self._wanted(chunks, scenes), 2 * self._width):
             for number, frame, points in found:
                 joints[number][frame] = points
             told("finding joints", 0.4 + 0.6 * min(1.0, (found[-1][1] + 1) / count))
@@ -202,27 +218,40 @@ class PoseEstimator:
             scene.keep_own(joints[number])
         return joints
 
-    def _wanted(
-        self, chunks: Iterable[FrameChunk], scenes: list[Scene], size: tuple[int, int]
-    ) -> Iterator[list[_Crop]]:
-        """What is to be cut out of the frames, a batch at a time."""
-        batch, crop = self._network.model.batch, self._network.crop_size
+    def _wanted(self, chunks: Iterable[FrameChunk], scenes: list[Scene]) -> Iterator[list[_Crop]]:
+        """What is to be cut out of the frames, a batch of one dancer at a time."""
+        batch = self._network.model.batch
         for chunk in chunks:
-            wanted = [
-                _Crop(number, frame, picture, scene.matrix(frame, crop, size))
-                for number, scene in enumerate(scenes)
-                for frame, picture in enumerate(chunk.frames, chunk.start)
-                if scene.shows(frame)
-            ]
-            yield from (wanted[start : start + batch] for start in range(0, len(wanted), batch))
+            for number, scene in enumerate(scenes):
+                wanted = [
+                    _Crop(number, frame, picture, scene.boxes[frame], scene.crop)
+                    for frame, picture in enumerate(chunk.frames, chunk.start)
+                    if scene.shows(frame)
+                ]
+                yield from (wanted[start : start + batch] for start in range(0, len(wanted), batch))
 
     def _crops(self, wanted: list[_Crop]) -> list[tuple[int, int, NDArray[np.float64]]]:
         """Dancer, frame, and joints (17, 3) in frame pixels of one batch."""
-        size = self._network.crop_size
-        joints = self._network.joints(np.stack([warp(crop.picture, crop.matrix, size) for crop in wanted]))
-        for crop, points in zip(wanted, joints, strict=True):
-            points[:, :2] = apply_affine(invert_affine(crop.matrix), points[:, :2])
+        joints, cut = self._look_at(wanted, wanted[0].size, PADDING)
+        again = np.flatnonzero(cut)
+        if len(again):
+            wider, _ = self._look_at([wanted[index] for index in again], self._network.crop_size, WIDER)
+            surer = wider[:, :, 2].mean(axis=1) > joints[again, :, 2].mean(axis=1)
+            joints[again[surer]] = wider[surer]
         return [(crop.dancer, crop.frame, points) for crop, points in zip(wanted, joints, strict=True)]
+
+    def _look_at(
+        self, wanted: list[_Crop], size: tuple[int, int], padding: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Joints (n, 17, 3) in frame pixels, and whether a crop of this size seems to have cut the dancer."""
+        matrices = [crop_matrix(crop.box, size, padding) for crop in wanted]
+        cuts = [warp(crop.picture, matrix, size) for crop, matrix in zip(wanted, matrices, strict=True)]
+        joints = self._network.joints(np.stack(cuts))
+        edge = EDGE * max(size)
+        near = (joints[..., :2] < edge) | (joints[..., :2] > np.array(size) - 1 - edge)
+        for points, matrix in zip(joints, matrices, strict=True):
+            points[:, :2] = apply_affine(invert_affine(matrix), points[:, :2])
+        return joints, np.any(near.any(axis=2) & (joints[..., 2] >= VISIBLE), axis=1)
 
     def _source(self, decoder: str) -> PoseSource:
         options = self.options
@@ -245,12 +274,13 @@ def _load_network(options: PoseOptions) -> PoseNetwork:
 
 
 class _Crop(NamedTuple):
-    """What the pose network is shown: a dancer's number, a frame's, the frame, and the matrix that cuts the crop."""
+    """What the pose network is shown: a dancer's number, a frame's, the frame, the dancer's box, the crop's size."""
 
     dancer: int
     frame: int
     picture: NDArray[np.uint8]
-    matrix: NDArray[np.float64]
+    box: NDArray[np.float64]
+    size: tuple[int, int]
 
 
 def _scale(reader: VideoReader) -> tuple[float, float]:

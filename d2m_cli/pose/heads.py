@@ -51,6 +51,10 @@ class RTMPose:
         self.model, self.name = model, name
         self.crop_size = (shape[3], shape[2])
 
+    def crop_for(self, boxes: NDArray[np.float64]) -> tuple[int, int]:
+        """Crop (width, height), whatever the dancer's boxes (n, 4)."""
+        return self.crop_size
+
     def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Find the joints in (n, h, w, 3) RGB crops; returns (n, 17, 3) x and y in crop pixels, score."""
         across, down = self.model(normalised(crops))
@@ -113,6 +117,10 @@ class RTMO:
             joints[..., :2] = apply_affine(back, joints[..., :2])
             found.append(Detections(boxes, people.scores, joints))
         return found
+
+    def crop_for(self, boxes: NDArray[np.float64]) -> tuple[int, int]:
+        """Crop (width, height), whatever the dancer's boxes (n, 4)."""
+        return self.crop_size
 
     def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Find the joints in (n, h, w, 3) RGB crops; returns (n, 17, 3) x and y in crop pixels, score.

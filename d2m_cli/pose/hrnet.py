@@ -67,6 +67,10 @@ class HRNet:
         self.flip_test, self.decoding = flip_test, decoding
         self.crop_size = (shape[3], shape[2])
 
+    def crop_for(self, boxes: NDArray[np.float64]) -> tuple[int, int]:
+        """Crop (width, height), whatever the dancer's boxes (n, 4)."""
+        return self.crop_size
+
     def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Find the joints in (n, h, w, 3) RGB crops; returns (n, 17, 3) x and y in crop pixels, score."""
         heat: NDArray[Any] = self._heat(self._pictures(crops))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.devices import check_device_name
 from d2m_cli.ground.options import option
 from d2m_cli.hub.catalogue import POSE_KINDS, POSE_NETWORKS
 from d2m_cli.media.video import DECODERS
 from d2m_cli.pose.dancers import check_dancers
-from d2m_cli.pose.session import DEVICES
 
 DECODINGS = ("dark", "quarter")
 """How joints are read off HRNet's heat maps."""
@@ -30,7 +30,7 @@ class PoseOptions:
         "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. For "only:N" all are followed, and
         that one is kept.
     device
-        "auto", "cpu" or "cuda".
+        "auto", "cpu", "cuda", or "cuda:1" of several.
     decoder
         "auto", "decord" or "pyav".
     flip_test, decoding
@@ -72,7 +72,8 @@ class PoseOptions:
                 f"{', '.join(POSE_NETWORKS)}, or {', '.join(f'{kind}:PATH.onnx' for kind in POSE_KINDS)}"
             )
         check_dancers(self.dancers)
-        for name, known in (("device", DEVICES), ("decoder", DECODERS), ("decoding", DECODINGS)):
+        check_device_name(self.device)
+        for name, known in (("decoder", DECODERS), ("decoding", DECODINGS)):
             if getattr(self, name) not in known:
                 raise UsageError(f"{option(name)} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         least = {"longest": 64, "detect_longest": 64, "batch": 0, "threads": 0, "max_frames_in_memory": 0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gzip
 import sys
 import threading
@@ -14,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.devices import check_device_name, gpu_number, names_gpu, refuse_absent, visible_gpus
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
 
-DEVICES = ("auto", "cpu", "cuda")
 CUDA = "CUDAExecutionProvider"
 ON_GPU = 8
 """Rows of a batch under CUDA."""
@@ -31,7 +30,7 @@ class OnnxModel:
     path
         The .onnx file, or a .onnx.gz: one packed with gzip, as the embedded networks are.
     device
-        "cpu", "cuda" (an error where it can't be had) or "auto" (CUDA where a GPU is, else the CPU).
+        "cpu", "cuda" or "cuda:1" (an error where it can't be had), or "auto" (CUDA where a GPU is, else the CPU).
     batch
         Rows computed at once where the network allows it; 0 chooses: `ON_GPU` under CUDA, and one on a CPU, where more
         at once are no quicker. The last, shorter batch is padded to this number: rows then come out the same bytes
@@ -65,9 +64,9 @@ class OnnxModel:
         self.sha256 = file_sha256(path)
         self._session = _open(path, device, threads)
         self.provider: str = self._session.get_providers()[0]
-        if device == "cuda" and self.provider != CUDA:
+        if names_gpu(device) and self.provider != CUDA:
             raise UsageError(
-                f"{option('device', 'cuda')}: ONNX Runtime runs {path.name} on {self.provider} here; "
+                f"{option('device', device)}: ONNX Runtime runs {path.name} on {self.provider} here; "
                 f"install onnxruntime-gpu with a matching CUDA and driver, or use {option('device', 'cpu')}"
             )
         inputs = self._session.get_inputs()
@@ -80,7 +79,7 @@ class OnnxModel:
         on_gpu = self.provider == CUDA
         fixed = self.input_shape[0] if self.input_shape else None
         self.batch = fixed or batch or (ON_GPU if on_gpu else 1)
-        self._run = Bound(self._session, "cuda") if on_gpu else self._session.run
+        self._run = Bound(self._session, "cuda", gpu_number(device)) if on_gpu else self._session.run
 
     def __call__(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Run any number of rows; returns the outputs, each with the rows as its first axis."""
@@ -105,12 +104,12 @@ class Bound:
     ----------
     session
         ONNX Runtime's, with one input.
-    device
-        "cuda", or "cpu".
+    device, number
+        "cuda", or "cpu", and the number of the GPU.
     """
 
-    def __init__(self, session: Any, device: str) -> None:
-        self._session, self._device = session, device
+    def __init__(self, session: Any, device: str, number: int = 0) -> None:
+        self._session, self._device = session, (device, number)
         self._binding = session.io_binding()
         self._rows: Any = None
         self._lock = threading.Lock()
@@ -123,11 +122,11 @@ class Bound:
         with self._lock:
             if self._rows is None or list(self._rows.shape()) != list(rows.shape):
                 # Room of its own: on a CPU a value made from an array would be that array.
-                self._rows = onnxruntime.OrtValue.ortvalue_from_shape_and_type(rows.shape, rows.dtype, self._device)
+                self._rows = onnxruntime.OrtValue.ortvalue_from_shape_and_type(rows.shape, rows.dtype, *self._device)
                 self._binding.bind_ortvalue_input(name, self._rows)
                 # Pictures of another size give maps of another size, for which there is no room yet.
                 for output in self._session.get_outputs():
-                    self._binding.bind_output(output.name, self._device)
+                    self._binding.bind_output(output.name, *self._device)
             self._rows.update_inplace(rows)
             self._session.run_with_iobinding(self._binding)
             arrays = [output.numpy() for output in self._binding.get_outputs()]
@@ -136,37 +135,29 @@ class Bound:
 
 
 def check_device(device: str) -> None:
-    """Raise UsageError for a device that is none, and for "cuda" where there is no GPU."""
-    if device not in DEVICES:
-        raise UsageError(f"{option('device')} must be one of {', '.join(DEVICES)}, not {device!r}")
-    if device == "cuda" and not gpu_is_visible():
-        raise UsageError(
-            f"{option('device', 'cuda')}: no NVIDIA GPU is visible here; use {option('device', 'cpu')} or auto"
-        )
+    """Raise UsageError for a device that is none, and for a GPU that is not here."""
+    check_device_name(device)
+    refuse_absent(device, visible_gpus())
 
 
 def gpu_is_visible() -> bool:
-    """Whether the NVIDIA driver is here and shows a GPU; ONNX Runtime itself lists CUDA even where neither is."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    """Whether the NVIDIA driver is here and shows a GPU."""
+    return visible_gpus() > 0
 
 
 def _open(path: Path, device: str, threads: int) -> Any:
     import onnxruntime
 
     providers: list[Any] = ["CPUExecutionProvider"]
-    wants_gpu = device == "cuda" or (device == "auto" and gpu_is_visible())
+    wants_gpu = names_gpu(device) or (device == "auto" and gpu_is_visible())
     if wants_gpu and CUDA in onnxruntime.get_available_providers():
         if hasattr(onnxruntime, "preload_dlls"):
             # It tells what it can't load on stdout, which belongs to results.
             with contextlib.redirect_stdout(sys.stderr):
                 onnxruntime.preload_dlls()
         # The heuristic choice of convolutions does not depend on timing, so two runs pick the same ones.
-        providers.insert(0, (CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}))
+        settings = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": str(gpu_number(device))}
+        providers.insert(0, (CUDA, settings))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # the provider in use is checked and told by the caller
     options.intra_op_num_threads = threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from d2m_cli.errors import MissingWeightsError
+from d2m_cli.ground.devices import names_gpu
 from d2m_cli.hub.known import known_sha256
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.session import gpu_is_visible
@@ -34,8 +35,13 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
 
 
 def takes_gpu(device: str) -> bool:
-    """Whether "auto", "cpu" or "cuda" means a GPU on this machine; numbers computed there differ in their last bits."""
-    return device == "cuda" or (device == "auto" and gpu_is_visible())
+    """Whether a device's name means a GPU on this machine; numbers computed there differ in their last bits."""
+    return names_gpu(device) or (device == "auto" and gpu_is_visible())
+
+
+def seen_at_once(device: str) -> int:
+    """How many videos are worth being looked at side by side: while one is decoded, the networks look at another."""
+    return 4 if takes_gpu(device) else 2
 
 
 def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:

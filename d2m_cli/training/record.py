@@ -275,12 +275,12 @@ def assess(task: Task, course: Course) -> Assessment | None:
     windows = task.validation
     if windows is None:
         return None
-    draws = task.options.validation_draws
-    own = window_losses(course.encoders, task.backbone, windows, draws)
+    draws, precision = task.options.validation_draws, task.options.precision
+    own = window_losses(course.encoders, task.backbone, windows, draws, precision=precision)
     order = other_songs(windows)
     if order is None:
         return Assessment(float(own.mean()))
-    other = window_losses(course.encoders, task.backbone, windows, draws, order)
+    other = window_losses(course.encoders, task.backbone, windows, draws, order, precision)
     songs = [segment.clip.song for segment in windows.segments]
     return Assessment(float(own.mean()), float(other.mean()), difference(other, own, songs))
 

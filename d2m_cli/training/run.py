@@ -96,13 +96,20 @@ def run_training(request: TrainRequest, progress: Progress) -> Trained:
     TrainingError, OutputError
         See `d2m_cli.training.loop.trainer.train`.
     """
-    from d2m_cli.backbones.registry import open_backbone, pick_device
+    from d2m_cli.backbones.registry import pick_device
     from d2m_cli.ground.progress import quiet_libraries
-    from d2m_cli.training.loop.processes import make_accelerator, shared
+    from d2m_cli.training.loop.processes import apart_from_others, make_accelerator, on_device
 
     quiet_libraries()
     device = pick_device(request.device)
-    accelerator = make_accelerator(request.options, device)
+    with apart_from_others(), on_device(device):
+        return _run(request, make_accelerator(request.options, device), progress)
+
+
+def _run(request: TrainRequest, accelerator: Accelerator, progress: Progress) -> Trained:
+    from d2m_cli.backbones.registry import open_backbone
+    from d2m_cli.training.loop.processes import shared
+
     if accelerator.is_main_process and not request.overwrite:
         refuse_others(request.out)
     accelerator.wait_for_everyone()

@@ -18,6 +18,7 @@ def sampler(backbone: Backbone, windows: Windows, count: int, out: Path) -> Call
     """A function that makes music for a few windows after an epoch: ``samples/epoch-003/<clip>-<start>.wav``."""
     import torch
 
+    from d2m_cli.backbones.base import full_sampling
     from d2m_cli.inversion.prompt import training_prompt
     from d2m_cli.media.audio import save_wav
 
@@ -33,8 +34,8 @@ def sampler(backbone: Backbone, windows: Windows, count: int, out: Path) -> Call
                 words = encoders.pseudo_words(sequences.float(), genres)
                 prompt = training_prompt(genre="@" in words)
                 condition, negative = backbone.embed([prompt], words), backbone.embed([""], {})
-                audio = backbone.generate(condition, negative, [int(number)]).audio[0].numpy()
+                drawn = backbone.generate(condition, negative, [int(number)], None, full_sampling(backbone, None))
             name = f"{segment.clip.name.replace('/', '_')}-{segment.start:.2f}.wav"
-            save_wav(out / "samples" / f"epoch-{epoch:03}" / name, audio, backbone.sample_rate)
+            save_wav(out / "samples" / f"epoch-{epoch:03}" / name, drawn.audio[0].numpy(), backbone.sample_rate)
 
     return make

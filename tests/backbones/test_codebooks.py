@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import MusicgenDecoderConfig, MusicgenForCausalLM, TopKLogitsWarper, TopPLogitsWarper
 from transformers.generation.logits_process import ClassifierFreeGuidanceLogitsProcessor
 
-from d2m_cli.backbones.base import FullSampling as Sampling
+from d2m_cli.backbones.base import FullSampling
 from d2m_cli.backbones.codebooks import (
     chances,
     codebook_loss,
@@ -166,7 +166,7 @@ def test_loss_of_tokens_held_in_few_bits_and_of_half_precision() -> None:
 # Drawing a token.
 
 
-def shares_of(logits: Tensor, sampling: Sampling) -> Tensor:
+def shares_of(logits: Tensor, sampling: FullSampling) -> Tensor:
     """Exact probabilities: softmax at a temperature, then the k largest, then the fewest that reach p."""
     shares = (logits.double() / sampling.temperature).softmax(-1)
     order = shares.argsort(descending=True)
@@ -184,21 +184,21 @@ def shares_of(logits: Tensor, sampling: Sampling) -> Tensor:
 
 
 SETTINGS = [
-    Sampling(top_k=0),
-    Sampling(top_k=0, temperature=0.5),
-    Sampling(top_k=0, temperature=2.0),
-    Sampling(top_k=4),
-    Sampling(top_k=4, temperature=1.7),
-    Sampling(top_k=0, top_p=0.8),
-    Sampling(top_k=6, top_p=0.6, temperature=1.3),
-    Sampling(top_k=1),
-    Sampling(top_k=0, top_p=0.01),
-    Sampling(top_k=250),
+    FullSampling(top_k=0),
+    FullSampling(top_k=0, temperature=0.5),
+    FullSampling(top_k=0, temperature=2.0),
+    FullSampling(top_k=4),
+    FullSampling(top_k=4, temperature=1.7),
+    FullSampling(top_k=0, top_p=0.8),
+    FullSampling(top_k=6, top_p=0.6, temperature=1.3),
+    FullSampling(top_k=1),
+    FullSampling(top_k=0, top_p=0.01),
+    FullSampling(top_k=250),
 ]
 
 
 @pytest.mark.parametrize("sampling", SETTINGS, ids=str)
-def test_tokens_come_as_often_as_their_share(sampling: Sampling) -> None:
+def test_tokens_come_as_often_as_their_share(sampling: FullSampling) -> None:
     draws = 40_000
     logits = torch.randn(12, generator=torch.Generator().manual_seed(2)) * 1.5
     random = torch.rand(draws, generator=torch.Generator().manual_seed(5))
@@ -214,7 +214,7 @@ def test_tokens_come_as_often_as_their_share(sampling: Sampling) -> None:
 
 
 @pytest.mark.parametrize("sampling", SETTINGS, ids=str)
-def test_transformers_keeps_the_same_tokens(sampling: Sampling) -> None:
+def test_transformers_keeps_the_same_tokens(sampling: FullSampling) -> None:
     logits = torch.randn(20, 12, generator=torch.Generator().manual_seed(3)) * 2
     scores = logits / sampling.temperature
     if sampling.top_k:
@@ -234,29 +234,29 @@ def test_transformers_keeps_the_same_tokens(sampling: Sampling) -> None:
 def test_a_random_number_is_spread_over_tokens_from_the_likeliest_on() -> None:
     logits = torch.tensor([0.2, 0.5, 0.3]).log()
     random = torch.tensor([0.0, 0.49, 0.51, 0.79, 0.81, 1 - 2**-24])
-    drawn = pick(logits.expand(6, -1), random, Sampling(top_k=0))
+    drawn = pick(logits.expand(6, -1), random, FullSampling(top_k=0))
     assert drawn.tolist() == [1, 1, 2, 2, 0, 0]
 
 
 def test_no_temperature_takes_the_likeliest() -> None:
     logits = torch.randn(3, 4, 9)
-    assert torch.equal(pick(logits, torch.rand(3, 4), Sampling(temperature=0.0)), logits.argmax(-1))
+    assert torch.equal(pick(logits, torch.rand(3, 4), FullSampling(temperature=0.0)), logits.argmax(-1))
 
 
 def test_the_number_one_and_hardly_any_share_still_give_a_token() -> None:
     logits = torch.randn(7, 9)
-    assert (pick(logits, torch.ones(7), Sampling(top_k=3)) < 9).all()
-    assert torch.equal(pick(logits, torch.rand(7), Sampling(top_p=1e-9, top_k=0)), logits.argmax(-1))
+    assert (pick(logits, torch.ones(7), FullSampling(top_k=3)) < 9).all()
+    assert torch.equal(pick(logits, torch.rand(7), FullSampling(top_p=1e-9, top_k=0)), logits.argmax(-1))
     # A token that the model rules out is not drawn, however the rest is cut.
     ruled_out = logits.clone()
     ruled_out[:, 4:] = -torch.inf
-    assert (pick(ruled_out, torch.rand(7), Sampling(top_k=0)) < 4).all()
+    assert (pick(ruled_out, torch.rand(7), FullSampling(top_k=0)) < 4).all()
 
 
 def test_half_precision_draws_what_its_logits_say() -> None:
     # The sum of 2048 shares in bfloat16 would stop growing at 1/256 steps.
     logits = torch.zeros(1024, 2048).bfloat16()
-    drawn = pick(logits, chances([0], 1, 1024)[0, 0], Sampling(top_k=0))
+    drawn = pick(logits, chances([0], 1, 1024)[0, 0], FullSampling(top_k=0))
     assert len(drawn.unique()) > 700
 
 
@@ -265,10 +265,10 @@ def test_of_tokens_that_are_alike_the_lowest_number_comes_first() -> None:
     assert likeliest(logits, 8).tolist() == [1, 3, 6, 0, 4, 2, 7, 5]
     assert likeliest(logits.half(), 2).tolist() == [1, 3]
     # All alike: cut at k by number, and as often as they are likely.
-    drawn = pick(torch.zeros(8, 12).bfloat16(), torch.linspace(0, 1 - 2**-24, 8), Sampling(top_k=4))
+    drawn = pick(torch.zeros(8, 12).bfloat16(), torch.linspace(0, 1 - 2**-24, 8), FullSampling(top_k=4))
     assert drawn.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     # By p as well: of six with a share of 1/6 each, three reach a half, and no fourth is kept.
-    drawn = pick(torch.zeros(8, 6), torch.linspace(0, 1 - 2**-24, 8), Sampling(top_k=0, top_p=0.499))
+    drawn = pick(torch.zeros(8, 6), torch.linspace(0, 1 - 2**-24, 8), FullSampling(top_k=0, top_p=0.499))
     assert drawn.unique().tolist() == [0, 1, 2]
 
 
@@ -278,7 +278,7 @@ def test_tokens_do_not_hang_on_how_logits_lie_in_memory() -> None:
     numbers = chances(range(16), 4, 1)[..., 0]
     wanted = logits.float().sort(dim=-1, descending=True, stable=True).indices[..., :250]
     assert torch.equal(likeliest(logits, 250), wanted)
-    for sampling in (Sampling(), Sampling(top_k=0), Sampling(top_p=0.7), Sampling(temperature=0.0)):
+    for sampling in (FullSampling(), FullSampling(top_k=0), FullSampling(top_p=0.7), FullSampling(temperature=0.0)):
         drawn = pick(logits, numbers, sampling)
         assert torch.equal(pick(logits.permute(2, 1, 0).contiguous().permute(2, 1, 0), numbers, sampling), drawn)
         assert torch.equal(torch.stack([pick(logits[row], numbers[row], sampling) for row in range(16)]), drawn)
@@ -338,8 +338,8 @@ def nothing(rows: int, books: int = 4) -> Tensor:
     return torch.zeros(rows, books, 0, dtype=torch.int64)
 
 
-GREEDY = Sampling(guidance=1.0, temperature=0.0)
-FREE = Sampling(guidance=1.0, top_k=0)
+GREEDY = FullSampling(guidance=1.0, temperature=0.0)
+FREE = FullSampling(guidance=1.0, top_k=0)
 
 
 @pytest.mark.parametrize("delays", [MONO, STEREO])
@@ -417,13 +417,13 @@ def test_with_guidance_both_halves_read_the_same_tokens() -> None:
             return torch.cat([logits[: len(logits) // 2], logits[len(logits) // 2 :] / 2])
 
     reader = Steered(4, 10)
-    guidance = Sampling(guidance=3.0, top_k=0)
+    guidance = FullSampling(guidance=3.0, top_k=0)
     written = write_frames(reader, nothing(2), 9, MONO, 10, [3, 4], guidance)
     read = reader.read()
     assert len(read) == 4
     assert torch.equal(read[:2], read[2:])
     # without + 3 * (given - without) = (1/2 + 3/2) of what it foretells: half the temperature.
-    colder = Sampling(guidance=1.0, top_k=0, temperature=0.5)
+    colder = FullSampling(guidance=1.0, top_k=0, temperature=0.5)
     assert torch.equal(written, write_frames(Reader(4, 10), nothing(2), 9, MONO, 10, [3, 4], colder))
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, unread_words
+from d2m_cli.backbones.base import Condition, Draw, FullSampling, Identity, Sampling, parameters_digest, unread_words
 from d2m_cli.backbones.codebooks import delayed
 from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
@@ -681,7 +681,7 @@ def test_recorded_steps_read_their_own_copies_alone(mono: Brief, monkeypatch: py
         step(self)
 
     monkeypatch.setattr(Recording, "_step", scribble)
-    assert torch.equal(fixed._write(given, known, [3, 4], Sampling()), expected)
+    assert torch.equal(fixed._write(given, known, [3, 4], FullSampling()), expected)
     # The pattern has 32 + 3 steps, of which 16 are given, and one is drawn with the first piece.
     assert len(steps) == 18
 

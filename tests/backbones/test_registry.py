@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from d2m_cli.backbones import gpu_room
-from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity, known_sampling
+from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity, known_sampling, pick_device
 from d2m_cli.backbones.sampling import Sampling
-from d2m_cli.errors import MissingWeightsError
+from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.hub import catalogue
 from d2m_cli.rhythm.sequence import Tempo
 from tests.latent_audio_models import save_ace_step, save_stable_audio_3
@@ -166,3 +166,15 @@ def test_each_family_says_how_it_is_told_a_tempo(tmp_path: Path) -> None:
         assert identity(Choice(family, tmp_path, f"{family}:{tmp_path}", None)).tempo_words.say(tempo) == words
     (tmp_path / "d2m.json").write_text('{"licence": "MIT"}')
     assert identity(Choice("musicgen", tmp_path, "musicgen:x", None)).tempo_words.say(tempo) == "bpm: 112"
+
+
+def test_devices_are_those_that_pytorch_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert (pick_device("auto"), pick_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(UsageError, match=r"device='cuda:1': no NVIDIA GPU is visible here.* fits PyTorch's CUDA"):
+        pick_device("cuda:1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [pick_device(name) for name in ("auto", "cpu", "cuda", "cuda:1")] == ["cuda", "cpu", "cuda", "cuda:1"]
+    with pytest.raises(UsageError, match="device='cuda:2': there is no such GPU; here are cuda:0, cuda:1"):
+        pick_device("cuda:2")

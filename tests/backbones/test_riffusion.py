@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,26 @@ def test_many_windows_are_sounded_a_few_at_once(backbone: RiffusionBackbone, mon
     with torch.no_grad():
         assert torch.equal(made.audio[:2, 0], backbone._sound(made.latents[:2], [1, 2]))
         assert torch.equal(made.audio[2:, 0], backbone._sound(made.latents[2:], [3]))
+
+
+def test_all_of_a_window_is_made_repeatable(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def noting(device: torch.device) -> Iterator[None]:
+        told.append(f"begins on {device}")
+        yield
+        told.append("ends")
+
+    monkeypatch.setattr("d2m_cli.backbones.riffusion.repeatable", noting)
+    networks = {"unet": backbone.unet, "decoder": backbone.vae.decoder}
+    hooks = [
+        network.register_forward_pre_hook(lambda *_, name=name: told.append(name)) for name, network in networks.items()
+    ]
+    backbone.generate(backbone.embed(["a"], {}), backbone.embed([""], {}), [1], None, FEW)
+    for hook in hooks:
+        hook.remove()
+    assert told == ["begins on cpu", "unet", "unet", "unet", "decoder", "ends"]
 
 
 def test_attention_is_fused(tiny_riffusion: Path) -> None:

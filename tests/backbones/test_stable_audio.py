@@ -211,9 +211,7 @@ def test_a_step_of_the_scheduler_by_hand() -> None:
     there = scheduler.init_noise_sigma * torch.randn(1, 2, 5, generator=torch.Generator().manual_seed(0))
     said = torch.randn(1, 2, 5, generator=torch.Generator().manual_seed(1))
     scheduler.scale_model_input(there, scheduler.timesteps[0])
-    found = scheduler.step(
-        said, scheduler.timesteps[0], there, generator=torch.Generator().manual_seed(2)
-    ).prev_sample
+    found = scheduler.step(said, scheduler.timesteps[0], there, generator=torch.Generator().manual_seed(2)).prev_sample
     now, then = (float(sigma) for sigma in scheduler.sigmas[:2])
     music = there / (now**2 + 1) - now / math.sqrt(now**2 + 1) * said
     fresh = torch.randn(1, 2, 5, generator=torch.Generator().manual_seed(2))

@@ -25,7 +25,7 @@ from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import save_wav
 from d2m_cli.rhythm.sequence import RhythmGrid
 from tests.fakes import FakePoses
-from tests.tiny_clap import save_tiny_clap
+from tests.tiny_clap import save_tiny_clap, teach_to_read
 
 SECONDS = 1.0
 
@@ -129,6 +129,22 @@ def test_a_dry_run_refuses_words_for_a_genre_that_encoders_make_a_vector_of(gene
     assert refused.exit_code == 2
     assert "--genre-words is for backbones that read a genre in plain words" in " ".join(refused.stderr.split())
     assert generate("--rhythm", "words", *words).exit_code == 0
+
+
+def test_clap_hears_how_well_takes_fit_the_prompt(generate, tmp_path: Path) -> None:
+    clap = save_tiny_clap(tmp_path / "clap")
+    asked = ("--rhythm", "words", "--prompt", "slow piano", "--clap", clap, "--candidates", "2")
+    refused = generate(*asked)
+    assert refused.exit_code == 2
+    assert "CLAP can't read text" in " ".join(refused.stderr.split())
+    teach_to_read(clap)
+    result = generate(*asked)
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out" / "dance.json").read_text())
+    assert document["models"]["clap"] == {"sha256": ClapAudio(clap).fingerprint}
+    first, second = (take["prompt"] for take in document["windows"][0]["takes"])
+    assert -1.0 <= first <= 1.0
+    assert first != second
 
 
 def test_a_genre_that_the_encoders_do_not_know_ends_the_run(generate, encoders, example, tmp_path: Path) -> None:

@@ -122,10 +122,12 @@ def test_where_memory_runs_out_batches_are_halved_and_that_is_said() -> None:
         f"memory ran out while music was drawn: it is drawn {n} takes at a time from now on" for n in (4, 2)
     ]
     # Also where batches have no shape of their own; and one row is as few as it gets.
-    plain = Desk(Sums(most=1), None)
+    single: Any = Sums(most=1)
+    plain = Desk(single)
     assert [one.rows for one in plain.draw(condition(1.0), condition(0.0), [1, 2, 3], None, SAMPLING)] == [1, 1, 1]
+    none: Any = Sums(most=0)
     with pytest.raises(torch.OutOfMemoryError):
-        Desk(Sums(most=0), 4).draw(condition(1.0), condition(0.0), [1], None, SAMPLING)
+        Desk(none, 4).draw(condition(1.0), condition(0.0), [1], None, SAMPLING)
 
 
 def test_one_that_can_not_be_drawn_costs_none_of_the_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,11 @@ OPTIONS = GenerateOptions(rhythm="words", ending="none")
 
 
 class Drummer(FakeBackbone):
-    """Hits at 117 bpm from a moment on that hangs on the seed, and in step with its context."""
+    """Hits at 117 bpm, or another tempo, from a moment on that hangs on the seed, and in step with its context."""
+
+    def __init__(self, period: float = PERIOD) -> None:
+        super().__init__()
+        self.period = period
 
     def generate(self, condition, negative, seeds, context=None, sampling=None):
         self.contexts.append(context)
@@ -34,19 +39,28 @@ class Drummer(FakeBackbone):
     def row(self, seed: int, context: Draw | None) -> np.ndarray:
         rng = np.random.default_rng(seed)
         audio = rng.normal(0, 1e-3, round(5.12 * RATE)).astype(np.float32)
-        first = float(rng.uniform(0, PERIOD))
+        first = float(rng.uniform(0, self.period))
         if context is not None:
             known = context.audio[0, 0].numpy()
             audio[: len(known)] = known
-            first = onsets(known)[-1] + PERIOD
-        for beat in np.arange(first, 5.1, PERIOD):
+            first = onsets(known)[-1] + self.period
+        for beat in np.arange(first, 5.1, self.period):
             part = audio[round(beat * RATE) : round(beat * RATE) + 200]
             part += 0.4 * np.exp(-np.arange(len(part)) / 30).astype(np.float32)
         return audio
 
 
 class Ear:
-    """Hears how loud a take is at its very start."""
+    """Hears how loud a take is at its very start, and reads that it should be quiet there."""
+
+    fingerprint, unable_to_read = "c" * 64, ""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def read(self, text: str) -> torch.Tensor:
+        self.words.append(text)
+        return torch.tensor([0.5, -1.0])
 
     def embed(self, samples: np.ndarray, rate: int) -> torch.Tensor:
         return torch.tensor([1.0, float(np.abs(samples[:100]).max())])
@@ -113,6 +127,22 @@ def test_likeness_to_a_sound_example_is_scored_where_clap_is_at_hand() -> None:
     models = Models(FakePoses(SECONDS), Drummer(), None, "", sound, Ear())  # type: ignore[arg-type]
     _, takes = composed(replace(OPTIONS, candidates=2), models=models)
     assert all(score.example is not None and score.example >= 0.5 for take in takes for score in take.scores)
+    assert all(score.prompt is None for take in takes for score in take.scores)
+
+
+def test_fit_to_the_words_is_scored_where_clap_can_read() -> None:
+    ear = Ear()
+    models = Models(FakePoses(SECONDS), Drummer(), None, "", None, ear)  # type: ignore[arg-type]
+    asked = replace(OPTIONS, genre="LO", prompt="a @ solo, *, loud", candidates=2)
+    _, takes = composed(asked, models=models)
+    # Once for all takes, and without what CLAP knows nothing of.
+    assert ear.words == ["funk, tight drums, slap bass, a solo, loud"]
+    scores = [score for take in takes for score in take.scores]
+    assert all(score.example is None and score.prompt is not None and score.prompt <= 0.5 for score in scores)
+    assert models.used(None).clap_sha256 == "c" * 64
+    ear.unable_to_read = "can't read"
+    _, takes = composed(asked, models=models)
+    assert all(score.prompt is None for take in takes for score in take.scores)
 
 
 def test_behind_its_end_a_dance_goes_on_at_its_last_tempo() -> None:
@@ -164,6 +194,38 @@ def test_music_ends_on_beats_that_it_has(monkeypatch, done: Snap | None, told: b
     noise = np.random.default_rng(0).normal(0, 0.1, (1, round(SECONDS * RATE))).astype(np.float32)
     module.finished(noise, RATE, rhythm, SECONDS, replace(OPTIONS, ending="hit"), (), done, told)
     assert ends == [expected]
+
+
+def fall(ended: np.ndarray, plain: np.ndarray) -> float:
+    """When the last hit begins to ring out: where the one gets quieter beside the other, in seconds."""
+    size = RATE // 200
+    level = [np.sqrt((part[: len(part) // size * size].reshape(-1, size) ** 2).mean(1)) for part in (ended, plain)]
+    ratio = level[0] / level[1]
+    steady = np.median(ratio[20:-400])
+    return float(np.flatnonzero(ratio[20:] < 0.95 * steady)[0] + 20) / 200
+
+
+@pytest.mark.parametrize(
+    ("snap", "period", "done", "shared"),
+    [
+        ("off", PERIOD, None, False),
+        ("auto", 0.39, "nothing", False),
+        ("auto", PERIOD, "bent", True),
+    ],
+)
+def test_a_piece_ends_on_a_beat_that_is_heard(snap, period: float, done: str | None, shared: bool) -> None:
+    options = replace(OPTIONS, snap=snap, candidates=1)
+    drummer: Any = Drummer(period)
+    plain, ended = (
+        composed(replace(options, ending=ending), models=Models(FakePoses(SECONDS), drummer, None))[0]
+        for ending in ("none", "hit")
+    )
+    assert (ended.snap.done if ended.snap is not None else None) == done
+    last = fall(ended.samples[0], plain.samples[0])
+    # It falls off on a beat of the music, heard in steps of 64 ms; on one of the dance's only where they are the same.
+    assert np.abs(onsets(plain.samples[0]) - last).min() < (0.04 if shared else 0.1)
+    off_dance = float(np.abs(np.arange(0.2, SECONDS, 0.5) - last).min())
+    assert off_dance < 0.02 if shared else off_dance > 0.1
 
 
 def test_a_moment_of_music_is_finished_without_a_word(recwarn) -> None:

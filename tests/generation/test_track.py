@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 import d2m_cli.app
 from d2m_cli.errors import AudioError, NoPersonError, UsageError
+from d2m_cli.generation import bend
 from d2m_cli.generation.compose import snap_bounds
 from d2m_cli.generation.models import TrackModels
 from d2m_cli.generation.options import GenerateOptions
@@ -80,7 +82,10 @@ def test_where_the_beat_is_doubtful_auto_leaves_it_and_on_does_not(track: Path) 
 
 def test_a_track_too_short_or_without_sound_is_named(track: Path, tmp_path: Path) -> None:
     options = GenerateOptions(music=track, music_start=25.0)
-    with pytest.raises(AudioError, match=r"song.wav: 5.00 s of music behind 25 s, and the video lasts 10.00 s"):
+    with pytest.raises(
+        AudioError,
+        match=r"song.wav: 5.00 s of music behind 25 s, and the video lasts 10.00 s: give an earlier music_st",
+    ):
         lay_track(loaded(track), dance(), SECONDS, options, quiet)
     (tmp_path / "no.wav").write_bytes(b"no sound")
     with pytest.raises(UsageError, match=r"music .*no\.wav"):
@@ -221,7 +226,7 @@ def test_a_bad_track_ends_the_run_before_the_first_video_and_a_good_one_is_read_
         return count
 
     monkeypatch.setattr(audio, "load_audio", counted("audio", audio.load_audio))
-    monkeypatch.setattr(module, "attacks", counted("attacks", module.attacks))
+    monkeypatch.setattr(module, "attacks", counted("attacks", bend.attacks))
     monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
     assert run("--music", track).exit_code == 0
     assert sorted(read) == ["attacks", "audio"]
@@ -244,3 +249,29 @@ def test_names_are_escaped_on_stderr_and_nothing_goes_to_stdout_without_it(
     monkeypatch.setattr("sys.stderr", None)
     music_files._say("a word")
     assert capsys.readouterr().out == ""
+
+
+def test_a_batch_of_odd_names_keeps_each_apart_and_is_done_the_second_time(
+    make_video, track: Path, tmp_path: Path, monkeypatch
+) -> None:
+    import d2m_cli.pose.estimator as estimator
+
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    undecodable = os.fsdecode(b"no\xffutf.mp4")
+    names = ("-dash & $x.mp4", "sub dir/\u00fc \U0001f3b5 [1].mp4", "sub dir/a%20b.v1.mp4", undecodable)
+    for number, name in enumerate(names):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_video(tmp_path / "plain.mp4", seconds=2.0, fps=20 + number).rename(path)
+    odd = track.rename(tmp_path / os.fsdecode(b"my song: %d {x}\xff.wav"))
+    words = ["generate", tmp_path / "in", "--music", odd, "--out", tmp_path / "out", "--no-mp4", "--json"]
+    states = []
+    for _ in range(2):
+        result = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
+        assert result.exit_code == 0, result.output
+        states.append([item["state"] for item in json.loads(result.stdout)["items"]])
+    assert states == [["done"] * 4, ["already done"] * 4]
+    for name in names:
+        record = json.loads((tmp_path / "out" / name).with_suffix(".json").read_text())
+        assert record["settings"]["music"]["file"] == odd.name
+        assert (tmp_path / "out" / name).with_suffix(".wav").is_file()

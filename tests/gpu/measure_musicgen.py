@@ -13,8 +13,9 @@ from torch import Tensor
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, number_format
 from d2m_cli.backbones.codebooks import delayed, guided
-from d2m_cli.backbones.codec_language import repeatable, side_by_side
+from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
+from d2m_cli.backbones.repeatable import repeatable
 from tests.gpu.full_size import musicgen_decoder, parameters
 from tests.gpu.measure_training import measure_training
 from tests.gpu.report import Effort, Place, Report, Times, ceilings, distance, timed

@@ -14,7 +14,7 @@ from transformers import ClapFeatureExtractor, ClapModel
 from d2m_cli.errors import AudioError, MissingWeightsError, UsageError
 from d2m_cli.inversion.clap import ClapAudio
 from d2m_cli.media.audio import resample
-from tests.tiny_clap import save_tiny_clap
+from tests.tiny_clap import save_tiny_clap, teach_to_read
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,23 @@ def test_a_model_that_is_not_whole_is_not_filled_up_at_random(folder: Path, tmp_
     save_file(tensors, part / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(MissingWeightsError, match=r"not a whole CLAP model, audio_projection\.linear1\.weight"):
         ClapAudio(part)
+
+
+def test_words_are_what_transformers_makes_of_them(folder: Path, tmp_path: Path) -> None:
+    assert ClapAudio(folder).unable_to_read == "can't read text (no tokenizer.json or vocab.json)"
+    with pytest.raises(MissingWeightsError, match=r"CLAP can't read text \(no tokenizer"):
+        ClapAudio(folder).read("piano")
+    shutil.copytree(folder, tmp_path / "reads")
+    reads = teach_to_read(tmp_path / "reads")
+    read = ClapAudio(reads).read(" slow  piano ")
+    with torch.no_grad():
+        model = ClapModel.from_pretrained(reads).eval()
+        out = model.get_text_features(input_ids=torch.tensor([[0, 6, 7, 2]])).pooler_output[0]
+    assert torch.allclose(read, torch.nn.functional.normalize(out, dim=0), atol=1e-5)
+    tensors = load_file(reads / "model.safetensors")
+    del tensors["text_projection.linear1.weight"]
+    save_file(tensors, reads / "model.safetensors", metadata={"format": "pt"})
+    assert ClapAudio(reads).unable_to_read == "lacks text_projection.linear1.weight"
 
 
 def test_silence_of_no_length_is_refused(folder: Path) -> None:

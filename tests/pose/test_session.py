@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from d2m_cli.errors import UsageError
 from d2m_cli.pose.session import Bound, OnnxModel
+from d2m_cli.pose.settings import takes_gpu
 from d2m_cli.pose.weights import pose_weights
 
 
@@ -60,3 +64,44 @@ def test_bound_memory_is_for_one_thread_at_a_time(multipose: OnnxModel) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+class Session:
+    """What ONNX Runtime would make on a machine with GPUs."""
+
+    def __init__(self, network: object, options: object, providers: list[Any]) -> None:
+        self.asked = providers
+
+    def get_providers(self) -> list[str]:
+        return [one[0] if isinstance(one, tuple) else one for one in self.asked]
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="rows", type="tensor(uint8)", shape=["batch", 64, 64, 3])]
+
+    def get_outputs(self) -> list[Any]:
+        return []
+
+    def io_binding(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("device", "number"), [("cuda", 0), ("cuda:1", 1), ("auto", 0)])
+def test_a_gpus_number_reaches_the_provider_and_its_memory(
+    heat_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, device: str, number: int
+) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("d2m_cli.pose.session.visible_gpus", lambda: 2)
+    model = OnnxModel(heat_model(np.zeros((17, 4, 4), np.float32)), device)
+    (_, settings), other = model._session.asked
+    assert (settings["device_id"], other) == (str(number), "CPUExecutionProvider")
+    assert isinstance(model._run, Bound)
+    assert model._run._device == ("cuda", number)
+    with pytest.raises(UsageError, match="here are cuda:0, cuda:1"):
+        OnnxModel(model.path, "cuda:2")
+
+
+def test_a_gpu_counts_whatever_its_number() -> None:
+    assert (takes_gpu("cuda:1"), takes_gpu("cuda"), takes_gpu("cpu")) == (True, True, False)

@@ -5,7 +5,7 @@
 Four changes:
 
 1. The graph is cut where the convolutions end. What followed was fixed to one picture a call; those few steps are in
-   ``d2m_cli/pose/movenet.py`` and the network itself now takes a batch.
+   ``d2m_cli/pose/movenet.py`` and the network itself now takes a batch, of pictures with sides in multiples of 32.
 2. The picture goes in as uint8, a quarter of the int32 bytes to move.
 3. Weights are stored small and unpacked by nodes that ONNX Runtime folds on loading, so that it computes in float32 as
    before. Convolutions of some size take 12 bits a weight: an int8 and half a byte of finer steps, with one scale an
@@ -132,10 +132,10 @@ def head_outputs(model: onnx.ModelProto) -> dict[str, str]:
     return names
 
 
-def free_batch(model: onnx.ModelProto, side: str | int) -> None:
-    """Declare the input (batch, height, width, 3) uint8 and drop the Split that held the batch to 1."""
+def free_sizes(model: onnx.ModelProto) -> None:
+    """Declare the input (batch, height, width, 3) uint8 of any size, and drop the Split that held the batch to 1."""
     picture = model.graph.input[0]
-    picture.CopyFrom(helper.make_tensor_value_info(picture.name, TensorProto.UINT8, ["batch", side, side, 3]))
+    picture.CopyFrom(helper.make_tensor_value_info(picture.name, TensorProto.UINT8, ["batch", "side", "side", 3]))
     for node in list(model.graph.node):
         if node.op_type == "Split":
             reader = first_use(model, node.output[0])
@@ -147,11 +147,10 @@ def convert(source: Path, target: Path) -> None:
     """Cut and free one MoveNet graph, and store its weights small."""
     model = onnx.load(source)
     names = head_outputs(model)
-    height = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     picture = model.graph.input[0].name
     model = onnx.shape_inference.infer_shapes(model)
     heads = Extractor(model).extract_model([picture], list(names.values()))
-    free_batch(heads, height or "side")
+    free_sizes(heads)
     renamed = {value: key for key, value in names.items()} | {picture: "picture"}
     for node in heads.graph.node:
         for values in (node.input, node.output):

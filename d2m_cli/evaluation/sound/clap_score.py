@@ -6,17 +6,12 @@ embeddings of sound and text.
 
 from __future__ import annotations
 
-import logging
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
-from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.errors import UsageError
 from d2m_cli.evaluation.sound.embedding import Samples, mono_at, too_short
 from d2m_cli.hub.store import locate
 from d2m_cli.inversion.clap import ClapAudio
@@ -30,8 +25,6 @@ FRAME_SECONDS = 10.0
 SHORTEST_SECONDS = 1.0
 """Under which a sound, or what is left at its end, gives no frame."""
 
-_ADVICE = "Fetch laion/clap-htsat-unfused with 'd2m weights pull clap', or give the folder of a model."
-
 
 class Clap:
     """A CLAP model that hears and reads; an embedder of `d2m_cli.evaluation.sound.embedding`.
@@ -39,7 +32,7 @@ class Clap:
     Parameters
     ----------
     audio
-        The half that hears; the half that reads is loaded from the same folder when it is needed.
+        The model.
     """
 
     name = "clap"
@@ -116,11 +109,7 @@ class Clap:
                 f"a CLAP score takes plain words without {GENRE_WORD!r} and {RHYTHM_WORD!r}, not {prompt!r}; "
                 "give what was asked for in words alone, such as 'funky guitar'"
             )
-        tokenizer, model = self._text
-        tokens = tokenizer([" ".join(words)], return_tensors="pt", truncation=True)
-        with torch.no_grad():
-            embedding = model(**tokens).text_embeds[0].float()
-        return np.asarray(torch.nn.functional.normalize(embedding, dim=0).numpy())
+        return np.asarray(self.audio.read(prompt).numpy())
 
     def score(self, samples: Samples, rate: int, prompt: str) -> float:
         """Cosine similarity of a clip and its prompt, -1 to 1.
@@ -134,28 +123,3 @@ class Clap:
         if len(sound) < round(SHORTEST_SECONDS * RATE):
             raise too_short(self.name, len(sound) / RATE, SHORTEST_SECONDS)
         return float(self.audio.embed(sound, RATE).numpy() @ self.read(prompt))
-
-    @cached_property
-    def _text(self) -> tuple[Any, Any]:
-        from transformers import AutoTokenizer, ClapTextModelWithProjection
-        from transformers.utils import logging as transformers_logging
-
-        tokenizer: Any = AutoTokenizer
-        model: Any = ClapTextModelWithProjection
-        folder = self.audio.folder
-        # Without its files, transformers makes a tokenizer that knows no words, and says nothing.
-        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-            raise MissingWeightsError(f"{folder}: CLAP can't read text (no tokenizer.json or vocab.json). {_ADVICE}")
-        level = transformers_logging.get_verbosity()
-        # The file holds both halves, and transformers would list all of the other one.
-        transformers_logging.set_verbosity(logging.ERROR)
-        try:
-            words = tokenizer.from_pretrained(folder, local_files_only=True)
-            reader, found = model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise MissingWeightsError(f"{folder}: CLAP can't read text ({error}). {_ADVICE}") from error
-        finally:
-            transformers_logging.set_verbosity(level)
-        if found["missing_keys"]:
-            raise MissingWeightsError(f"{folder}: CLAP lacks {sorted(found['missing_keys'])[0]}. {_ADVICE}")
-        return words, reader.eval().requires_grad_(False)

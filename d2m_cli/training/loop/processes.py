@@ -40,6 +40,40 @@ def make_accelerator(options: TrainOptions, device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[patient])
 
 
+@contextmanager
+def apart_from_others() -> Iterator[None]:
+    """Keeps what a notebook's own Accelerator goes by from being changed by a training.
+
+    All Accelerators of a process share their state, gradient accumulation included, and there is no public way to have
+    another one for a while.
+    """
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    shared_states = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]
+    before = [dict(state) for state in shared_states]
+    for state in shared_states:
+        state.clear()
+    try:
+        yield
+    finally:
+        # In place: what exists already holds these very dictionaries.
+        for state, values in zip(shared_states, before, strict=True):
+            state.clear()
+            state.update(values)
+
+
+@contextmanager
+def on_device(device: str) -> Iterator[None]:
+    """Makes a device such as "cuda:1" the one that is meant by "cuda"; others change nothing."""
+    import torch
+
+    if torch.device(device).index is None:
+        yield
+    else:
+        with torch.cuda.device(device):
+            yield
+
+
 def shared(value: T, accelerator: Accelerator) -> T:
     """What the main process knows, in all processes."""
     if accelerator.num_processes == 1:

@@ -272,7 +272,8 @@ class _Run:
         state, validation = self.state, self.task.validation
         loss = None
         if validation is not None:
-            losses = window_losses(self.measured, self.task.backbone, validation, self.options.validation_draws)
+            draws, precision = self.options.validation_draws, self.options.precision
+            losses = window_losses(self.measured, self.task.backbone, validation, draws, precision=precision)
             loss = float(losses.mean())
             if not math.isfinite(loss):
                 raise self._ran_away(f"the validation loss after update {state.update} is {loss}")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from d2m_cli.backbones.base import number_format
 from d2m_cli.inversion.prompt import training_prompt
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ BATCH = 16
 
 @torch.no_grad()
 def window_losses(
-    encoders: Encoders, backbone: Backbone, windows: Windows, draws: int, order: NDArray[np.int64] | None = None
+    encoders: Encoders,
+    backbone: Backbone,
+    windows: Windows,
+    draws: int,
+    order: NDArray[np.int64] | None = None,
+    precision: str = "fp32",
 ) -> NDArray[np.float64]:
     """Loss of each window (Eq. 2 or Eq. 3), the mean of a few draws of noise and noise level.
 
@@ -37,23 +43,28 @@ def window_losses(
         How many draws a window is measured at.
     order
         (n,) window whose dance each window is given in place of its own; None for its own.
+    precision
+        What is computed in, as in training: "fp32", or "bf16" or "fp16" by autocast.
 
     Returns
     -------
     (n,) losses.
     """
+    kind = number_format(encoders.device.type, precision)
     total = np.zeros(len(windows))
     encoders.eval()
     for first in range(0, len(windows), BATCH):
         index = np.arange(first, min(first + BATCH, len(windows)))
         dances = index if order is None else order[index]
         _, genres, targets = windows.batch(index, encoders.device)
-        words = encoders.pseudo_words(windows.sequences[torch.from_numpy(dances)].float(), genres)
-        prompt = training_prompt(genre="@" in words)
-        condition = backbone.embed([prompt] * len(index), words)
-        for draw in range(draws):
-            generator = torch.Generator().manual_seed(1_000_003 * draw + first)
-            total[index] += backbone.loss(targets, condition, generator).double().cpu().numpy()
+        sequences = windows.sequences[torch.from_numpy(dances)].float()
+        with torch.autocast(encoders.device.type, kind, enabled=kind != torch.float32):
+            words = encoders.pseudo_words(sequences, genres)
+            prompt = training_prompt(genre="@" in words)
+            condition = backbone.embed([prompt] * len(index), words)
+            for draw in range(draws):
+                generator = torch.Generator().manual_seed(1_000_003 * draw + first)
+                total[index] += backbone.loss(targets, condition, generator).double().cpu().numpy()
     encoders.train()
     return total / draws
 

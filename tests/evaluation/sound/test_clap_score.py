@@ -15,26 +15,12 @@ from d2m_cli.evaluation.sound.embedders import load_embedder
 from d2m_cli.evaluation.sound.embedding import embed_clips
 from d2m_cli.inversion.clap import ClapAudio
 from tests.evaluation.clips import noise, tone
-from tests.tiny_clap import save_tiny_clap
+from tests.tiny_clap import save_tiny_clap, teach_to_read
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    folder = save_tiny_clap(tmp_path_factory.mktemp("clap") / "model")
-    words = ["<s>", "<pad>", "</s>", "<unk>", "funky", "guitar", "slow", "piano"]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
-        model_max_length=8,
-    ).save_pretrained(folder)  # fmt: skip
-    return folder
+    return teach_to_read(save_tiny_clap(tmp_path_factory.mktemp("clap") / "model"))
 
 
 @pytest.fixture(scope="module")

@@ -9,24 +9,29 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
+from d2m_cli.backbones.base import Condition, Draw, FullSampling
 from d2m_cli.errors import OutputError, TrainingError, UsageError
 from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.training.loop.logs import State, read_table
-from d2m_cli.training.loop.processes import make_accelerator
+from d2m_cli.training.loop.processes import apart_from_others, make_accelerator, on_device
 from d2m_cli.training.loop.task import Task
 from d2m_cli.training.loop.trainer import train
 from d2m_cli.training.loop.validation import other_songs, window_losses
 from d2m_cli.training.options import TrainOptions
+from d2m_cli.training.record import assess
 from d2m_cli.training.result_folder import ENCODERS_NAME, STATE_NAME
+from d2m_cli.training.samples import sampler
 from tests.training.small import GRID, WIDTH, SmallBackbone, windows
 
 OPTIONS = TrainOptions(epochs=4, batch_size=8, learning_rate=3e-3, beta2=0.98, clip=1.0, genre_dropout=0.25, samples=0)
@@ -309,6 +314,88 @@ def test_finished_training_is_not_done_again(tmp_path: Path) -> None:
 def test_fp16_without_cuda_is_refused() -> None:
     with pytest.raises(UsageError, match="precision='fp16' needs a CUDA device"):
         make_accelerator(replace(OPTIONS, precision="fp16"), "cpu")
+
+
+class Noting(SmallBackbone):
+    """Notes in what each loss is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.autocasts: list[tuple[bool, torch.dtype | None]] = []
+
+    def loss(self, targets, condition, generator=None, focus=0.0):
+        on = torch.is_autocast_enabled("cpu")
+        # Validation keeps no gradients.
+        self.autocasts.append((torch.is_grad_enabled(), torch.get_autocast_dtype("cpu") if on else None))
+        return super().loss(targets, condition, generator, focus)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp32", None)])
+def test_validation_computes_in_what_training_does(
+    tmp_path: Path, precision: Literal["bf16", "fp32"], kind: torch.dtype | None
+) -> None:
+    one = replace(task(replace(OPTIONS, precision=precision, epochs=1)), backbone=Noting())
+    course = go(one, tmp_path)
+    assert set(one.backbone.autocasts) == {(True, kind), (False, kind)}
+    # The record's figures are measured like those of the epochs.
+    found = assess(one, course)
+    assert found is not None
+    assert found.loss == pytest.approx(float(read_table(tmp_path / "epochs.csv")[-1]["validation_loss"]), rel=1e-6)
+    assert set(one.backbone.autocasts) == {(True, kind), (False, kind)}
+
+
+def test_samples_leave_nothing_open_of_how_they_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, told = task(), []
+
+    def generate(condition, negative, seeds, context=None, sampling=None):
+        told.append(sampling)
+        return Draw(torch.zeros(1, 1, 100), 8000)
+
+    monkeypatch.setattr(one.backbone, "generate", generate)
+    monkeypatch.setattr(one.backbone, "embed", lambda *_: Condition(torch.zeros(1, 1, 1)))
+    sampler(one.backbone, one.validation, 2, tmp_path)(3, Encoders(one.config))
+    assert told == [FullSampling(), FullSampling()]
+    assert len(list((tmp_path / "samples" / "epoch-003").glob("*.wav"))) == 2
+
+
+def test_a_notebooks_own_accelerator_is_left_as_it_was(tmp_path: Path) -> None:
+    with apart_from_others():  # what the tests before left is no notebook's
+        own = Accelerator(cpu=True, mixed_precision="no", gradient_accumulation_steps=4)
+        model, optimizer = own.prepare(torch.nn.Linear(2, 1), torch.optim.SGD([torch.zeros(1, requires_grad=True)]))
+        with apart_from_others():
+            go(task(replace(OPTIONS, precision="bf16", epochs=1)), tmp_path)
+        assert (own.mixed_precision, own.device.type, own.num_processes) == ("no", "cpu", 1)
+        assert own.gradient_accumulation_steps == 4
+        with own.accumulate(model), own.autocast():
+            assert not torch.is_autocast_enabled("cpu")
+            assert not own.sync_gradients
+            own.backward(model(torch.ones(1, 2)).sum())
+            optimizer.step()
+        # A second one of the notebook's is of the same kind, and no other.
+        assert Accelerator(mixed_precision="no", gradient_accumulation_steps=4).device.type == "cpu"
+        with pytest.raises(ValueError, match="already been initialized"):
+            Accelerator(mixed_precision="bf16")
+
+
+def test_a_notebook_without_an_accelerator_may_choose_its_own(tmp_path: Path) -> None:
+    with apart_from_others():
+        with apart_from_others():
+            go(task(replace(OPTIONS, precision="bf16", epochs=1)), tmp_path)
+        assert Accelerator(cpu=True, mixed_precision="no").mixed_precision == "no"
+
+
+def test_a_devices_number_is_meant_while_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+
+    def choose(device: str) -> nullcontext[None]:
+        chosen.append(device)
+        return nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "device", choose)
+    for device in ("cpu", "cuda", "cuda:1"):
+        with on_device(device):
+            pass
+    assert chosen == ["cuda:1"]
 
 
 def test_bf16_learns_too(tmp_path: Path) -> None:
