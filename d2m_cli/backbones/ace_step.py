@@ -73,16 +73,13 @@ class AceStepBackbone(LatentAudioBackbone):
 
     def set_up(self, parts: Mapping[str, Any]) -> None:
         self.condition_encoder: Any = parts["condition_encoder"]
+        self.latent_channels = int(self.transformer.config.audio_acoustic_hidden_dim)
         self.turbo = bool(self.pipeline.is_turbo)
         self.heeds = ("steps",) if self.turbo else ("steps", "guidance")
         # Guidance is away from one learned condition: there is nothing that a text could say.
         self.refuses = {"negative_prompt": TURBO if self.turbo else "ACE-Step can't be told what to steer away from"}
         if self.turbo:
             self.refuses["guidance"] = TURBO
-
-    @property
-    def latent_channels(self) -> int:
-        return int(self.transformer.config.audio_acoustic_hidden_dim)
 
     def full_prompt(self, prompt: str, tempo: Tempo | None, seconds: float, goes_on: bool = False) -> str:
         """A caption with its fields, as the text encoder was trained to read them.

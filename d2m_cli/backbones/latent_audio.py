@@ -64,8 +64,8 @@ class LatentAudioBackbone:
     ----------
     longest_seconds
         The longest piece that it writes at once.
-    latent_rate
-        Latent frames a second.
+    latent_rate, latent_channels
+        Latent frames a second, and numbers of each.
     pipeline
         diffusers' pipeline over the networks.
 
@@ -86,6 +86,7 @@ class LatentAudioBackbone:
     window_seconds = WINDOW_SECONDS
     condition_layers = 1
     longest_seconds: float
+    latent_channels: int
     read_tokens: int
 
     def __init__(
@@ -153,12 +154,17 @@ class LatentAudioBackbone:
         raise NotImplementedError
 
     def set_up(self, parts: Mapping[str, Any]) -> None:
-        """Set `longest_seconds` and `read_tokens`, and what else a family needs."""
+        """Set `longest_seconds`, `latent_channels` and `read_tokens`, and what else a family needs."""
         raise NotImplementedError
 
     def encode(self, audio: Tensor) -> Tensor:
         """(batch, channels, samples) -> (batch, latent channels, frames), without chance."""
         raise NotImplementedError
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(batch, latent channels, frames) -> (batch, channels, samples)."""
+        audio: Tensor = self.vae.decode(latents).sample
+        return audio
 
     def denoise(
         self,
@@ -327,14 +333,8 @@ class LatentAudioBackbone:
             made = self.denoise(some, against, [seeds[row] for row in rows], held, seconds, sampling)
             latents[rows] = made[..., :frames].float().cpu()
             for row, one in zip(rows, made, strict=True):
-                decoded = self.vae.decode(one[None].to(self.vae.dtype)).sample
-                audio[row] = decoded[0, :, : audio.shape[-1]].float().cpu()
+                audio[row] = self.decode(one[None].to(self.vae.dtype))[0, :, : audio.shape[-1]].float().cpu()
         return Draw(audio, self.sample_rate, latents=latents, latent_rate=self.latent_rate)
-
-    @property
-    def latent_channels(self) -> int:
-        """Numbers a latent frame."""
-        raise NotImplementedError
 
     def _together(self, condition: Condition, count: int, seconds: float) -> Iterator[list[int]]:
         """Rows that go through the networks in one call: texts of one length, and not too much sound."""

@@ -26,6 +26,8 @@ from d2m_cli.errors import MissingWeightsError
 
 MOST_TOKENS = 512
 """Read where a tokenizer names no end."""
+DECODED_FRAMES = 256
+"""Latent frames that Stable Audio 3's autoencoder turns into sound at once: 24 s."""
 DISTILLED = "this model of Stable Audio 3 is distilled: it knows no guidance"
 
 
@@ -94,12 +96,9 @@ class StableAudioOpenBackbone(LatentAudioBackbone):
     def set_up(self, parts: Mapping[str, Any]) -> None:
         self.projection_model: Any = parts["projection_model"]
         self.read_tokens = min(int(parts["tokenizer"].model_max_length), MOST_TOKENS)
+        self.latent_channels = int(self.transformer.config.in_channels)
         self.whole_frames = int(self.transformer.config.sample_size)
         self.longest_seconds = min(self.whole_frames / self.latent_rate, float(self.projection_model.config.max_value))
-
-    @property
-    def latent_channels(self) -> int:
-        return int(self.transformer.config.in_channels)
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Read prompts; the empty one is read as the model learned it, as nothing at all. See the protocol.
@@ -221,6 +220,7 @@ class StableAudio3Backbone(LatentAudioBackbone):
 
     def set_up(self, parts: Mapping[str, Any]) -> None:
         self.duration_embedder: Any = parts["duration_embedder"]
+        self.latent_channels = int(self.vae.config.latent_dim)
         # As its pipeline reads them.
         self.read_tokens = min(int(parts["tokenizer"].model_max_length), 256)
         self.longest_seconds = float(self.duration_embedder.config.max_val)
@@ -228,10 +228,6 @@ class StableAudio3Backbone(LatentAudioBackbone):
         if self.distilled:
             self.heeds = ("steps",)
             self.refuses = {"guidance": DISTILLED, "negative_prompt": DISTILLED}
-
-    @property
-    def latent_channels(self) -> int:
-        return int(self.vae.config.latent_dim)
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Read prompts; see the protocol.
@@ -248,6 +244,20 @@ class StableAudio3Backbone(LatentAudioBackbone):
     def encode(self, audio: Tensor) -> Tensor:
         latents: Tensor = self.vae.encode(audio).latents
         return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See the parent; long pieces part by part, with as much beside each as the autoencoder looks at.
+
+        It attends within a band, but its mask grows with the square of the length: for six minutes to 10 GiB.
+        """
+        config, count = self.vae.config, latents.shape[-1]
+        beside = sum(config.encoder_transformer_depths) * int(config.sliding_window) + 1
+        parts = []
+        for start in range(0, count, DECODED_FRAMES):
+            first, end = max(0, start - beside), min(count, start + DECODED_FRAMES)
+            part = super().decode(latents[..., first : min(count, end + beside)])
+            parts.append(part[..., (start - first) * self.hop : (end - first) * self.hop])
+        return torch.cat(parts, -1)
 
     def denoise(
         self,

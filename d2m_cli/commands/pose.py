@@ -41,10 +41,14 @@ def pose(
     videos: Videos,
     out: Out = Path("poses"),
     model: Annotated[
-        str, typer.Option(help="movenet; hrnet-w32 or hrnet-w48 (see 'd2m weights pull'); or hrnet:PATH.onnx.")
+        str,
+        typer.Option(
+            help="movenet; auto: the best that is here; hrnet-w48, rtmpose-m, rtmo-s ... (see 'd2m weights list'); or "
+            "hrnet:PATH.onnx, rtmpose:PATH.onnx, rtmo:PATH.onnx."
+        ),
     ] = "movenet",
     detector: Annotated[
-        str, typer.Option(help="multipose, or the path of an RTMDet or NanoDet .onnx file.")
+        str, typer.Option(help="multipose, rtmo-s (or -t, -m), or the path of an RTMDet, RTMO or NanoDet .onnx file.")
     ] = "multipose",
     dancers: Dancers = "largest",
     device: Device = "auto",

@@ -76,7 +76,9 @@ def pull(
 
 def pull_tools() -> Tools:
     """What opens and exports networks, for `d2m_cli.hub.pull`."""
+    from d2m_cli.hub.catalogue import CATALOGUE
     from d2m_cli.hub.pull import Tools
+    from d2m_cli.pose.fetched import open_packed, open_ready
 
     def open_sincresnet(path: Path) -> object:
         from d2m_cli.evaluation.genre.sincresnet import MsSincResNet
@@ -88,7 +90,9 @@ def pull_tools() -> Tools:
 
         return str(export_published(config, checkpoint, out))
 
-    return Tools({"sincresnet": open_sincresnet}, export)
+    packed = {name: open_packed for name, entry in CATALOGUE.items() if entry.member}
+    ready = {name: open_ready for name, entry in CATALOGUE.items() if entry.ready is not None}
+    return Tools({"sincresnet": open_sincresnet, **packed, **ready}, export)
 
 
 @app.command("verify")

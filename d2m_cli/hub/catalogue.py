@@ -81,6 +81,11 @@ class Weights:
         Names of what is fetched along with it.
     mmpose_config
         Configuration of mmpose for the export to ONNX, by its name without ".py"; "" where there is nothing to export.
+    ready
+        A model of the hub that holds the same network as ONNX, made by others: taken where it is there and says how it
+        wants its pictures; its page has its licence.
+    member
+        Name of the one file of an archive (.zip) that is kept; "" where what is fetched is no archive.
     """
 
     name: str
@@ -91,6 +96,8 @@ class Weights:
     family: str = ""
     with_weights: tuple[str, ...] = ()
     mmpose_config: str = ""
+    member: str = ""
+    ready: HubModel | None = None
 
     @property
     def slug(self) -> str:
@@ -226,7 +233,22 @@ def _hrnet(name: str, config: str, file: str, size: str, sha256: str = "", lengt
     digits = file.rpartition("-")[2].partition("_")[0]
     url = f"https://download.openmmlab.com/mmpose/top_down/hrnet/{file}"
     source = Download(url, sha256 or digits, length)
-    return Weights(name, f"HRNet, the paper's pose network, {size} pixels", source, "Apache-2.0", mmpose_config=config)
+    # The only one that others publish as ONNX; by its card from the authors' own checkpoint.
+    ready = HubModel("qualcomm/HRNetPose", (("HRNetPose.onnx",),), megabytes=114) if name == "hrnet-w32" else None
+    purpose = f"HRNet, the paper's pose network, {size} pixels"
+    return Weights(name, purpose, source, "Apache-2.0", mmpose_config=config, ready=ready)
+
+
+def _rtmpose(size: str, file: str) -> Weights:
+    # The digits in the name are of the checkpoint that the archive was made from, not of the archive.
+    url = f"https://download.openmmlab.com/mmpose/v1/projects/rtmposev1/onnx_sdk/{file}"
+    purpose = f"RTMPose-{size}, a pose network, 256 x 192 pixels"
+    return Weights(f"rtmpose-{size}", purpose, Download(url), "Apache-2.0", member="end2end.onnx")
+
+
+def _rtmo(size: str) -> Weights:
+    source = HubModel(f"Xenova/RTMO-{size}", (("onnx/model.onnx",),))
+    return Weights(f"rtmo-{size}", f"RTMO-{size}, people and their poses in one go", source, "Apache-2.0")
 
 
 _ALL = (
@@ -328,6 +350,12 @@ _ALL = (
         "hrnet_w48_coco_384x288-314c8528_20200708.pth",
         "384 x 288",
     ),
+    _rtmpose("s", "rtmpose-s_simcc-body7_pt-body7_420e-256x192-acd4a1ef_20230504.zip"),
+    _rtmpose("m", "rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.zip"),
+    _rtmpose("l", "rtmpose-l_simcc-body7_pt-body7_420e-256x192-4dba18fc_20230504.zip"),
+    _rtmo("t"),
+    _rtmo("s"),
+    _rtmo("m"),
     Weights(
         "vggish",
         "embedding of the paper's FAD, for d2m eval",
@@ -355,6 +383,21 @@ _ALL = (
 CATALOGUE: dict[str, Weights] = {entry.name: entry for entry in _ALL}
 HRNETS = tuple(name for name, entry in CATALOGUE.items() if entry.mmpose_config)
 """Pose networks that are turned into ONNX."""
+POSE_KINDS = ("hrnet", "rtmpose", "rtmo")
+"""Heads of pose networks that d2m reads."""
+POSE_NETWORKS = (
+    "rtmpose-l",
+    "hrnet-w48-384",
+    "hrnet-w32-384",
+    "hrnet-w48",
+    "rtmpose-m",
+    "hrnet-w32",
+    "rtmo-m",
+    "rtmpose-s",
+    "rtmo-s",
+    "rtmo-t",
+)
+"""Pose networks, those first that have the higher AP on COCO as published (docs/pose.md); of two alike the quicker."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
-from d2m_cli.errors import D2MError, MissingExtraError, OutputError
+from d2m_cli.errors import D2MError, DownloadError, MissingExtraError, MissingWeightsError, OutputError, UsageError
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.progress import Progress
 from d2m_cli.hub import catalogue, models, store
 from d2m_cli.hub.catalogue import Download, HubModel, Weights
@@ -94,7 +96,8 @@ def pull(entry: Weights, progress: Progress, tools: Tools) -> Path:
         progress.say(licence_line(entry))
         if isinstance(entry.source, HubModel):
             return _pull_model(entry, entry.source, progress)
-        return _pull_file(entry, entry.source, progress, tools)
+        ready = _pull_ready(entry, entry.ready, progress, tools) if entry.ready is not None else None
+        return ready or _pull_file(entry, entry.source, progress, tools)
 
 
 def licence_line(entry: Weights) -> str:
@@ -188,6 +191,22 @@ def _pull_model(entry: Weights, model: HubModel, progress: Progress) -> Path:
     return came.folder
 
 
+def _pull_ready(entry: Weights, model: HubModel, progress: Progress, tools: Tools) -> Path | None:
+    """Fetch what others turned into ONNX; None where it is not there, or does not say how it wants its pictures."""
+    try:
+        revision, there = models.listing(model)
+        progress.say(f"{entry.name}: {model.repo} has it as ONNX; its licence: https://huggingface.co/{model.repo}")
+        came = models.fetch(model, revision, models.wanted_files(model, there), progress)
+        tools.opens[entry.name](came.folder / came.files[0])
+    except (DownloadError, MissingWeightsError, UsageError) as error:
+        progress.say(f"{entry.name}: taking the checkpoint, which mmpose turns into ONNX, for {error}")
+        return None
+    known = {file.path: file.sha256 for file in there.values() if file.sha256 and file.path in came.files}
+    files = store.record(came.folder, came.files, known)
+    _write(entry, came.revision, str(came.folder), came.files[0], files, model.repo)
+    return came.folder / came.files[0]
+
+
 def _pull_file(entry: Weights, source: Download, progress: Progress, tools: Tools) -> Path:
     folder = store.own_folder(entry)
     target = folder / source.file_name
@@ -201,6 +220,9 @@ def _pull_file(entry: Weights, source: Download, progress: Progress, tools: Tool
             progress.say(f"{target.name}: no checksum is published; it holds what it should")
         else:
             progress.say(f"{target.name}: sha256 {digest}, as published")
+    if entry.member:
+        target = _unpack(entry, target)
+        files = store.record(folder, [target.name], {})
     if not entry.mmpose_config:
         _write(entry, "", "", target.name, files)
         return target
@@ -210,6 +232,31 @@ def _pull_file(entry: Weights, source: Download, progress: Progress, tools: Tool
     known = {file.path: file.sha256 for file in files}
     _write(entry, "", "", result.name, store.record(folder, [target.name, result.name], known))
     return result
+
+
+def _unpack(entry: Weights, archive: Path) -> Path:
+    """Keep one file of an archive, under the entry's name."""
+    out = archive.with_name(f"{entry.slug}.onnx")
+    with telling_disk_errors(archive.parent, HOME_VARIABLE), ZipFile(archive) as packed:
+        name = member_of(packed, entry.member)
+        with atomic_path(out) as part:
+            part.write_bytes(packed.read(name))
+        archive.unlink()
+    return out
+
+
+def member_of(packed: ZipFile, name: str) -> str:
+    """The one file of an archive that has a name, in whatever folder of it.
+
+    Raises
+    ------
+    DownloadError
+        There is none, or more than one.
+    """
+    found = [path for path in packed.namelist() if path.rpartition("/")[2] == name]
+    if len(found) != 1:
+        raise DownloadError(f"{packed.filename}: holds {len(found)} files {name!r}, and not one: it is another archive")
+    return found[0]
 
 
 def _export(entry: Weights, checkpoint: Path, progress: Progress, tools: Tools) -> Path:
@@ -225,8 +272,11 @@ def _export(entry: Weights, checkpoint: Path, progress: Progress, tools: Tools) 
     return out
 
 
-def _write(entry: Weights, revision: str, folder: str, result: str, files: tuple[store.FileRecord, ...]) -> None:
-    receipt = store.Receipt(entry.name, entry.origin, entry.licence, revision, folder, result, files)
+def _write(
+    entry: Weights, revision: str, folder: str, result: str, files: tuple[store.FileRecord, ...], ready: str = ""
+) -> None:
+    licence = f"see https://huggingface.co/{ready}" if ready else entry.licence
+    receipt = store.Receipt(entry.name, ready or entry.origin, licence, revision, folder, result, files)
     try:
         with telling_disk_errors(store.weights_home(), HOME_VARIABLE):
             store.write_receipt(entry, receipt)

@@ -1,11 +1,10 @@
-"""Person detectors: MultiPose (embedded), and RTMDet or NanoDet from an .onnx file of the user's.
+"""Person detectors: MultiPose (embedded), and RTMDet, RTMO or NanoDet from an .onnx file.
 
 Which family a file belongs to is read off its outputs, so that naming the file is enough.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
 from d2m_cli.pose.geometry import apply_affine, invert_affine, keep_best, letterbox_matrix, warp
+from d2m_cli.pose.heads import RTMO, RTMO_OUTPUTS
 from d2m_cli.pose.metrics import keypoint_similarity
 from d2m_cli.pose.movenet import Detections, MultiPose
 from d2m_cli.pose.session import OnnxModel
-from d2m_cli.pose.weights import pose_weights
+from d2m_cli.pose.weights import network_name, network_path, pose_weights
 
 BGR_MEAN = np.array([103.53, 116.28, 123.675], np.float32)
 BGR_STD = np.array([57.375, 57.12, 58.395], np.float32)
@@ -141,12 +141,12 @@ def without_doubles(people: Detections) -> Detections:
 
 
 def load_detector(spec: str, device: str, batch: int, side: int) -> Detector:
-    """Load "multipose", or an RTMDet or NanoDet network from a path.
+    """Load "multipose", or an RTMDet, RTMO or NanoDet network by its name or from a path.
 
     Parameters
     ----------
     spec
-        "multipose" or the path of an .onnx file.
+        "multipose", a name of the catalogue such as "rtmo-s", or the path of an .onnx file.
     device, batch
         As for `OnnxModel`.
     side
@@ -161,8 +161,10 @@ def load_detector(spec: str, device: str, batch: int, side: int) -> Detector:
     """
     if spec == "multipose":
         return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch), side)
-    path = Path(spec)
+    path = network_path(spec.removeprefix("rtmo:"))
     model = OnnxModel(path, device, batch)
+    if set(model.outputs) == RTMO_OUTPUTS:
+        return RTMO(model, network_name(spec))
     if set(model.outputs) == {"dets", "labels"}:
         model.batch = 1
     if len(model.input_shape) == 4 and model.input_shape[1] == 3:
@@ -172,5 +174,6 @@ def load_detector(spec: str, device: str, batch: int, side: int) -> Detector:
             return NanoDet(model, path.stem)
     raise UsageError(
         f"{path}: outputs {', '.join(model.outputs)} fit no known person detector; "
-        f"give an RTMDet (dets, labels) or a NanoDet network, or use {option('detector', 'multipose')}"
+        f"give an RTMDet (dets, labels), an RTMO (dets, keypoints) or a NanoDet network, or use "
+        f"{option('detector', 'multipose')}"
     )

@@ -19,13 +19,13 @@ from d2m_cli.errors import NoPersonError
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.spread import spread
-from d2m_cli.hub.store import named_path
 from d2m_cli.media.timeline import Timeline
 from d2m_cli.media.video import FrameChunk, VideoReader
 from d2m_cli.pose.camera_thread import CameraThread
 from d2m_cli.pose.dancers import only_dancer, to_follow
 from d2m_cli.pose.detector import load_detector, without_doubles
 from d2m_cli.pose.geometry import apply_affine, crop_matrix, invert_affine, warp
+from d2m_cli.pose.heads import RTMO, RTMPose
 from d2m_cli.pose.hrnet import HRNet
 from d2m_cli.pose.lookout import Looked, Lookout
 from d2m_cli.pose.movenet import Detections, Thunder
@@ -37,7 +37,7 @@ from d2m_cli.pose.session import OnnxModel
 from d2m_cli.pose.thinned import thinned, thinning
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
-from d2m_cli.pose.weights import pose_weights
+from d2m_cli.pose.weights import network_kind, network_name, network_path, pose_weights, resolved
 
 DOUBTFUL = 0.1
 """Detections scoring less are not looked at."""
@@ -263,11 +263,14 @@ class PoseEstimator:
 
 
 def _load_network(options: PoseOptions) -> PoseNetwork:
-    if options.model == "movenet":
+    chosen = resolved(options.model)
+    if chosen == "movenet":
         return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch))
-    path = named_path(options.model.removeprefix("hrnet:"))
-    model = OnnxModel(path, options.device, options.batch)
-    return HRNet(model, path.stem, options.flip_test, options.decoding)
+    model, name = OnnxModel(network_path(chosen), options.device, options.batch), network_name(chosen)
+    kind = network_kind(chosen)
+    if kind == "hrnet":
+        return HRNet(model, name, options.flip_test, options.decoding)
+    return RTMPose(model, name) if kind == "rtmpose" else RTMO(model, name)
 
 
 class _Crop(NamedTuple):

@@ -6,6 +6,8 @@ published HRNet-W32 and -W48 checkpoints were trained.
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,6 +21,8 @@ from d2m_cli.pose.session import OnnxModel
 
 RGB_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 RGB_STD = np.array([58.395, 57.12, 57.375], np.float32)
+UNIT_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+"""ImageNet's, of pictures of 0 to 1."""
 PADDING = 1.25
 """The person's box is enlarged by this before it is cut out."""
 
@@ -59,6 +63,7 @@ class HRNet:
                 "(batch, 3, height, width) and gives one heat map per joint (see 'd2m weights export-hrnet')"
             )
         self.model, self.name = model, name
+        self.own_colours = own_colours(model.path)
         self.flip_test, self.decoding = flip_test, decoding
         self.crop_size = (shape[3], shape[2])
 
@@ -68,20 +73,39 @@ class HRNet:
 
     def joints(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Find the joints in (n, h, w, 3) RGB crops; returns (n, 17, 3) x and y in crop pixels, score."""
-        heat: NDArray[Any] = self._heat(normalised(crops))
+        heat: NDArray[Any] = self._heat(self._pictures(crops))
         if self.flip_test:
-            heat = (heat + unflipped(self._heat(normalised(crops[:, :, ::-1])))) / 2
+            heat = (heat + unflipped(self._heat(self._pictures(crops[:, :, ::-1])))) / 2
         read = decode_dark if self.decoding == "dark" else decode_quarter
         joints = read(heat)
         stride = np.array(self.crop_size) / [heat.shape[3], heat.shape[2]]
         joints[..., :2] *= stride
         return joints
 
+    def _pictures(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not self.own_colours:
+            return normalised(crops)
+        plain = crops if self.own_colours == "rgb" else crops[..., ::-1]
+        return np.ascontiguousarray((plain.astype(np.float32) / 255).transpose(0, 3, 1, 2))
+
     def _heat(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         heat: NDArray[np.float32] = self.model(pictures)[0]
         if heat.ndim != 4 or heat.shape[1] != 17:
             raise UsageError(f"{self.model.path}: gives {heat.shape}, not 17 heat maps (COCO joints) per person")
         return heat
+
+
+def own_colours(path: Path) -> str:
+    """Whether a network removes ImageNet's mean from its pictures itself, and in which order it takes the colours.
+
+    Returns
+    -------
+    "rgb" or "bgr" where the file holds that mean for pictures of 0 to 1 in this order; "" where it does not: then its
+    pictures come normalised, as d2m's own exports and mmpose's take them.
+    """
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    orders = {"rgb": UNIT_MEAN, "bgr": UNIT_MEAN[::-1]}
+    return next((order for order, mean in orders.items() if np.ascontiguousarray(mean).tobytes() in content), "")
 
 
 def normalised(crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.devices import check_device_name
 from d2m_cli.ground.options import option
-from d2m_cli.hub.catalogue import HRNETS
+from d2m_cli.hub.catalogue import POSE_KINDS, POSE_NETWORKS
 from d2m_cli.media.video import DECODERS
 from d2m_cli.pose.dancers import check_dancers
 
@@ -22,9 +22,10 @@ class PoseOptions:
     Attributes
     ----------
     model
-        "movenet" (embedded), an HRNet of `d2m_cli.hub.catalogue`, or "hrnet:PATH" with an .onnx file.
+        "movenet" (embedded), a pose network of `d2m_cli.hub.catalogue`, "auto" for the best of these that is here, or
+        "hrnet:PATH", "rtmpose:PATH" or "rtmo:PATH" with an .onnx file.
     detector
-        "multipose" (embedded), or the path of an RTMDet or NanoDet .onnx file.
+        "multipose" (embedded), an RTMO of the catalogue, or the path of an RTMDet, RTMO or NanoDet .onnx file.
     dancers
         "largest", "all", how many at most, or "only:N": see `d2m_cli.pose.dancers`. For "only:N" all are followed, and
         that one is kept.
@@ -64,10 +65,11 @@ class PoseOptions:
     max_frames_in_memory: int = 384
 
     def __post_init__(self) -> None:
-        if self.model not in ("movenet", *HRNETS) and not self.model.startswith("hrnet:"):
+        kind, _, path = self.model.partition(":")
+        if self.model not in ("movenet", "auto", *POSE_NETWORKS) and not (kind in POSE_KINDS and path):
             raise UsageError(
-                f"{option('model')}: there is no pose model {self.model!r}; use movenet, {', '.join(HRNETS)} or "
-                "hrnet:PATH.onnx"
+                f"{option('model')}: there is no pose model {self.model!r}; use movenet, auto, "
+                f"{', '.join(POSE_NETWORKS)}, or {', '.join(f'{kind}:PATH.onnx' for kind in POSE_KINDS)}"
             )
         check_dancers(self.dancers)
         check_device_name(self.device)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.devices import names_gpu
 from d2m_cli.hub.known import known_sha256
-from d2m_cli.hub.store import named_path
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.session import gpu_is_visible
-from d2m_cli.pose.weights import pose_weights
+from d2m_cli.pose.weights import network_path, pose_weights, resolved
 
 
 def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, object]:
@@ -24,7 +21,7 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
         A network is not there.
     """
     return {
-        "model": options.model.split(":")[0],
+        "model": resolved(options.model).split(":")[0],
         "networks": network_hashes(options, verify=verify),
         "gpu": takes_gpu(options.device),
         "dancers": str(options.dancers),
@@ -55,9 +52,10 @@ def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, s
     MissingWeightsError
         A network is not there.
     """
-    own = options.model == "movenet"
-    network = pose_weights("movenet-thunder") if own else named_path(options.model.removeprefix("hrnet:"))
-    detector = pose_weights("movenet-multipose") if options.detector == "multipose" else Path(options.detector)
+    model = resolved(options.model)
+    network = pose_weights("movenet-thunder") if model == "movenet" else network_path(model)
+    own = options.detector == "multipose"
+    detector = pose_weights("movenet-multipose") if own else network_path(options.detector.removeprefix("rtmo:"))
     for path in (network, detector):
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")

@@ -168,6 +168,16 @@ def test_a_window_that_goes_on_is_inpainted_as_diffusers_pipeline_does(third: An
     assert torch.allclose(untold, theirs, atol=1e-3)
 
 
+def test_long_pieces_are_decoded_in_parts_with_the_same_result(third: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    latents = torch.randn(1, 8, 61, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = third.vae.decode(latents).sample
+        monkeypatch.setattr("d2m_cli.backbones.stable_audio.DECODED_FRAMES", 10)
+        parts = third.decode(latents)
+    assert parts.shape == whole.shape
+    assert near(parts, whole)
+
+
 def test_distilled_models_refuse_guidance(third: Any, first: Any) -> None:
     assert set(refused(third)) == {"guidance", "negative_prompt"}
     assert third.heeds == ("steps",)

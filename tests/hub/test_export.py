@@ -44,7 +44,7 @@ def test_pulled_exported_and_used(
     server.files["/x.pth"] = content
     server.todo["/x.pth"] = ["cut"]
     source = Download(f"{server.url}/x.pth", sha256(content)[:8])
-    monkeypatch.setitem(CATALOGUE, name, replace(entry, source=source))
+    monkeypatch.setitem(CATALOGUE, name, replace(entry, source=source, ready=None))
     path = pull(CATALOGUE[name], told, pull_tools())
     assert path == store.locate(name) == home / "weights" / name / f"{name}.onnx"
     assert store.check(CATALOGUE[name]).problems == ()

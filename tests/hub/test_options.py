@@ -23,6 +23,8 @@ def test_options_take_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for name, load in {
         "hrnet-w48": lambda: PoseEstimator(PoseOptions(model="hrnet-w48")),
         "hrnet-w32": lambda: PoseEstimator(PoseOptions(model="hrnet:hrnet-w32")),
+        "rtmpose-m": lambda: PoseEstimator(PoseOptions(model="rtmpose-m")),
+        "rtmo-s": lambda: PoseEstimator(PoseOptions(detector="rtmo-s")),
         "vggish": lambda: load_embedder("vggish"),
         "clap": lambda: load_embedder("clap"),
         "sincresnet": MsSincResNet.load,
@@ -32,7 +34,7 @@ def test_options_take_names(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(MissingWeightsError, match="'d2m weights pull clap'"):
         ClapAudio(Path("clap"))
     with pytest.raises(
-        UsageError, match=r"there is no pose model 'hrnet-w99'; use movenet, hrnet-w32, .* or hrnet:PATH"
+        UsageError, match=r"there is no pose model 'hrnet-w99'; use movenet, auto, rtmpose-l, .* or hrnet:PATH"
     ):
         PoseOptions(model="hrnet-w99")
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
-from d2m_cli.errors import DownloadError, MissingExtraError, MissingWeightsError, OutputError
+from d2m_cli.errors import DownloadError, MissingExtraError, MissingWeightsError, OutputError, UsageError
 from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.hub import catalogue, store
-from d2m_cli.hub.catalogue import CATALOGUE, Download, Weights, find
+from d2m_cli.hub.catalogue import CATALOGUE, Download, HubModel, Weights, find
 from d2m_cli.hub.inventory import inventory
 from d2m_cli.hub.pull import Tools, pull, pull_all
 from tests.hub.conftest import TOOLS, Told
@@ -221,6 +224,68 @@ def test_hrnet_is_fetched_and_exported_in_one_step(server: Loopback, home: Path,
     path.write_bytes(b"0nnx")
     assert "hrnet-thing.onnx: is damaged" in store.check(hrnet).problems[0]
     assert pull(hrnet, told, Tools({}, exports)).read_bytes() == b"onnx"
+
+
+def test_an_archive_leaves_its_network_alone(
+    server: Loopback, home: Path, thing: Weights, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packed(*names: str) -> bytes:
+        archive = io.BytesIO()
+        with ZipFile(archive, "w") as made:
+            for name in names:
+                made.writestr(name, b"onnx of " + name.encode())
+        return archive.getvalue()
+
+    server.files["/net.zip"] = packed("20230504/rtm/end2end.onnx", "20230504/rtm/detail.json")
+    entry = Weights("rtmpose-x", "poses", Download(f"{server.url}/net.zip"), "Apache-2.0", member="end2end.onnx")
+    monkeypatch.setitem(CATALOGUE, "rtmpose-x", entry)
+    looked: list[bytes] = []
+
+    def opens(path: Path) -> None:
+        looked.append(path.read_bytes())
+
+    path = pull(entry, told, Tools({"rtmpose-x": opens}, Exports()))
+    assert path == home / "weights" / "rtmpose-x" / "rtmpose-x.onnx" == store.locate("rtmpose-x")
+    assert path.read_bytes() == b"onnx of 20230504/rtm/end2end.onnx"
+    assert looked == [server.files["/net.zip"]]
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    # The sum of what came first is held from then on.
+    assert store.check(entry).problems == ()
+    path.write_bytes(b"onnx of 20230504/rtm/end2end.0nnx")
+    assert "is damaged" in store.check(entry).problems[0]
+    server.files["/net.zip"] = packed("a/end2end.onnx", "b/end2end.onnx")
+    with pytest.raises(DownloadError, match=r"holds 2 files .end2end\.onnx"):
+        pull(entry, told, Tools({"rtmpose-x": opens}, Exports()))
+
+
+def test_an_hrnet_that_others_made_ready_is_taken_where_it_can_be_read(
+    server: Loopback, home: Path, hrnet: Weights, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = replace(hrnet, ready=HubModel("someone/hrnet", (("HRNet.onnx",),)))
+    monkeypatch.setitem(CATALOGUE, "hrnet-thing", ready)
+    exports = Exports()
+
+    def refuses(path: Path) -> None:
+        raise UsageError(f"{path.name}: does not tell")
+
+    # There is none; then there is one that does not tell; then one that does.
+    assert pull(ready, told, Tools({"hrnet-thing": refuses}, exports)).read_bytes() == b"onnx"
+    assert "taking the checkpoint" in told.text
+    assert "no such model" in told.text
+    server.add_repo("someone/hrnet", {"HRNet.onnx": b"ready", "README.md": b"# card"})
+    store.locate("hrnet-thing").unlink()
+    assert pull(ready, told, Tools({"hrnet-thing": refuses}, exports)).read_bytes() == b"onnx"
+    assert "HRNet.onnx: does not tell" in told.text
+    store.locate("hrnet-thing").unlink()
+    count = len(exports.calls)
+    path = pull(ready, told, Tools({"hrnet-thing": lambda path: None}, exports))
+    assert path.read_bytes() == b"ready"
+    assert path == store.locate("hrnet-thing")
+    assert len(exports.calls) == count
+    receipt = store.read_receipt(ready)
+    assert receipt is not None
+    assert (receipt.origin, receipt.licence) == ("someone/hrnet", "see https://huggingface.co/someone/hrnet")
+    assert store.check(ready).problems == ()
 
 
 def test_hrnet_without_mmpose_is_kept_until_it_is_there(

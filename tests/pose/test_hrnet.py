@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.pose.fetched import open_ready
 from d2m_cli.pose.geometry import apply_affine, crop_matrix, invert_affine
 from d2m_cli.pose.hrnet import LEFT_RIGHT, HRNet, _smoothed, decode_dark, decode_quarter, normalised, unflipped
 from d2m_cli.pose.session import OnnxModel
@@ -73,6 +74,45 @@ def test_colours_are_normalised_as_imagenet() -> None:
         found = normalised(crops[:, :, ::mirror])
         np.testing.assert_allclose(found, expected[:, :, ::mirror].transpose(0, 3, 1, 2), rtol=1e-5)
         assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr", ""])
+def test_a_network_that_normalises_itself_says_so_in_its_file(tmp_path: Path, order: str) -> None:
+    """It gives the mean colour that it was shown, after its own normalisation, as its 17 maps."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    mean = np.array([0.485, 0.456, 0.406], np.float32)[:: -1 if order == "bgr" else 1].reshape(1, 3, 1, 1)
+    own = [] if order == "" else [onnx.numpy_helper.from_array(np.ascontiguousarray(mean), "mean")]
+    given = [onnx.numpy_helper.from_array(np.array([2, 3], np.int64), "sides"), *own]
+    given.append(onnx.numpy_helper.from_array(np.resize(np.eye(3), (17, 3)).T.astype(np.float32), "spread"))
+    given.append(onnx.numpy_helper.from_array(np.array([-1, 17, 1, 1], np.int64), "shape"))
+    nodes = [helper.make_node("Sub", ["pictures", "mean"], ["plain"])] if own else []
+    nodes += [
+        helper.make_node("ReduceMean", ["plain" if own else "pictures", "sides"], ["colours"], keepdims=0),
+        helper.make_node("MatMul", ["colours", "spread"], ["joints"]),
+        helper.make_node("Reshape", ["joints", "shape"], ["heat"]),
+    ]
+    picture = helper.make_tensor_value_info("pictures", kinds.FLOAT, [1, 3, 4, 4])
+    heat = helper.make_tensor_value_info("heat", kinds.FLOAT, [1, 17, 1, 1])
+    graph = helper.make_graph(nodes, "colours", [picture], [heat], given)
+    path = tmp_path / "own.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    network = HRNet(OnnxModel(path, "cpu"), "own")
+    assert network.own_colours == order
+    shown = np.full((1, 4, 4, 3), [255, 0, 51], np.uint8)
+    found = network.joints(shown)[0, :3, 2]
+    unit = np.array([1.0, 0.0, 0.2])
+    wanted = {
+        "rgb": unit - [0.485, 0.456, 0.406],
+        "bgr": (unit - [0.485, 0.456, 0.406])[::-1],
+        "": (np.array([255, 0, 51]) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375],
+    }[order]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    if order:
+        assert open_ready(path).own_colours == order
+    else:
+        with pytest.raises(UsageError, match="does not say"):
+            open_ready(path)
 
 
 def test_mirrored_maps_come_back_on_their_joints() -> None:
