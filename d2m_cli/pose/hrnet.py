@@ -156,7 +156,8 @@ def decode_dark(heat: NDArray[Any], blur: int = BLUR) -> NDArray[np.float64]:
     smooth = _picker(_smoothed(heat, blur))
 
     def at(y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:
-        return np.log(np.maximum(smooth(y, x), 1e-10))
+        logarithm: NDArray[np.float64] = np.log(np.maximum(smooth(y, x), 1e-10))
+        return logarithm
 
     here = at(y, x)
     dx, dy = (at(y, x + 1) - at(y, x - 1)) / 2, (at(y + 1, x) - at(y - 1, x)) / 2

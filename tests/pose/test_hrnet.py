@@ -69,10 +69,10 @@ def test_colours_are_normalised_as_imagenet() -> None:
     expected = [(255 - 123.675) / 58.395, (0 - 116.28) / 57.12, (128 - 103.53) / 57.375]
     np.testing.assert_allclose(normalised(crop)[0, :, 0, 0], expected, rtol=1e-6)
     crops = np.random.default_rng(5).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
-    expected = (crops.astype(np.float64) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    wanted = (crops.astype(np.float64) - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
     for mirror in (1, -1):
         found = normalised(crops[:, :, ::mirror])
-        np.testing.assert_allclose(found, expected[:, :, ::mirror].transpose(0, 3, 1, 2), rtol=1e-5)
+        np.testing.assert_allclose(found, wanted[:, :, ::mirror].transpose(0, 3, 1, 2), rtol=1e-5)
         assert found.flags.c_contiguous
 
 
