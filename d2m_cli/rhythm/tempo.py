@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 LOWEST_BPM, HIGHEST_BPM = 60.0, 180.0
 PRIOR_BPM, PRIOR_OCTAVES = 110.0, 0.9
 FEWEST_PEAKS = 4
+AT_ONCE = 1 << 19
+"""Products of a frequency and a peak that are held at a time."""
 TOLERANCE = 0.07
 """A peak within this many seconds of a beat is on it: the field's usual window."""
 
@@ -77,11 +79,15 @@ def pulse_score(peaks: Array, weights: Array, frequencies: Array, span: float) -
     The length of the mean of unit vectors at the peaks' phases, for the beat and (at less worth) for the half beat,
     times the share of the pulse's beats that have a peak: without the last, a doubled tempo would fit as well.
     """
-    turn = np.exp(2j * np.pi * frequencies[:, None] * peaks[None])
+    fit = np.empty(len(frequencies))
     total = weights.sum()
-    on_beat = np.abs(turn @ weights) / total
-    on_half = np.abs((turn**2) @ weights) / total
-    fit = 0.6 * on_beat + 0.4 * on_half
+    # Both numbers grow with the video, so their product is held in parts.
+    some = max(AT_ONCE // max(len(peaks), 1), 1)
+    for first in range(0, len(frequencies), some):
+        turn = np.exp(2j * np.pi * frequencies[first : first + some, None] * peaks[None])
+        on_beat = np.abs(turn @ weights) / total
+        on_half = np.abs((turn**2) @ weights) / total
+        fit[first : first + some] = 0.6 * on_beat + 0.4 * on_half
     filled = np.minimum(1.0, len(peaks) / (span * frequencies + 1.0))
     crowded = np.minimum(1.0, (span * frequencies + 1.0) / len(peaks))
     return np.asarray(fit * (0.5 + 0.5 * filled) * (0.6 + 0.4 * crowded), dtype=np.float64)

@@ -1,0 +1,62 @@
+"""The music of a long small video in a process of its own, for the tests: prints the MiB that it grew by."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from d2m_cli.backbones.base import Draw
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.pipeline import generate_music
+from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.progress import Report
+from d2m_cli.media.timeline import Timeline
+from d2m_cli.media.video import VideoReader
+from d2m_cli.pose.track import Poses
+from tests.fakes import RATE, FakeBackbone, FakeEncoders, FakePoses
+
+
+class Watching(FakePoses):
+    """Sees a made-up dancer, and looks at every picture."""
+
+    def estimate(self, video: Path, report: Report | None = None, timeline: Timeline | None = None) -> Poses:
+        seen = sum(len(chunk.times) for chunk in VideoReader(video, timeline=timeline))
+        assert seen == round(self.seconds * 10)
+        return super().estimate(video, report, timeline)
+
+
+class Slow(FakeBackbone):
+    """Plays all that it is told by 2 % too slowly, so that it has to be bent."""
+
+    def generate(self, condition, negative, seeds, context=None, sampling=None):
+        audio = super().generate(condition, negative, seeds, context, sampling).audio
+        return Draw(audio[..., (torch.arange(audio.shape[-1]) / 1.02).long()], RATE)
+
+
+def peak() -> float:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def make(video: Path, seconds: float) -> None:
+    models = Models(Watching(seconds), Slow(), FakeEncoders(), "e" * 64)  # type: ignore[arg-type]
+    made = generate_music(
+        video, content_digest(video), models, GenerateOptions(candidates=1, snap="on"), lambda *_: None
+    )
+    assert made.music.seconds == seconds
+    assert made.music.snap is not None
+    assert made.music.snap.done == "bent", made.music.snap
+    made.write({suffix: video.with_suffix(f".made{suffix}") for suffix in (".wav", ".mp4", ".json")})
+    assert np.isfinite(made.music.samples).all()
+
+
+if __name__ == "__main__":
+    # What is loaded once is loaded for a short one.
+    make(Path(sys.argv[1]), 20.0)
+    before = peak()
+    make(Path(sys.argv[2]), float(sys.argv[3]))
+    print(peak() - before)
