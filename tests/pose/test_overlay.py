@@ -14,7 +14,7 @@ def test_a_picture_shows_the_pose_that_is_nearest_in_time() -> None:
     keypoints[0, :, :2], keypoints[1, :, :2] = [20, 30], [80, 30]
     poses = Poses((PoseTrack(keypoints, np.array([0.0, 1 / 30]), (100, 60), 0, "made"),), None, 0.05)
     picture, scale = np.zeros((60, 100, 3), np.uint8), np.ones(2)
-    sides = [draw(picture, poses, time, scale).any(axis=(0, 2)) for time in (0.0, 0.016, 0.018, 1 / 30, 0.05)]
-    assert [bool(side[:50].any()) for side in sides] == [True, True, False, False, False]
-    assert [bool(side[50:].any()) for side in sides] == [False, False, True, True, True]
+    drawn = [draw(picture, poses, time, scale) for time in (0.0, 0.016, 0.018, 1 / 30, 0.05)]
+    assert [bool(one[:, :50].any()) for one in drawn] == [True, True, False, False, False]
+    assert [bool(one[:, 50:].any()) for one in drawn] == [False, False, True, True, True]
     assert not draw(picture, poses, 0.2, scale).any()
