@@ -133,7 +133,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
 
     def choose(spec: str, device: str) -> registry.Choice:
         own = None if spec == "bare" else folder / "encoders.safetensors"
-        return registry.Choice("fake", folder, "fake", own)
+        return registry.Choice("riffusion", folder, "fake", own)
 
     def load(self: music.Generator, options) -> Models:
         loaded.append(self.encoders_for(options))
@@ -285,7 +285,7 @@ def test_numbers_out_of_range_are_refused_before_any_work(invoke, fake_models, m
         ("generate", "--dancers", "9" * 5000),
         ("pose", "--dancers", "9" * 5000),
         ("pose", "--threads", -1),
-        ("pose", "--batch", 0),
+        ("pose", "--batch", -1),
         ("pose", "--longest", 63),
         ("rhythm", "--dancers", "9" * 5000),
         ("rhythm", "--window", "nan"),

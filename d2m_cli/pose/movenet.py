@@ -27,9 +27,6 @@ CELL = 32
 NARROWEST = 96
 """Shorter side of a crop at least."""
 
-USUAL = 0.75
-"""Share of a dancer's boxes that the shape of the crop is made for; others are shown smaller in it."""
-
 MULTIPOSE_SIDE = 256
 MOST_PEOPLE = 6
 NEAR_JOINT = 1.7998046875
@@ -76,9 +73,12 @@ class Thunder:
         self.model = model
 
     def crop_for(self, boxes: NDArray[np.float64]) -> tuple[int, int]:
-        """Crop (width, height) as slim or wide as most of a dancer's boxes (n, 4): what lies beside them costs time."""
+        """Crop (width, height) as slim or wide as a dancer's boxes (n, 4) in the median; what is wider is shown smaller.
+
+        What lies beside a slim dancer in a square would cost time and show nothing of them.
+        """
         sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
-        share = float(np.quantile(sides[:, 0] / sides[:, 1], USUAL))
+        share = float(np.median(sides[:, 0] / sides[:, 1]))
         short = CELL * int(np.ceil(THUNDER_SIDE * min(share, 1 / share) / CELL))
         short = min(max(short, NARROWEST), THUNDER_SIDE)
         return (short, THUNDER_SIDE) if share <= 1 else (THUNDER_SIDE, short)

@@ -21,6 +21,8 @@ from d2m_cli.pose.track import COCO_BONES, Poses
 
 LONGEST = 1280
 CONFIDENT = 0.3
+NEAR = 0.1
+"""Seconds from a picture to the pose that is drawn into it: not each need have one of its own."""
 CODECS = ("libx264", "h264", "mpeg4")
 """Encoders in the order they are tried."""
 
@@ -55,7 +57,7 @@ def write_overlay(
             stream.codec_context.time_base = Fraction(1, TICKS)
             for chunk in reader:
                 for index, picture in enumerate(chunk.frames):
-                    drawn = draw(picture, poses, chunk.start + index, scale)[: size[1], : size[0]]
+                    drawn = draw(picture, poses, float(chunk.times[index]), scale)[: size[1], : size[0]]
                     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), format="rgb24")
                     last = max(last + 1, round(float(chunk.times[index]) * TICKS))
                     frame.pts, frame.time_base = last, Fraction(1, TICKS)
@@ -70,12 +72,13 @@ def write_overlay(
     return codec
 
 
-def draw(picture: NDArray[np.uint8], poses: Poses, frame: int, scale: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The picture (h, w, 3) with the skeletons of one frame; `scale` is picture pixels per displayed pixel."""
+def draw(picture: NDArray[np.uint8], poses: Poses, time: float, scale: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The picture (h, w, 3) with the skeletons at a time in seconds; `scale` is picture pixels per displayed pixel."""
     drawn = picture.copy()
     width = max(1, round(max(picture.shape[:2]) / 320))
     for track in poses.tracks:
-        if frame >= len(track.times):
+        frame = int(np.searchsorted((track.times[1:] + track.times[:-1]) / 2, time))
+        if not len(track.times) or abs(track.times[frame] - time) > NEAR:
             continue
         colour = COLOURS[track.person % len(COLOURS)]
         points = np.round((track.keypoints[frame, :, :2] + 0.5) * scale - 0.5).astype(int)

@@ -36,13 +36,15 @@ def similarity(joints: np.ndarray, note: dict) -> float:
     return float(keypoint_similarity(joints, true, note["area"], true[:, 2] > 0))
 
 
-def by_true_boxes(network: Thunder, people: list[tuple[np.ndarray, dict]]) -> float:
+def by_true_boxes(network: Thunder, people: list[tuple[np.ndarray, dict]], in_squares: bool = False) -> float:
     """Mean OKS of a network of crops, given the annotated boxes."""
     values = []
     for picture, note in people:
         x, y, width, height = note["bbox"]
-        matrix = crop_matrix(np.array([x, y, x + width, y + height]), network.crop_size, PADDING)
-        joints = network.joints(warp(picture, matrix, network.crop_size)[None])[0]
+        box = np.array([x, y, x + width, y + height])
+        size = network.crop_size if in_squares else network.crop_for(box[None])
+        matrix = crop_matrix(box, size, PADDING)
+        joints = network.joints(warp(picture, matrix, size)[None])[0]
         joints[:, :2] = apply_affine(invert_affine(matrix), joints[:, :2])
         values.append(similarity(joints, note))
     return float(np.mean(values))
@@ -65,6 +67,7 @@ def measure(folder: Path) -> dict[str, float]:
     multipose = MultiPose(OnnxModel(pose_weights("movenet-multipose"), "cpu", 1, 1), MULTIPOSE_SIDE)
     return {
         "movenet-thunder, true boxes": by_true_boxes(thunder, people),
+        "movenet-thunder, true boxes, in squares": by_true_boxes(thunder, people, in_squares=True),
         "movenet-multipose, whole picture": by_whole_pictures(multipose, people),
     }
 

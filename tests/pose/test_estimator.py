@@ -105,6 +105,29 @@ def test_a_small_dancer_is_looked_at_closely(shared: Shared, tmp_path: Path, est
     assert alike.mean() > 0.9
 
 
+def test_a_dancer_whom_the_crop_cut_is_looked_at_again(
+    shared: Shared, tmp_path: Path, estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The detector's boxes end at the hips in every frame: the wider crop finds the legs all the same."""
+    path = write_frames(tmp_path / "a.mp4", phrase_frames(shared, range(100, 108, 2)))
+    whole = estimator.estimate(path).tracks[0].keypoints
+    detect = type(estimator._detector).detect
+
+    def cut(self: Any, frames: np.ndarray, least: float) -> list[Any]:
+        found = detect(self, frames, least)
+        for people in found:
+            people.boxes[:, 3] = people.boxes[:, 1] + 0.6 * (people.boxes[:, 3] - people.boxes[:, 1])
+        return found
+
+    monkeypatch.setattr(type(estimator._detector), "detect", cut)
+    again = estimator.estimate(path).tracks[0].keypoints
+    monkeypatch.setattr("d2m_cli.pose.estimator.EDGE", -1.0)
+    once = estimator.estimate(path).tracks[0].keypoints
+    ankles = [15, 16]
+    assert np.abs(once[:, ankles, :2] - whole[:, ankles, :2]).max() > 30
+    assert np.abs(again[:, ankles, :2] - whole[:, ankles, :2]).max() < 20
+
+
 def test_two_real_dancers_who_cross_keep_their_tracks(shared: Shared, tmp_path: Path) -> None:
     """One walks to the right in front of the other, a mirrored and recoloured one who walks to the left."""
     import cv2

@@ -101,6 +101,29 @@ def test_without_mmpose_the_way_to_install_it_is_told(tmp_path: Path) -> None:
         export_published("td-hm_hrnet", tmp_path / "x.pth", tmp_path / "out.onnx")
 
 
+def test_an_export_in_half_precision_takes_and_gives_float32(tmp_path: Path) -> None:
+    import onnx
+    import torch
+
+    from d2m_cli.pose.export import HALF_AGREEMENT, _write
+    from d2m_cli.pose.session import OnnxModel
+    from tests.gpu.full_size import TINY_HRNET, hrnet_network
+
+    network = hrnet_network(TINY_HRNET)
+    size = (TINY_HRNET.width, TINY_HRNET.height)
+    plain = _write(network, size, tmp_path / "plain.onnx")
+    half = _write(network, size, tmp_path / "half.onnx", half=True)
+    assert plain < half
+    weights = [tensor for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer if len(tensor.dims) == 4]
+    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.FLOAT16}
+    pictures = torch.randn(3, 3, size[1], size[0], generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        expected = network(pictures).numpy()  # and the network itself still computes in float32
+    got = OnnxModel(tmp_path / "half.onnx", "cpu")(pictures.numpy())[0]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=HALF_AGREEMENT * np.abs(expected).max())
+
+
 @needs_mmpose
 @pytest.mark.slow
 def test_hrnet_w32_agrees_with_torch_and_runs(tmp_path: Path) -> None:

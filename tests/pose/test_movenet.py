@@ -125,3 +125,30 @@ def test_similarity_on_coco(shared: Shared) -> None:
     figures = script.measure(shared("coco"))
     assert figures["movenet-thunder, true boxes"] > 0.82
     assert figures["movenet-multipose, whole picture"] > 0.79
+    # What a slim crop leaves out, of a square, shows nothing of the person.
+    assert abs(figures["movenet-thunder, true boxes"] - figures["movenet-thunder, true boxes, in squares"]) < 0.02
+
+
+def boxes_of(width: float, height: float) -> np.ndarray:
+    return np.array([[50, 40, 50 + width, 40 + height]] * 8, float)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (100, 100, (256, 256)),
+        (50, 100, (128, 256)),
+        (51, 100, (160, 256)),
+        (10, 100, (96, 256)),
+        (200, 110, (256, 160)),
+    ],
+)
+def test_a_crop_is_as_slim_or_wide_as_the_dancer(width: float, height: float, expected: tuple[int, int]) -> None:
+    """256 pixels the longer way; the other way the share of it, up to the next multiple of 32, at least 96."""
+    assert thunder().crop_for(boxes_of(width, height)) == expected
+
+
+def test_a_crop_suits_the_median_of_the_boxes() -> None:
+    slim, wide = boxes_of(50, 100), boxes_of(90, 100)
+    assert thunder().crop_for(np.concatenate([slim, slim, wide])) == (128, 256)
+    assert thunder().crop_for(np.concatenate([slim, wide, wide])) == (256, 256)
