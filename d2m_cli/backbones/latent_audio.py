@@ -27,6 +27,7 @@ from d2m_cli.backbones.base import (
 )
 from d2m_cli.backbones.diffusers_files import load, load_networks, part_class, read_index
 from d2m_cli.backbones.gpu_room import check_room, offload
+from d2m_cli.backbones.repeatable import repeatable_convolutions
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.digests import files_digest
 from d2m_cli.ground.options import option
@@ -193,8 +194,6 @@ class LatentAudioBackbone:
         """What the network says of (batch, latent channels, frames) at times of (batch,)."""
         raise NotImplementedError
 
-    # The protocol.
-
     def modules(self) -> dict[str, torch.nn.Module]:
         """The frozen networks, by the folder each came from."""
         return {part: getattr(self, part) for part in self.networks}
@@ -330,10 +329,11 @@ class LatentAudioBackbone:
             if len(negative.states) > 1:
                 mask = negative.mask[rows] if negative.mask is not None else None
                 against = Condition(negative.states[rows], mask)
-            made = self.denoise(some, against, [seeds[row] for row in rows], held, seconds, sampling)
+            with repeatable_convolutions(self.device):
+                made = self.denoise(some, against, [seeds[row] for row in rows], held, seconds, sampling)
+                decoded = [self.decode(one[None].to(self.vae.dtype))[0, :, : audio.shape[-1]] for one in made]
             latents[rows] = made[..., :frames].float().cpu()
-            for row, one in zip(rows, made, strict=True):
-                audio[row] = self.decode(one[None].to(self.vae.dtype))[0, :, : audio.shape[-1]].float().cpu()
+            audio[rows] = torch.stack(decoded).float().cpu()
         return Draw(audio, self.sample_rate, latents=latents, latent_rate=self.latent_rate)
 
     def _together(self, condition: Condition, count: int, seconds: float) -> Iterator[list[int]]:

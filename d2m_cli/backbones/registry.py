@@ -152,7 +152,8 @@ class Choice:
     @property
     def needs_encoders(self) -> bool:
         """Whether the rhythm can't reach it but by encoders, unless it is put in words at the user's wish."""
-        return self.encoders is None and not _family(self.family, self.family).tempo_words.suffices
+        own = FAMILIES.get(self.family)
+        return self.encoders is None and not (own is not None and own.tempo_words.suffices)
 
 
 def families() -> dict[str, Family | EntryPoint]:

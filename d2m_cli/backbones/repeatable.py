@@ -21,11 +21,24 @@ def repeatable(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
+    with (
+        repeatable_convolutions(device),
+        sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]),
+    ):
+        yield
+
+
+@contextmanager
+def repeatable_convolutions(device: torch.device) -> Iterator[None]:
+    """`repeatable`, but for attention: for networks with masks and shared keys, which cuDNN alone computes in little
+    memory, for a few lengths only."""
+    if device.type != "cuda":
+        yield
+        return
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     try:
         cudnn.deterministic, cudnn.benchmark = True, False
-        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
-            yield
+        yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

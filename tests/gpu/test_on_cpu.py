@@ -6,12 +6,14 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from d2m_cli.backbones.base import Draw
+from tests import latent_audio_models
 from tests.gpu import full_size, measure, measure_hrnet, measure_musicgen, measure_riffusion
 from tests.gpu.bare import mel, without_librosa
 from tests.gpu.full_size import W32, HRNetTorch, parameters
@@ -41,6 +43,24 @@ def empty() -> Report:
 def test_full_sizes_are_the_published_ones(build, count: int) -> None:
     with torch.device("meta"):
         assert parameters(build()) == count
+
+
+@pytest.mark.parametrize(
+    ("save", "count"),
+    [
+        # Qwen3-Embedding-0.6B's 595,776,512 and the defaults of diffusers' classes.
+        (latent_audio_models.save_ace_step, 2_948_300_482),
+        # T5-base's encoder; the denoising network has the published 1.06 billion.
+        (latent_audio_models.save_stable_audio_open, 1_323_076_738),
+        (latent_audio_models.save_stable_audio_3, 1_842_406_704),
+    ],
+)
+def test_models_of_whole_pieces_have_the_sizes_of_diffusers_classes(
+    monkeypatch: pytest.MonkeyPatch, save: Any, count: int
+) -> None:
+    monkeypatch.setattr(latent_audio_models, "_saved", lambda pipeline, *_: pipeline)
+    networks = save(Path(), "full", device="meta").components.values()
+    assert sum(parameters(one) for one in networks if isinstance(one, torch.nn.Module)) == count
 
 
 def test_musicgen_small_takes_the_published_files_sizes() -> None:
