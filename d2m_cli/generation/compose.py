@@ -140,7 +140,8 @@ def compose(
     desk = models.desk or Desk.of(backbone)
     sampling = full_sampling(backbone, options.sampling)
     seconds = window_seconds if writes_pieces(backbone) else None
-    slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
+    with desk.alone():
+        slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
     if slow:
         tell(slow)
     takes: list[Take] = []
@@ -148,14 +149,17 @@ def compose(
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
-        negative = backbone.embed([options.negative_prompt], {})
-        _tell_unread(tell, "negative prompt", unread_words(backbone, options.negative_prompt, {}))
+        with desk.alone():
+            negative = backbone.embed([options.negative_prompt], {})
+            unread = unread_words(backbone, options.negative_prompt, {})
+        _tell_unread(tell, "negative prompt", unread)
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
             prompt = window_prompt(asked, window, models, options, goes_on=last is not None).text
-            words = pseudo_words(prompt, asked, window, models, options)
-            condition = backbone.embed([prompt], words)
-            unread = unread_words(backbone, prompt, words)
+            with desk.alone():
+                words = pseudo_words(prompt, asked, window, models, options)
+                condition = backbone.embed([prompt], words)
+                unread = unread_words(backbone, prompt, words)
             _tell_unread(tell, "prompt", unread)
             before = window.start - windows[window.index - 1].start
             context = last.end(before) if last is not None else None

@@ -160,6 +160,15 @@ class Desk:
         return [order.takes[number] for number in range(order.count)]
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within this context no other thread computes with the backbone; nothing may be drawn by `draw` there.
+
+        Reading a text puts pseudo-words into the text encoder itself, and networks that are offloaded go to and fro.
+        """
+        with self._drawing:
+            yield
+
+    @contextmanager
     def shared(self, tell: Callable[[str], None]) -> Iterator[None]:
         """Within this context a thread of the desk's own fills batches with what all others ask for.
 
@@ -190,7 +199,8 @@ class Desk:
                         self._news.wait(POLL_SECONDS)
                     rows = self._alike()
                 if rows:
-                    self._draw_all(rows)
+                    with self._drawing:
+                        self._draw_all(rows)
         except KeyboardInterrupt:
             return  # those who wait are interrupted as well
 

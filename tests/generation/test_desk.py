@@ -9,13 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from d2m_cli.backbones.base import Condition, Draw, FullSampling, Identity
 from d2m_cli.backbones.musicgen import MusicgenBackbone
 from d2m_cli.backbones.riffusion import RiffusionBackbone
+from d2m_cli.generation.compose import compose
 from d2m_cli.generation.desk import TOGETHER, Desk, Drawn
+from d2m_cli.generation.models import Models
+from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.rhythm.sequence import BeatMap, Rhythm
+from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
 from tests.tiny_models import save_tiny_musicgen, save_tiny_riffusion
 
 SAMPLING = FullSampling(steps=2, guidance=3.0)
@@ -186,3 +192,38 @@ def test_a_video_alone_and_among_five_others_gives_the_same_bytes(
     assert any(len(videos) > 1 for videos in batches)
     assert together == alone
     assert len(set(alone)) == 6
+
+
+@pytest.mark.parametrize("rows", [None, 2])
+def test_one_thread_at_a_time_computes_with_the_backbone(rows: int | None) -> None:
+    """The text encoder too: pseudo-words of one video would be read by another's prompt."""
+    busy, clashes = threading.Lock(), []
+
+    class Guarded(FakeBackbone):
+        def embed(self, prompts, pseudo_words):
+            if not busy.acquire(blocking=False):
+                clashes.append("embed")
+                return super().embed(prompts, pseudo_words)
+            time.sleep(0.01)
+            busy.release()
+            return super().embed(prompts, pseudo_words)
+
+        def generate(self, *given, **named):
+            if not busy.acquire(blocking=False):
+                clashes.append("generate")
+                return super().generate(*given, **named)
+            time.sleep(0.01)
+            busy.release()
+            return super().generate(*given, **named)
+
+    backbone: Any = Guarded()
+    encoders: Any = FakeEncoders()
+    desk = Desk(backbone, rows)
+    models = Models(FakePoses(11.0), backbone, encoders, "e", None, None, desk)
+    beats = np.arange(0.3, 11.0, 0.5)
+    mapped = BeatMap(beats, 120.0, 0.9, np.full(len(beats), 120.0))
+    rhythm = Rhythm(np.zeros(11 * 50 + 1, np.float32), 50.0, beats, 11.0, None, "beats", mapped)
+    options = GenerateOptions(prompt="a drum", candidates=2, snap="off")
+    with desk.shared(print):
+        at_once(lambda n: compose(rhythm, 11.0, models, options, str(n), lambda *_: None), 3)
+    assert not clashes
