@@ -29,6 +29,7 @@ from d2m_cli.backbones.base import Condition, FullSampling, Identity, number_for
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Reader, Recording, heard, padded, seen
+from d2m_cli.backbones.recording import kept
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
@@ -199,17 +200,15 @@ class MusicgenBackbone(CodecLanguageBackbone):
             raise
 
     def _recording(self, condition: Condition, sampling: FullSampling) -> Recording:
-        """The one for these shapes and this way to draw; the one that was used longest ago makes room."""
+        """The one for these shapes and this way to draw."""
         rows, tokens = len(condition.states), condition.states.shape[-2]
         key = (rows, tokens, sampling.guidance, sampling.temperature, sampling.top_k, sampling.top_p)
-        found = self._recordings.pop(key, None)
-        if found is None:
-            while len(self._recordings) >= MOST_RECORDINGS:
-                self._recordings.popitem(last=False)
+
+        def make() -> Recording:
             read_step = self._compiled() if self.compiled else self._reader
-            found = Recording(self._reader, read_step, self.layout, rows, tokens, self.frames, sampling)
-        self._recordings[key] = found
-        return found
+            return Recording(self._reader, read_step, self.layout, rows, tokens, self.frames, sampling)
+
+        return kept(self._recordings, key, make, MOST_RECORDINGS)
 
     def _compiled(self) -> Any:
         if self._compiled_reader is None:

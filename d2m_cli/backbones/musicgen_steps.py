@@ -13,13 +13,12 @@ from transformers.cache_utils import StaticLayer
 from d2m_cli.backbones.base import Condition, FullSampling
 from d2m_cli.backbones.codebooks import Writing, twice
 from d2m_cli.backbones.codec_language import TokenLayout
+from d2m_cli.backbones.recording import captured
 
 TEXT_BLOCK = 64
 """Tokens to whose multiples the text is filled up: few lengths make few recordings."""
 KEY_BLOCK = 8
 """Steps to whose multiples a cache of fixed size is rounded up: attention would fill up other lengths each time."""
-WARM_UPS = 2
-"""Steps made before one is recorded: libraries choose and get their workspaces in the first, outside of a recording."""
 
 Read = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Any], Tensor]
 """What `Reader` does: tokens, places, earlier, states, heard, cache -> logits."""
@@ -229,24 +228,3 @@ class Recording:
     def _record(self) -> None:
         if self.device.type == "cuda":
             self._graph = captured(self._step, self.device)
-
-
-def captured(step: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
-    """Make a step a few times, and record it once more; the recording is on no account left half made."""
-    with torch.cuda.device(device):
-        # What a library allocates for a stream must not belong to the recording, so both are made on one.
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                step()
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Other threads, which decode and find poses, may allocate meanwhile.
-            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-                step()
-        except BaseException:
-            graph.reset()
-            raise
-    return graph

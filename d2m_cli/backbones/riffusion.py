@@ -7,7 +7,8 @@ The folder is Stable Diffusion's: ``unet``, ``vae``, ``text_encoder``, ``tokeniz
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,9 @@ from d2m_cli.backbones.base import (
     words_embedding,
 )
 from d2m_cli.backbones.diffusers_files import load, load_network
+from d2m_cli.backbones.recording import kept
 from d2m_cli.backbones.repeatable import repeatable
+from d2m_cli.backbones.riffusion_steps import GuidedStep, steered
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
     audio_from_picture,
@@ -52,6 +55,8 @@ PREDICTIONS = ("epsilon", "v_prediction")
 SOUNDED = 8
 """Pictures that are decoded and sounded at once: that fills a GPU, and a picture takes more memory there than in the
 UNet."""
+MOST_RECORDINGS = 2
+"""Recorded steps that are kept, each with what the UNet works in: in a run, the shapes of full and of last batches."""
 
 
 def split_condition(unet: Any) -> int:
@@ -103,11 +108,22 @@ class RiffusionBackbone:
         "cpu", "cuda", or "cuda:1" of several.
     precision
         "auto", "fp32", "bf16" or "fp16"; see `d2m_cli.backbones.base.number_format`.
+    recorded
+        Denoise by a step that works in memory that stays: on a GPU it is recorded as a CUDA graph and replayed
+        (:class:`d2m_cli.backbones.riffusion_steps.GuidedStep`), one for each of the last two shapes of batch. None: on
+        a GPU.
     """
 
     heeds = ("steps", "guidance")
 
-    def __init__(self, folder: Path, identity: Identity, device: str = "cpu", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: Identity,
+        device: str = "cpu",
+        precision: str = "auto",
+        recorded: bool | None = None,
+    ) -> None:
         missing = [part for part in PARTS if not (folder / part).is_dir()]
         if missing:
             raise MissingWeightsError(
@@ -117,6 +133,8 @@ class RiffusionBackbone:
         self.tempo_words, self.default_sampling = identity.tempo_words, identity.sampling
         self.folder = folder
         self.device = torch.device(device)
+        self.recorded = self.device.type == "cuda" if recorded is None else recorded
+        self._recordings: OrderedDict[tuple[int, ...], GuidedStep] = OrderedDict()
         dtype = number_format(self.device.type, precision)
         self.unet: Any = load_network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
         # A picture that overflows would be silence or noise; the autoencoder works once a window.
@@ -163,6 +181,8 @@ class RiffusionBackbone:
 
     def ready_for_training(self, precision: str) -> None:
         """Choose number format and attention for backward passes; see the protocol."""
+        # They read weights in the number format of before.
+        self._recordings.clear()
         if self.device.type == "cpu":
             # The backward pass of the fused kernel takes most of a step on a CPU; the plain one is twice as fast.
             self.unet.set_attn_processor(AttnProcessor())
@@ -269,59 +289,69 @@ class RiffusionBackbone:
     ) -> Draw:
         """Draw one window a condition with DPM-Solver++; see the protocol."""
         sampling = self.default_sampling.filling(sampling)
-        with repeatable(self.device):
-            latents = self._denoised(condition, negative, seeds, context, sampling)
-            some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
-            audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None].cpu()
-        return Draw(audio, self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds)
+        noise = torch.stack([torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
+        against, wanted = _alike(negative.states, condition.states)
+        states = wanted if sampling.guidance == 1 else torch.cat([against, wanted])
+        some = [slice(at, at + SOUNDED) for at in range(0, len(seeds), SOUNDED)]
+        try:
+            with repeatable(self.device):
+                latents = self._denoised(noise, states, self._known(context), sampling)
+                audio = torch.cat([self._sound(latents[rows], seeds[rows]) for rows in some])[:, None]
+                return Draw(
+                    audio.cpu(), self.sample_rate, latents=latents.cpu(), latent_rate=1.0 / self.quantum_seconds
+                )
+        except torch.cuda.OutOfMemoryError:
+            # Whoever tries again with fewer rows needs what the recordings hold.
+            self._recordings.clear()
+            raise
 
-    def _denoised(
-        self,
-        condition: Condition,
-        negative: Condition,
-        seeds: Sequence[int],
-        context: Draw | None,
-        sampling: FullSampling,
-    ) -> Tensor:
-        """(batch, C, H, W) latents of a window for each row."""
+    def _denoised(self, noise: Tensor, states: Tensor, known: Tensor, sampling: FullSampling) -> Tensor:
+        """Latents on the device, which begin with those known, from noise on the CPU."""
         solver: Any = DPMSolverMultistepScheduler
         scheduler = solver.from_config(self._scheduler_config, algorithm_type="dpmsolver++")
-        scheduler.set_timesteps(sampling.steps, device=self.device)
-        noise = torch.stack([torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
-        noise = noise.to(self.device, torch.float32)
-        known, width = self._known(context)
-        against, wanted = _alike(negative.states, condition.states)
-        states = torch.cat([against, wanted])
-        latents: Tensor = noise * scheduler.init_noise_sigma
-        for step in scheduler.timesteps:
+        # It looks its time steps up, for which it would wait for a GPU that had them: within a window the CPU should
+        # only run ahead. So what is known is given its noise before the first step, too.
+        scheduler.set_timesteps(sampling.steps)
+        steps, width = scheduler.timesteps.to(self.device), known.shape[-1]
+        if width:
+            clean, share = known.cpu(), noise[..., :width]
+            begun = torch.stack([scheduler.add_noise(clean, share, step[None]) for step in scheduler.timesteps])
+            begun = begun.to(self.device)
+        latents: Tensor = noise.to(self.device) * scheduler.init_noise_sigma
+        predict = self._predictor(latents, states, sampling.guidance)
+        for at, step in enumerate(scheduler.timesteps):
             if width:
-                latents[..., :width] = scheduler.add_noise(known, noise[..., :width], step[None])
-            if sampling.guidance == 1:
-                predicted = self._predict(latents, step, wanted).float()
-            else:
-                without, given = self._predict(torch.cat([latents, latents]), step, states).float().chunk(2)
-                predicted = without + sampling.guidance * (given - without)
-            latents = scheduler.step(predicted, step, latents).prev_sample
+                latents[..., :width] = begun[at]
+            latents = scheduler.step(predict(latents, steps[at]), step, latents).prev_sample
         if width:
             latents[..., :width] = known
         return latents
+
+    def _predictor(self, latents: Tensor, states: Tensor, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """What predicts for such latents and a time step."""
+        if not self.recorded:
+            return lambda noisy, step: steered(self._predict, noisy, step, states, guidance)
+        states = states.to(self.unet.dtype)
+        key = (len(latents), *states.shape)
+        recording = kept(self._recordings, key, lambda: GuidedStep(self._predict, latents, states), MOST_RECORDINGS)
+        recording.begin(states, guidance)
+        return recording.predicted
 
     def _sound(self, latents: Tensor, seeds: Sequence[int]) -> Tensor:
         """(batch, samples) sound of the pictures that latents stand for."""
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
         return audio_from_picture(unfold(decoded.float(), self.spectrogram), self.spectrogram, seeds=seeds)
 
-    def _known(self, context: Draw | None) -> tuple[Tensor, int]:
-        """Latents that the window must begin with, and how many columns of them are trusted."""
+    def _known(self, context: Draw | None) -> Tensor:
+        """(batch, C, H, W) latents that the window must begin with; those that are trusted, W may be 0."""
         if context is None:
-            return torch.zeros(0), 0
+            return torch.zeros(0)
         if context.latents is not None:
-            known = context.latents.to(self.device, torch.float32)[..., : self.latent_shape[-1]]
-            return known, known.shape[-1]
+            return context.latents.to(self.device, torch.float32)[..., : self.latent_shape[-1]]
         width = int(context.audio.shape[-1] / self.sample_rate / self.quantum_seconds + 1e-6)
         # The autoencoder looks past its column: the last one has seen the silence behind the context.
         width = max(0, width - 1)
-        return self.targets(context.audio).float()[..., :width], width
+        return self.targets(context.audio).float()[..., :width]
 
 
 def _alike(negative: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:

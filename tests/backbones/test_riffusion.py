@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from safetensors.torch import load_file, save_file
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, tempo_words, unread_words
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
+from d2m_cli.backbones.riffusion_steps import GuidedStep
 from d2m_cli.backbones.spectrogram import audio_from_picture, unfold
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.ground.weights_path import weights_dir
@@ -120,9 +124,7 @@ def test_context_is_kept_at_the_windows_start(backbone: RiffusionBackbone) -> No
     assert backbone.quantum_seconds == pytest.approx(0.08)
     condition, negative = backbone.embed(["a"], {}), backbone.embed([""], {})
     context = Draw(torch.randn(1, 1, round(0.32 * 8000)) * 0.1, 8000)
-    known, width = backbone._known(context)
-    assert width == 3
-    assert known.shape[-1] == 3
+    assert backbone._known(context).shape[-1] == 3
     assert backbone.generate(condition, negative, [1], context, FEW).audio.shape == (1, 1, 5120)
 
 
@@ -156,6 +158,109 @@ def test_a_window_goes_on_from_the_last_ones_latents(
     # In the middle of a column there is only the sound.
     with pytest.raises(AssertionError, match="encoded again"):
         backbone.generate(condition, negative, [3, 4], first.end(4.5 * quantum), FEW)
+
+
+# A step in memory that stays.
+
+
+def recorded(backbone: RiffusionBackbone) -> RiffusionBackbone:
+    return RiffusionBackbone(backbone.folder, Identity("riffusion:tiny", "MIT"), recorded=True)
+
+
+@pytest.mark.parametrize("layers", [False, True])
+def test_a_step_that_was_recorded_makes_the_same_music(
+    backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch, layers: bool
+) -> None:
+    """Replaying the operations of one step, and none of its Python: what a CUDA graph does, traced on a CPU.
+
+    A number that was fetched from a tensor would break the tracing, as it would break the recording of a graph.
+    """
+    traced = []
+
+    def record(self: GuidedStep) -> None:
+        self._make()
+        self._graph = SimpleNamespace(replay=make_fx(lambda: self._make())())  # type: ignore[assignment]
+        traced.append(self)
+
+    monkeypatch.setattr(GuidedStep, "_record", record)
+    fixed, negative = recorded(backbone), backbone.embed([""], {})
+
+    def check(seed: int, sampling: Sampling, context: Draw | None = None) -> Draw:
+        vectors = layered(backbone, 2, seed) if layers else torch.randn(2, backbone.text_width)
+        condition = backbone.embed(["a * music", "* guitar"], {"*": vectors})
+        # What is recorded in inference mode is used outside of it.
+        with torch.inference_mode(seed == 1):
+            made = fixed.generate(condition, negative, [seed, 9], context, sampling)
+        plain = backbone.generate(condition, negative, [seed, 9], context, sampling)
+        assert torch.equal(made.audio, plain.audio)
+        assert torch.equal(made.latents, plain.latents)
+        return plain
+
+    first = check(1, FEW)
+    check(2, FEW, first.end(3 * backbone.quantum_seconds))
+    check(3, Sampling(steps=4, guidance=7.3), Draw(torch.randn(1, 1, 2560) * 0.1, 8000))
+    check(4, Sampling(steps=3, guidance=1.0))
+    # One with guidance, however strong, and one without.
+    assert len(traced) == 2
+
+
+def test_few_recordings_are_kept(backbone: RiffusionBackbone) -> None:
+    fixed, negative = recorded(backbone), backbone.embed([""], {})
+    for rows in (1, 2, 1, 3):
+        fixed.generate(backbone.embed(["a drum"] * rows, {}), negative, list(range(rows)), None, FEW)
+    assert [key[0] for key in fixed._recordings] == [1, 3]
+    fixed.ready_for_training("fp32")
+    assert not fixed._recordings
+
+
+@pytest.mark.parametrize("where", ["recording", "sounding"])
+def test_memory_that_does_not_suffice_is_told_and_given_back(
+    backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    fixed, negative = recorded(backbone), backbone.embed([""], {})
+    one, two = (backbone.embed(["a drum"] * rows, {}) for rows in (1, 2))
+    expected = fixed.generate(one, negative, [1], None, FEW)
+    held = [weakref.ref(recording) for recording in fixed._recordings.values()]
+
+    def refuse(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        if where == "recording":
+            patched.setattr(GuidedStep, "_record", refuse)
+        else:
+            patched.setattr(fixed, "_sound", refuse)
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            fixed.generate(two, negative, [1, 2], None, FEW)
+    assert not fixed._recordings
+    assert [recording() for recording in held] == [None]
+    assert torch.equal(fixed.generate(one, negative, [1], None, FEW).audio, expected.audio)
+
+
+def test_what_a_run_was_interrupted_in_is_not_replayed(
+    backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed, negative, one = recorded(backbone), backbone.embed([""], {}), backbone.embed(["a drum"], {})
+    tried = []
+
+    def interrupt(self: GuidedStep) -> None:
+        tried.append(self)
+        if len(tried) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(GuidedStep, "_record", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fixed.generate(one, negative, [1], None, FEW)
+    made = fixed.generate(one, negative, [1], None, FEW)
+    assert len(tried) == 2
+    assert torch.equal(made.audio, backbone.generate(one, negative, [1], None, FEW).audio)
+
+
+def test_steps_are_recorded_where_there_is_a_gpu(backbone: RiffusionBackbone) -> None:
+    assert not backbone.recorded
+    condition, negative = backbone.embed(["a drum"], {}), backbone.embed([""], {})
+    backbone.generate(condition, negative, [1], None, FEW)
+    assert not backbone._recordings
 
 
 def test_many_windows_are_sounded_a_few_at_once(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:

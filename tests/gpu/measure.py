@@ -142,6 +142,7 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         measuring("riffusion", "windows", 60, "measure_windows"),
         building("hrnet", 10),
         measuring("hrnet", "providers", 20, "measure_providers"),
+        measuring("riffusion", "waiting", 8, "measure_waiting"),
         measuring("musicgen", "compiled", 45, "measure_compiled", 1),
         measuring("hrnet", "agreement", 10, "measure_agreement", shape),
         measuring("hrnet", "half precision", 10, "measure_half", shape),

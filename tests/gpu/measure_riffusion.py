@@ -1,9 +1,11 @@
-"""Riffusion in riffusion-model-v1's full layout: time, memory, where the time goes, and training (Eq. 2)."""
+"""Riffusion in riffusion-model-v1's full layout: time, memory, recorded and plain steps, and training (Eq. 2)."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import torch
 from torch import Tensor
 
 from d2m_cli.backbones.base import Draw, Identity, Sampling
+from d2m_cli.backbones.repeatable import repeatable
 from d2m_cli.backbones.riffusion import RiffusionBackbone
+from d2m_cli.backbones.riffusion_steps import GuidedStep
 from d2m_cli.backbones.spectrogram import audio_from_picture, picture_from_audio
 from tests.gpu.measure_training import measure_training
 from tests.gpu.report import Effort, Place, Report, ceilings, distance, timed
@@ -23,6 +27,10 @@ GUIDANCE = 7.0
 AGREEMENT = {"fp32": 5e-3, "fp16": 1e-2, "bf16": 6e-2}
 """Largest distance, relative to the norm, from fp32 on the CPU. Convolutions in fp32 use TF32 on a GPU, where PyTorch's
 defaults are left alone."""
+SAME_PICTURE = 0.1
+"""Largest distance, relative to the norm, of latents by recorded steps from those by plain ones. Guidance makes
+rounding grow from step to step; latents of another picture lie about 1 apart."""
+TENSORS = "all tensors, the plain loop's networks among them"
 SLOWER_THAN_PLAIN = 1.25
 """A window of d2m's may take this many times a plain loop's time and that of its sound."""
 
@@ -41,7 +49,7 @@ def draw(backbone: RiffusionBackbone, batch: int, steps: int, context: Draw | No
 
 
 def measure_windows(report: Report, folder: Path, place: Place, effort: Effort) -> None:
-    """Seconds a window, and what diffusers takes for its picture by a plain loop."""
+    """Seconds a window by recorded steps, step by step, and what diffusers takes for its picture by a plain loop."""
     precision = place.formats[0]
     place.forget()
     begun = time.perf_counter()
@@ -50,6 +58,8 @@ def measure_windows(report: Report, folder: Path, place: Place, effort: Effort) 
     report.add(PART, f"loading, {precision}", time.perf_counter() - begun, "s", "weights in the disk's cache")
     plain = Plain(folder, backbone)
     measure_layouts(report, backbone, plain, place, effort)
+    measure_recorded_steps(report, backbone, place, effort)
+    backbone.recorded = True
     sound = {batch: sound_seconds(backbone, place.device, batch, effort) for batch in effort.batches}
     for batch, seconds in sound.items():
         report.add(PART, f"sound, batch {batch}", seconds, "s", f"Griffin-Lim on {place.device}; part of each window")
@@ -60,6 +70,7 @@ def measure_windows(report: Report, folder: Path, place: Place, effort: Effort) 
         alone = _measure_batch(report, backbone, plain, place, effort, 1, steps, sound[1])
         for batch in effort.batches[1:]:
             _measure_batch(report, backbone, plain, place, effort, batch, steps, sound[batch], alone + sound[1])
+    _measure_plain_steps(report, backbone, place, effort)
 
 
 def _measure_batch(
@@ -77,11 +88,13 @@ def _measure_batch(
     place.forget()
     made: list[Draw] = []
     times = timed(place, lambda: made.append(draw(backbone, batch, steps)), effort.repeats)
-    name = f"{place.formats[0]}, {steps} steps, batch {batch}"
+    name = _name(place, steps, batch)
     music = batch * backbone.window_seconds
-    report.add(PART, f"window, {name}", times.median, "s", f"{music:.2f} s of music, guidance {GUIDANCE:g}")
-    report.add(PART, f"real-time factor, {name}", times.median / music, "s/s", "below 1 is faster than it plays")
-    report.add(PART, f"peak, {name}", place.peak(), "GiB", "all tensors, the plain loop's networks among them")
+    report.add(PART, f"window, recorded, {name}", times.median, "s", f"{music:.2f} s of music, guidance {GUIDANCE:g}")
+    report.add(PART, f"first window, recorded, {name}", times.first, "s", "with all that happens once")
+    factor = times.median / music
+    report.add(PART, f"real-time factor, recorded, {name}", factor, "s/s", "below 1 is faster than it plays")
+    report.add(PART, f"peak, recorded, {name}", place.peak(), "GiB", TENSORS)
     whole = all(bool(one.audio.isfinite().all()) for one in made)
     report.check(PART, f"audio is finite, {name}", whole, f"{len(made)} draws")
     same = all(torch.equal(made[0].audio, one.audio) for one in made[1:])
@@ -96,6 +109,32 @@ def _measure_batch(
         told = f"{over:.2f} times, at most {SLOWER_THAN_PLAIN}"
         report.check(PART, f"as fast as a plain loop with sound, {name}", over <= SLOWER_THAN_PLAIN, told)
     return theirs
+
+
+def _measure_plain_steps(report: Report, backbone: RiffusionBackbone, place: Place, effort: Effort) -> None:
+    """Windows whose steps are launched kernel by kernel."""
+    steps = effort.denoising[0]
+    recordings = [draw(backbone, batch, steps).latents for batch in effort.batches]
+    backbone._recordings.clear()
+    backbone.recorded = False
+    for batch, wanted in zip(effort.batches, recordings, strict=True):
+        place.forget()
+        name = _name(place, steps, batch)
+        made: list[Draw] = []
+        plain = timed(place, lambda: made.append(draw(backbone, batch, steps)), effort.repeats).median  # noqa: B023
+        assert wanted is not None
+        assert made[0].latents is not None
+        far = distance(wanted, made[0].latents)
+        report.check(PART, f"recorded and plain agree, {name}", far < SAME_PICTURE, f"{far:.1e} < {SAME_PICTURE}")
+        report.add(PART, f"window, plain, {name}", plain, "s", "d2m's own loop, with sound")
+        report.add(PART, f"peak, plain, {name}", place.peak(), "GiB", TENSORS)
+        if place.is_gpu and batch == 1:
+            recorded = report.value(PART, f"window, recorded, {name}")
+            report.check(PART, f"recording pays, {name}", recorded < plain, f"{recorded:.2f} s against {plain:.2f} s")
+
+
+def _name(place: Place, steps: int, batch: int) -> str:
+    return f"{place.formats[0]}, {steps} steps, batch {batch}"
 
 
 class Plain:
@@ -152,6 +191,51 @@ def measure_layouts(report: Report, backbone: RiffusionBackbone, plain: Plain, p
             for what, work, note in (("guided step", predict, "UNet alone"), ("decoding", decode, f"in {kind}")):
                 seconds = timed(place, work, effort.repeats).median
                 report.add(PART, f"{what}, {name}, batch {batch}", seconds, "s", note)
+
+
+@torch.inference_mode()
+def measure_recorded_steps(report: Report, backbone: RiffusionBackbone, place: Place, effort: Effort) -> None:
+    """One guided prediction as a window replays it, and the same with all that cuDNN would choose."""
+    step = torch.tensor(500, device=backbone.device)
+    for batch in effort.batches:
+        noisy = torch.randn(batch, *backbone.latent_shape, generator=torch.Generator().manual_seed(0))
+        noisy = noisy.to(backbone.device)
+        states = backbone.embed([PROMPT] * 2 * batch, {}).states.to(backbone.unet.dtype)
+        for name, limits in (
+            ("recorded", repeatable(backbone.device)),
+            ("recorded, not kept repeatable", nullcontext()),
+        ):
+            with limits:
+                recording = GuidedStep(backbone._predict, noisy, states)
+                recording.begin(states, GUIDANCE)
+                times = timed(place, partial(recording.predicted, noisy, step), effort.repeats)
+            report.add(PART, f"guided step, {name}, batch {batch}", times.median, "s", "UNet and guidance")
+            report.add(PART, f"first guided step, {name}, batch {batch}", times.first, "s", "with its recording")
+
+
+def measure_waiting(report: Report, folder: Path, place: Place, effort: Effort) -> None:
+    """How often a window waits for a GPU, by the number of its steps."""
+    if not place.is_gpu:
+        return
+    backbone = opened(folder, place, place.formats[0])
+    context = draw(backbone, 1, 4).end(20 * backbone.quantum_seconds)
+    for name, before in (("without a context", None), ("with a context", context)):
+        few, many = (_waits(backbone, steps, before) for steps in (4, 8))
+        # It waits for the finished sound, at the least.
+        told = f"{few} times in 4 steps, {many} in 8"
+        report.check(PART, f"no step waits for the device, {name}", 0 < few == many, told)
+
+
+def _waits(backbone: RiffusionBackbone, steps: int, context: Draw | None) -> int:
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            draw(backbone, 1, steps, context)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return sum("called a synchronizing CUDA operation" in str(one.message) for one in told)
 
 
 def sound_seconds(backbone: RiffusionBackbone, device: str, batch: int, effort: Effort) -> float:

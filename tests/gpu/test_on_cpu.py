@@ -149,6 +149,11 @@ def test_everything_is_measured_and_written_down(
         "window, transformers' generate, fp32, batch 1", "pass alone, fp32",
     ):  # fmt: skip
         assert figures["musicgen", name] > 0
+    for name in (
+        "window, recorded, fp32, 2 steps, batch 2", "window, plain, fp32, 2 steps, batch 2",
+        "guided step, recorded, batch 1",
+    ):  # fmt: skip
+        assert figures["riffusion", name] > 0
     assert figures["musicgen", "distance of logits from fp32 on the CPU, fp32"] == 0
     table = (tmp_path / "out" / "figures.md").read_text()
     assert table == capsys.readouterr().out.removesuffix("\n")

@@ -18,7 +18,13 @@ def test_windows_are_finite_repeatable_and_as_fast_as_a_plain_loop(
     measured.measure_windows(report, full_riffusion, gpu, TEST_EFFORT)
     assert not report.broken
     # 1,066 million parameters in two bytes each.
-    assert 1.9 < report.value("riffusion", "peak, fp16, 20 steps, batch 1") < 8
+    assert 1.9 < report.value("riffusion", "peak, recorded, fp16, 20 steps, batch 1") < 8
+
+
+def test_no_step_waits_for_the_gpu(full_riffusion: Path, gpu: Place, report: Report) -> None:
+    measured.measure_waiting(report, full_riffusion, gpu, TEST_EFFORT)
+    assert len(report.checks) == 2
+    assert not report.broken
 
 
 def test_networks_agree_with_those_on_the_cpu(full_riffusion: Path, gpu: Place, report: Report) -> None:

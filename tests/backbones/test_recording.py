@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from d2m_cli.backbones.musicgen_steps import WARM_UPS, captured
+from d2m_cli.backbones.recording import WARM_UPS, captured
 
 
 class Told:
