@@ -46,15 +46,8 @@ def open_media(path: Path) -> Any:
     return av.open(
         os.path.abspath(path),
         options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
-        **lenient(),
+        metadata_errors="replace",
     )
-
-
-def lenient() -> dict[str, Any]:
-    """Arguments of ``av.open`` under which no odd byte in a title or comment is an error; PyAV 19 needs none."""
-    import av
-
-    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def films_of(container: Any) -> list[Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from d2m_cli.errors import VideoError
 from d2m_cli.media.aac import sound_packets
 from d2m_cli.media.audio import Samples
-from d2m_cli.media.container import explained, first_line, lenient, open_media, refuse_want_of_memory
+from d2m_cli.media.container import explained, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.copied import CantCopyError, copied_packets
 from d2m_cli.media.encoded import encoded_packets
 from d2m_cli.media.timeline import Tell, Timeline, read_timeline
@@ -124,7 +124,7 @@ def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: 
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise explained(timeline.path, error) from error
     with source:
-        target = av.open(str(part), "w", format="mp4", options=options, **lenient())
+        target = av.open(str(part), "w", format="mp4", options=options, metadata_errors="replace")
         try:
             if titles:
                 told = {key.lower(): value for key, value in source.metadata.items()}

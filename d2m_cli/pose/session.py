@@ -156,7 +156,10 @@ def _open(path: Path, device: str, threads: int) -> Any:
             with contextlib.redirect_stdout(sys.stderr):
                 onnxruntime.preload_dlls()
         # The heuristic choice of convolutions does not depend on timing, so two runs pick the same ones.
-        settings = {"cudnn_conv_algo_search": "HEURISTIC", "device_id": str(gpu_number(device))}
+        settings = {"cudnn_conv_algo_search": "HEURISTIC"}
+        if number := gpu_number(device):
+            # The first GPU is the default; named all the same, it makes ONNX Runtime warn of plugins.
+            settings["device_id"] = str(number)
         providers.insert(0, (CUDA, settings))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # the provider in use is checked and told by the caller
