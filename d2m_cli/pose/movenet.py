@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.pose.geometry import apply_affine, invert_affine, letterbox_matrix, warp
-from d2m_cli.pose.session import OnnxModel
+from d2m_cli.pose.session import CUDA, OnnxModel
 
 STRIDE = 4
 """Input pixels per cell of the output maps."""
@@ -78,8 +78,11 @@ class Thunder:
     def crop_for(self, boxes: NDArray[np.float64]) -> tuple[int, int]:
         """Crop (width, height) as slim or wide as most of a dancer's boxes (n, 4).
 
-        What lies beside a slim dancer in a square would cost time and show nothing of them.
+        What lies beside a slim dancer in a square would cost time and show nothing of them. A GPU has time for squares,
+        and none for planning a network for one more shape.
         """
+        if self.model.provider == CUDA:
+            return self.crop_size
         sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
         share = float(np.quantile(sides[:, 0] / sides[:, 1], USUAL))
         short = CELL * int(np.ceil(THUNDER_SIDE * min(share, 1 / share) / CELL))

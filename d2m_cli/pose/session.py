@@ -6,6 +6,9 @@ import contextlib
 import gzip
 import sys
 import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from d2m_cli.ground.options import option
 CUDA = "CUDAExecutionProvider"
 ON_GPU = 8
 """Rows of a batch under CUDA."""
+MOST_SHAPES = 4
+"""Shapes of input for which a network is kept on a GPU."""
 
 
 class OnnxModel:
@@ -79,7 +84,13 @@ class OnnxModel:
         on_gpu = self.provider == CUDA
         fixed = self.input_shape[0] if self.input_shape else None
         self.batch = fixed or batch or (ON_GPU if on_gpu else 1)
-        self._run = Bound(self._session, "cuda", gpu_number(device)) if on_gpu else self._session.run
+        self._run: Any = self._by_shape(device, threads) if on_gpu else self._session.run
+
+    def _by_shape(self, device: str, threads: int) -> ByShape:
+        gpu = gpu_number(device)
+        # The model itself is not held: it would wait for the garbage collector, and keep the GPU's memory so long.
+        another = partial(_open, self.path, device, threads)
+        return ByShape(Bound(self._session, "cuda", gpu), lambda: Bound(another(), "cuda", gpu))
 
     def __call__(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Run any number of rows; returns the outputs, each with the rows as its first axis."""
@@ -132,6 +143,39 @@ class Bound:
             arrays = [output.numpy() for output in self._binding.get_outputs()]
             # On a CPU these are the session's own memory, which the next batch overwrites.
             return [array if array.flags.owndata else array.copy() for array in arrays]
+
+
+class ByShape:
+    """A session for each shape of input.
+
+    The CUDA provider plans all convolutions of a network anew whenever its input has another shape than the last time,
+    which takes longer than the network itself. Crops of several dancers, or of videos that are seen side by side, would
+    have it plan again at every batch.
+
+    Parameters
+    ----------
+    first
+        For the first shape.
+    another
+        Gives one more.
+    """
+
+    def __init__(self, first: Bound, another: Callable[[], Bound]) -> None:
+        self._spare, self._another = [first], another
+        self._known: OrderedDict[tuple[int, ...], Bound] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, outputs: None, given: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """As the session's own ``run`` for all outputs."""
+        (rows,) = given.values()
+        with self._lock:
+            bound = self._known.pop(rows.shape, None)
+            if bound is None:
+                if len(self._known) == MOST_SHAPES:
+                    self._spare.append(self._known.popitem(last=False)[1])
+                bound = self._spare.pop() if self._spare else self._another()
+            self._known[rows.shape] = bound
+        return bound(outputs, given)
 
 
 def check_device(device: str) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import UsageError
-from d2m_cli.pose.session import Bound, OnnxModel
+from d2m_cli.pose.movenet import Thunder
+from d2m_cli.pose.session import Bound, ByShape, OnnxModel
 from d2m_cli.pose.settings import takes_gpu
 from d2m_cli.pose.weights import pose_weights
 
@@ -97,11 +98,43 @@ def test_a_gpus_number_reaches_the_provider_and_its_memory(
     model = OnnxModel(heat_model(np.zeros((17, 4, 4), np.float32)), device)
     (_, settings), other = model._session.asked
     assert (settings.get("device_id", "0"), other) == (str(number), "CPUExecutionProvider")
-    assert isinstance(model._run, Bound)
-    assert model._run._device == ("cuda", number)
+    assert isinstance(model._run, ByShape)
+    assert model._run._spare[0]._device == ("cuda", number)
     with pytest.raises(UsageError, match="here are cuda:0, cuda:1"):
         OnnxModel(model.path, "cuda:2")
 
 
 def test_a_gpu_counts_whatever_its_number() -> None:
     assert (takes_gpu("cuda:1"), takes_gpu("cuda"), takes_gpu("cpu")) == (True, True, False)
+
+
+def test_each_shape_has_a_session_of_its_own_and_few_are_kept(multipose: OnnxModel) -> None:
+    session, name = multipose._session, multipose._input
+    opened: list[Bound] = []
+
+    def another() -> Bound:
+        opened.append(Bound(session, "cpu"))
+        return opened[-1]
+
+    first = Bound(session, "cpu")
+    run = ByShape(first, another)
+    heights = (64, 96, 128, 160)
+    for height in heights * 2:
+        batch = pictures(height, height)
+        np.testing.assert_array_equal(run(None, {name: batch})[0], session.run(None, {name: batch})[0])
+    # The first serves the first shape, and none saw a second one.
+    assert [one._rows.shape()[1] for one in (first, *opened)] == list(heights)
+    # A fifth takes the place of the one that waited longest.
+    run(None, {name: pictures(192, 0)})
+    assert len(opened) == 3
+    assert first._rows.shape()[1] == 192
+
+
+def test_on_a_gpu_crops_of_all_dancers_have_one_shape(
+    heat_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slim = np.array([[0.0, 0.0, 40.0, 200.0]])
+    model = OnnxModel(heat_model(np.zeros((17, 4, 4), np.float32)), "cpu")
+    assert Thunder(model).crop_for(slim) == (96, 256)
+    model.provider = "CUDAExecutionProvider"
+    assert Thunder(model).crop_for(slim) == (256, 256)
