@@ -130,8 +130,9 @@ class _Lines:
         self._total, self._results, self._options = total, results, options
         self._begun = self._spoke = time.monotonic()
         self._ended = self._worked = 0
-        # Number of each file in hand to its name, and where it is.
+        # Number of each file in hand to its name, and where it is; and to how much of it is done.
         self._at: dict[int, str] = {}
+        self._done: dict[int, float] = {}
         self._over = threading.Event()
         self._reminder = threading.Thread(target=self._remind, daemon=True)
 
@@ -146,6 +147,7 @@ class _Lines:
         self._at[number] = name
 
         def report(step: str, fraction: float = 0.0) -> None:
+            self._done[number] = min(max(fraction, 0.0), 1.0)
             share = f", {100 * min(fraction, 1.0):.0f} %" if fraction > 0 else ""
             self._at[number] = f"{name}: {step}{share}"
 
@@ -153,6 +155,7 @@ class _Lines:
 
     def finish(self, number: int, outcome: Outcome) -> None:
         self._at.pop(number, None)
+        self._done.pop(number, None)
         # One that another run had in hand ends twice.
         self._ended = min(self._ended + 1, self._total)
         if not self._options.json_out:
@@ -160,14 +163,19 @@ class _Lines:
                 self._results.line(line)
         if self._options.dry_run:
             return
-        self._worked += outcome.state != "already done" and not outcome.failed_before
+        self._worked += outcome.state in ("done", "failed") and not outcome.failed_before
         left = self._total - self._ended
         line = f"[{self._ended}/{self._total}] {_line(outcome)}"
         if left and self._worked:
-            line += f", about {clock((time.monotonic() - self._begun) / self._worked * left)} left"
+            line += f", about {clock(self._seconds(left))} left"
         self._say(line)
         for line in _traceback_lines(outcome) if self._options.verbose else ():
             self._say(line)
+
+    def _seconds(self, left: int) -> float:
+        """How long the files take that have not ended: the time so far also went into those in hand."""
+        in_hand = sum(list(self._done.values()))
+        return (time.monotonic() - self._begun) / (self._worked + in_hand) * max(0.0, left - in_hand)
 
     def _say(self, line: str) -> None:
         say(line)

@@ -12,14 +12,16 @@ from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Search
 from d2m_cli.media.video import probe
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import pose_settings, seen_at_once
+from d2m_cli.pose.settings import pose_settings, seen_at_once, unheeded
 from d2m_cli.pose.track import Poses
+from d2m_cli.pose.weights import resolved
 
 if TYPE_CHECKING:
     from d2m_cli.pose.estimator import PoseEstimator
@@ -58,6 +60,9 @@ def estimate_files(
     UsageError
         The options do not fit, or a network is not there.
     """
+    for name in unheeded(options):
+        given = getattr(options, name)
+        say(f"d2m pose: {option(name, given)} has no effect with {option('model', resolved(options.model))}")
 
     def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator

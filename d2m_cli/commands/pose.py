@@ -74,7 +74,10 @@ def pose(
     max_failures: MaxFailures = None,
     json_out: JsonOut = False,
 ) -> None:
-    """Find the dancers of videos: 17 joints per frame, and how the camera moved."""
+    """Find the dancers of videos: 17 joints a frame, and how the camera moved.
+
+    Of 50 frames a second or more, 25 to 50 a second are taken.
+    """
     from d2m_cli.batch.pose_files import estimate_files
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers

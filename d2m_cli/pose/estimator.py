@@ -34,6 +34,7 @@ from d2m_cli.pose.options import PoseOptions as PoseOptions
 from d2m_cli.pose.scenes import PADDING, WIDER, Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
 from d2m_cli.pose.session import OnnxModel
+from d2m_cli.pose.settings import heeded
 from d2m_cli.pose.thinned import thinned, thinning
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
@@ -254,7 +255,7 @@ class PoseEstimator:
         return joints, np.any(near.any(axis=2) & (joints[..., 2] >= VISIBLE), axis=1)
 
     def _source(self, decoder: str) -> PoseSource:
-        options = self.options
+        options = heeded(self.options)
         kept = ("dancers", "flip_test", "decoding", "longest", "detect_longest", "camera")
         settings = tuple((name, str(getattr(options, name))) for name in kept)
         hashes = tuple(self.model_hashes.items())

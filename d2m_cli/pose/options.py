@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.devices import check_device_name
 from d2m_cli.ground.options import option
-from d2m_cli.hub.catalogue import POSE_KINDS, POSE_NETWORKS
+from d2m_cli.hub.catalogue import CATALOGUE, POSE_KINDS, POSE_NETWORKS
 from d2m_cli.media.video import DECODERS
 from d2m_cli.pose.dancers import check_dancers
 
 DECODINGS = ("dark", "quarter")
 """How joints are read off HRNet's heat maps."""
+DETECTORS = tuple(name for name in POSE_NETWORKS if name.startswith("rtmo-"))
+"""Networks of the catalogue that find people by themselves."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class PoseOptions:
             raise UsageError(
                 f"{option('model')}: there is no pose model {self.model!r}; use movenet, auto, "
                 f"{', '.join(POSE_NETWORKS)}, or {', '.join(f'{kind}:PATH.onnx' for kind in POSE_KINDS)}"
+            )
+        detector = self.detector.removeprefix("rtmo:")
+        if detector.startswith(("hrnet:", "rtmpose:")) or (detector in CATALOGUE and detector not in DETECTORS):
+            raise UsageError(
+                f"{option('detector')}: {self.detector!r} finds no people in a whole picture; use multipose, "
+                f"{', '.join(DETECTORS)}, or the path of an RTMDet, RTMO or NanoDet .onnx file"
             )
         check_dancers(self.dancers)
         check_device_name(self.device)

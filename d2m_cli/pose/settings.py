@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.devices import names_gpu
 from d2m_cli.hub.known import known_sha256
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.session import gpu_is_visible
-from d2m_cli.pose.weights import network_path, pose_weights, resolved
+from d2m_cli.pose.weights import network_kind, network_path, pose_weights, resolved
+
+FOR_HRNET = ("flip_test", "decoding")
+"""Options of heat maps and of a second look, which no other pose network knows."""
 
 
 def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, object]:
@@ -20,6 +25,7 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
     MissingWeightsError
         A network is not there.
     """
+    options = heeded(options)
     return {
         "model": resolved(options.model).split(":")[0],
         "networks": network_hashes(options, verify=verify),
@@ -32,6 +38,18 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
         "detect_longest": options.detect_longest,
         "camera": options.camera,
     }
+
+
+def heeded(options: PoseOptions) -> PoseOptions:
+    """The options, with those that the pose network has no use for as they are by default."""
+    return replace(options, **{name: getattr(PoseOptions, name) for name in unheeded(options)})
+
+
+def unheeded(options: PoseOptions) -> tuple[str, ...]:
+    """Names of the options that ask for something, and have no effect with the pose network that is meant."""
+    if network_kind(resolved(options.model)) == "hrnet":
+        return ()
+    return tuple(name for name in FOR_HRNET if getattr(options, name) != getattr(PoseOptions, name))
 
 
 def takes_gpu(device: str) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,30 @@ def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch
     assert lines[-1].startswith("[2/3] clip\\n: done")
     assert len(lines) <= 5
     assert module.SILENCE_SECONDS == 0.2
+
+
+def test_the_time_left_counts_what_is_done_of_files_in_hand(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    with display(4, "copy", Results(), BatchOptions(json_out=True)) as shown:
+        shown.start(0, "a")("pose", 0.9)
+        shown.start(1, "b")("pose", 0.5)
+        now = 100.0
+        shown.finish(0, Outcome("a", "done", seconds=100.0))
+        shown.start(2, "c")("pose", 0.5)
+        now = 150.0
+        shown.finish(1, Outcome("b", "done", seconds=150.0))
+        shown.start(3, "d")("pose", 1.0)
+        now = 210.0
+        shown.finish(2, Outcome("c", "done", seconds=110.0))
+    assert capsys.readouterr().err.splitlines() == [
+        # One file and a half in 100 s, and two and a half to come; then 2.5 in 150 s, and 1.5 to come.
+        "[1/4] a: done in 100.0 s, about 2:47 left",
+        "[2/4] b: done in 150.0 s, about 1:30 left",
+        "[3/4] c: done in 110.0 s, about 0:00 left",
+    ]
 
 
 def test_a_word_a_minute_is_enough_for_400_seconds() -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from d2m_cli.batch.pose_files import estimate_files
 from d2m_cli.errors import MissingWeightsError, UsageError
+from d2m_cli.ground.search import Search
 from d2m_cli.pose.detector import load_detector
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions, _load_network
 from d2m_cli.pose.geometry import apply_affine, crop_matrix, invert_affine
 from d2m_cli.pose.heads import RTMO, RTMPose, decode_people, decode_simcc
 from d2m_cli.pose.session import OnnxModel
-from d2m_cli.pose.settings import network_hashes, pose_settings
+from d2m_cli.pose.settings import heeded, network_hashes, pose_settings
 from d2m_cli.pose.weights import network_kind, network_name, resolved
 
 Make = Callable[..., Path]
@@ -183,6 +186,28 @@ def test_a_network_is_read_by_its_kind_and_named_in_results(network: Make, point
         PoseEstimator(PoseOptions(model="rtmo-t", device="cpu"))
     with pytest.raises(UsageError, match="there is no pose model 'rtmpose:'"):
         PoseOptions(model="rtmpose:")
+
+
+@pytest.mark.parametrize("name", ["rtmpose-m", "hrnet-w32", "riffusion", "rtmpose:x.onnx", "rtmo:hrnet-w32"])
+def test_what_finds_no_people_is_no_detector(name: str) -> None:
+    with pytest.raises(UsageError, match="finds no people in a whole picture; use multipose, rtmo-m, rtmo-s, rtmo-t"):
+        PoseOptions(detector=name)
+
+
+def test_options_of_heat_maps_count_for_hrnet_alone(
+    network: Make, heat_model: Make, points: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {"flip_test": True, "decoding": "quarter"}
+    maps = f"hrnet:{heat_model(np.zeros((17, 64, 48)))}"
+    for model, ignored in (("movenet", 2), (f"rtmpose:{network(lines(points), 192, 256)}", 2), (maps, 0)):
+        plain = PoseOptions(model=model, device="cpu")
+        options = replace(plain, **asked)
+        assert (pose_settings(options) == pose_settings(plain)) is bool(ignored)
+        assert heeded(options) == (plain if ignored else options)
+        estimate_files(Search((), ()), tmp_path / "out", options)
+        told = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
+        assert len(told) == ignored
+        assert all(model in line for line in told)
 
 
 def test_rtmpose_finds_the_joints_of_a_video(network: Make, points: np.ndarray, make_video, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from d2m_cli.errors import InputError
-from d2m_cli.ground.digests import settings_digest
+from d2m_cli.ground.digests import code_digest, settings_digest
 from d2m_cli.ground.progress import Progress
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.pose.io import load_poses, save_poses
@@ -86,7 +86,8 @@ class RhythmCache:
                 raise InputError(f"{clip.dance}: is {error}") from error
             return rhythm
         options = RhythmOptions(mode=self.grid.mode)
-        key = settings_digest("rhythm", {"dance": self._dance_key(clip), "options": asdict(options)})
+        read_by = {"options": asdict(options), "code": code_digest("rhythm")}
+        key = settings_digest("rhythm", {"dance": self._dance_key(clip), **read_by})
         path = self.folder / "rhythm" / f"{key}{RHYTHM_SUFFIX}"
         with suppress(InputError):  # Not made yet, or damaged since: it is made again.
             return load_rhythm(path)
@@ -99,6 +100,7 @@ class RhythmCache:
         key: dict[str, object] = {"content": content_of(clip.dance), "view": clip.view}
         if not _holds_poses(clip.dance):
             key["networks"] = self.dancers().model_hashes
+            key["code"] = code_digest("pose", "media")
         return key
 
     def _poses(self, clip: Clip) -> Poses:

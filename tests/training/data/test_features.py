@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from d2m_cli.errors import NoPersonError, OutputError
+from d2m_cli.ground.digests import code_digest
 from d2m_cli.ground.progress import Progress
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 from d2m_cli.rhythm.io import save_rhythm
 from d2m_cli.rhythm.sequence import RhythmGrid
+from d2m_cli.training.data import dance_rhythms
 from d2m_cli.training.data.dataset import Clip, Segment, read_dances
 from d2m_cli.training.data.features import FeatureCache
 from tests.training.made import RATE, bobbing, click_track, make_set
@@ -138,6 +140,24 @@ def test_videos_are_looked_at_once_for_all_modes(tmp_path: Path) -> None:
         cache(tmp_path / "cache", dancers=people).windows([Segment(clip, 0.0)], QUIET)
     cache(tmp_path / "cache", dancers=people, grid=RhythmGrid("paper")).windows([Segment(clip, 0.0)], QUIET)
     assert people.asked == [clip.dance]
+
+
+@pytest.mark.parametrize(("room", "again"), [("pose", True), ("rhythm", False), ("training", False)])
+def test_poses_of_a_video_are_found_anew_by_other_code(
+    room: str, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dance.mp4").write_bytes(b"a dance")
+    clip = Clip("dance", tmp_path / "dance.mp4", None, tmp_path / "song.wav", 0.0, "song", "LO", "train", 10.3)
+    people = Dancers()
+
+    def rhythms() -> int:
+        cache(tmp_path / "cache", dancers=people).rhythm(clip)
+        return len(list((tmp_path / "cache" / "rhythm").iterdir()))
+
+    assert [rhythms(), rhythms()] == [1, 1]
+    monkeypatch.setattr(dance_rhythms, "code_digest", lambda *rooms: "other" if room in rooms else code_digest(*rooms))
+    assert rhythms() == (1 if room == "training" else 2)
+    assert people.asked == [clip.dance] * (2 if again else 1)
 
 
 def test_what_can_not_be_used_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
