@@ -25,7 +25,16 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from d2m_cli.backbones.base import Condition, FullSampling, Identity, number_format, refuse_gaps, require_tokenizer
+from d2m_cli.backbones.base import (
+    Condition,
+    Draw,
+    FullSampling,
+    Identity,
+    Sampling,
+    number_format,
+    refuse_gaps,
+    require_tokenizer,
+)
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
 from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Reader, Recording, heard, padded, seen
@@ -147,6 +156,22 @@ class MusicgenBackbone(CodecLanguageBackbone):
         else:
             self.decoder.to(number_format(self.device.type, precision))
 
+    def generate(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Draw | None = None,
+        sampling: Sampling | None = None,
+    ) -> Draw:
+        """Draw one window a condition, frame by frame; see the parent."""
+        try:
+            return super().generate(condition, negative, seeds, context, sampling)
+        except torch.cuda.OutOfMemoryError:
+            # Whoever tries again with fewer rows needs what the recordings hold.
+            self._recordings.clear()
+            raise
+
     def _project(self, states: Tensor) -> Tensor:
         projection = getattr(self.model, "enc_to_dec_proj", None)
         projected: Tensor = states if projection is None else projection(states)
@@ -192,12 +217,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
         if not self.recorded:
             return super()._write(condition, known, seeds, sampling)
         condition = padded(condition, TEXT_BLOCK)
-        try:
-            return self._recording(condition, sampling).write(condition, known, seeds)
-        except torch.cuda.OutOfMemoryError:
-            # Whoever tries again with fewer rows needs what the recordings hold.
-            self._recordings.clear()
-            raise
+        return self._recording(condition, sampling).write(condition, known, seeds)
 
     def _recording(self, condition: Condition, sampling: FullSampling) -> Recording:
         """The one for these shapes and this way to draw."""

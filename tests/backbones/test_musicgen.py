@@ -725,6 +725,16 @@ def test_memory_that_does_not_suffice_is_told_and_given_back(mono: Brief, monkey
     assert [recording() for recording in half_way] == [None]
     monkeypatch.setattr(Recording, "_record", record)
     assert torch.equal(fixed.generate(two, negative, [1, 2]).codes, expected)
+    # Nor may they outlast memory that runs out behind them, in the codec.
+    assert fixed._recordings
+
+    def full(_codes: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fixed, "_decode", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        fixed.generate(two, negative, [1, 2])
+    assert not fixed._recordings
 
 
 def test_what_a_run_was_interrupted_in_is_not_replayed(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
