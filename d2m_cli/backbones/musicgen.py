@@ -37,8 +37,9 @@ from d2m_cli.backbones.base import (
 )
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
-from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Reader, Recording, heard, padded, seen
+from d2m_cli.backbones.musicgen_steps import Reader, Recording, heard, seen
 from d2m_cli.backbones.recording import kept
+from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
@@ -216,7 +217,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
     def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: FullSampling) -> Tensor:
         if not self.recorded:
             return super()._write(condition, known, seeds, sampling)
-        condition = padded(condition, TEXT_BLOCK)
+        condition = in_blocks(condition)
         return self._recording(condition, sampling).write(condition, known, seeds)
 
     def _recording(self, condition: Condition, sampling: FullSampling) -> Recording:

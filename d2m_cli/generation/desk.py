@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
+from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.ground.background import POLL_SECONDS
 from d2m_cli.ground.interrupts import interrupt
 from d2m_cli.media.shortage import is_shortage
@@ -34,8 +35,6 @@ ROWS_ON_GPU = 8
 """Takes in each batch on a GPU."""
 AFTER_READING_SECONDS = 0.01
 """Who has read a text orders takes a moment later: the next batch waits for them."""
-TEXT_BLOCK = 64
-"""Where batches are shared, texts are filled up to a multiple of so many tokens: else hardly two would be alike."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,8 @@ class Desk:
             What the backbone raises; where memory runs out only once a single row does not fit.
         """
         if self._fixed:
-            condition, negative = _filled(condition), _filled(negative)
+            # Without a mask all tokens are read, and there are always as many.
+            condition, negative = (one if one.mask is None else in_blocks(one) for one in (condition, negative))
         order = _Order(len(seeds))
         rows = [
             _Row(order, number, condition, negative, seed, context, sampling, seconds)
@@ -357,16 +357,6 @@ def _shape(condition: Condition) -> tuple[object, ...]:
 def _lengths(context: Draw | None) -> tuple[object, ...]:
     parts = () if context is None else (context.audio, context.codes, context.latents)
     return tuple(None if part is None else tuple(part.shape[1:]) for part in parts)
-
-
-def _filled(condition: Condition) -> Condition:
-    """Text states up to a multiple of `TEXT_BLOCK` tokens, which the mask hides; as they are without one."""
-    from torch.nn.functional import pad
-
-    if condition.mask is None:
-        return condition
-    more = -condition.states.shape[-2] % TEXT_BLOCK
-    return Condition(pad(condition.states, (0, 0, 0, more)), pad(condition.mask, (0, more)))
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:

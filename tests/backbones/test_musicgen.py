@@ -20,7 +20,8 @@ from d2m_cli.backbones.base import Condition, Draw, FullSampling, Identity, Samp
 from d2m_cli.backbones.codebooks import delayed
 from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
-from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Recording, heard, padded
+from d2m_cli.backbones.musicgen_steps import Recording, heard
+from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.rhythm.sequence import Tempo
 from tests.tiny_models import save_tiny_musicgen
@@ -668,8 +669,8 @@ def test_recorded_steps_read_their_own_copies_alone(mono: Brief, monkeypatch: py
     context = mono.generate(wanted, negative, [1, 2]).end(0.32)
     expected = mono.generate(wanted, negative, [3, 4], context).codes
     condition = mono.embed(["a funky guitar music", "a drum"], {})
-    given = padded(side_by_side(condition, negative), TEXT_BLOCK)
-    monkeypatch.setattr("d2m_cli.backbones.musicgen.padded", lambda *_: given)
+    given = in_blocks(side_by_side(condition, negative))
+    monkeypatch.setattr("d2m_cli.backbones.musicgen.in_blocks", lambda *_: given)
     known = fixed._known(context, 2)
     step, steps = Recording._step, []
 
