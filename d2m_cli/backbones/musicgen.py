@@ -25,11 +25,21 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from d2m_cli.backbones.base import Condition, FullSampling, Identity, number_format, refuse_gaps, require_tokenizer
+from d2m_cli.backbones.base import (
+    Condition,
+    Draw,
+    FullSampling,
+    Identity,
+    Sampling,
+    number_format,
+    refuse_gaps,
+    require_tokenizer,
+)
 from d2m_cli.backbones.codebooks import Step
 from d2m_cli.backbones.codec_language import CodecLanguageBackbone, TokenLayout
-from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Reader, Recording, heard, padded, seen
+from d2m_cli.backbones.musicgen_steps import Reader, Recording, heard, seen
 from d2m_cli.backbones.recording import kept
+from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
@@ -147,6 +157,22 @@ class MusicgenBackbone(CodecLanguageBackbone):
         else:
             self.decoder.to(number_format(self.device.type, precision))
 
+    def generate(
+        self,
+        condition: Condition,
+        negative: Condition,
+        seeds: Sequence[int],
+        context: Draw | None = None,
+        sampling: Sampling | None = None,
+    ) -> Draw:
+        """Draw one window a condition, frame by frame; see the parent."""
+        try:
+            return super().generate(condition, negative, seeds, context, sampling)
+        except torch.cuda.OutOfMemoryError:
+            # Whoever tries again with fewer rows needs what the recordings hold.
+            self._recordings.clear()
+            raise
+
     def _project(self, states: Tensor) -> Tensor:
         projection = getattr(self.model, "enc_to_dec_proj", None)
         projected: Tensor = states if projection is None else projection(states)
@@ -191,13 +217,8 @@ class MusicgenBackbone(CodecLanguageBackbone):
     def _write(self, condition: Condition, known: Tensor, seeds: Sequence[int], sampling: FullSampling) -> Tensor:
         if not self.recorded:
             return super()._write(condition, known, seeds, sampling)
-        condition = padded(condition, TEXT_BLOCK)
-        try:
-            return self._recording(condition, sampling).write(condition, known, seeds)
-        except torch.cuda.OutOfMemoryError:
-            # Whoever tries again with fewer rows needs what the recordings hold.
-            self._recordings.clear()
-            raise
+        condition = in_blocks(condition)
+        return self._recording(condition, sampling).write(condition, known, seeds)
 
     def _recording(self, condition: Condition, sampling: FullSampling) -> Recording:
         """The one for these shapes and this way to draw."""

@@ -15,8 +15,6 @@ from d2m_cli.backbones.codebooks import Writing, twice
 from d2m_cli.backbones.codec_language import TokenLayout
 from d2m_cli.backbones.recording import captured
 
-TEXT_BLOCK = 64
-"""Tokens to whose multiples the text is filled up: few lengths make few recordings."""
 KEY_BLOCK = 8
 """Steps to whose multiples a cache of fixed size is rounded up: attention would fill up other lengths each time."""
 
@@ -88,16 +86,6 @@ def heard(condition: Condition, dtype: torch.dtype) -> Tensor | None:
 
 def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, torch.finfo(dtype).min)
-
-
-def padded(condition: Condition, block: int) -> Condition:
-    """Text states filled up to a multiple of some tokens, which the mask hides."""
-    tokens = condition.states.shape[-2]
-    more = -tokens % block
-    mask = condition.mask
-    if mask is None:
-        mask = torch.ones(len(condition.states), tokens, dtype=torch.bool, device=condition.states.device)
-    return Condition(nn.functional.pad(condition.states, (0, 0, 0, more)), nn.functional.pad(mask, (0, more)))
 
 
 class _KeptLayer(StaticLayer):  # type: ignore[no-untyped-call]
@@ -173,7 +161,7 @@ class Recording:
         Parameters
         ----------
         condition
-            Of all rows that are read, from `padded`.
+            Of all rows that are read, from :func:`d2m_cli.backbones.text_padding.in_blocks`.
         known
             (batch, codebooks, n) frames to begin with; n may be 0.
         seeds

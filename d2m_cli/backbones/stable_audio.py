@@ -22,6 +22,7 @@ from d2m_cli.backbones.base import Backbone, Condition, FullSampling, Identity
 from d2m_cli.backbones.diffusers_files import read_index
 from d2m_cli.backbones.latent_audio import AHEAD, LatentAudioBackbone
 from d2m_cli.backbones.sampling import noise_of
+from d2m_cli.backbones.text_padding import filled_up
 from d2m_cli.errors import MissingWeightsError
 
 MOST_TOKENS = 512
@@ -332,12 +333,9 @@ class StableAudio3Backbone(LatentAudioBackbone):
 
 def _padded(read: Condition, length: int) -> Condition:
     """Text states of a fixed number of tokens: these networks also attend to the places that hold no word."""
-    more = length - read.states.shape[1]
-    states = torch.nn.functional.pad(read.states, (0, 0, 0, more))
-    if read.mask is None:
-        raise ValueError("a text without a mask has no places to fill")
-    mask = torch.nn.functional.pad(read.mask, (0, more))
-    return Condition(torch.where(mask[..., None], states, 0.0), mask)
+    filled = filled_up(read, length)
+    assert filled.mask is not None
+    return Condition(torch.where(filled.mask[..., None], filled.states, 0.0), filled.mask)
 
 
 def _inpainting(known: Tensor, frames: int) -> Any:

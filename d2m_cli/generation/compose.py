@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,7 @@ from d2m_cli.rhythm.sequence import BeatMap, Rhythm, Tempo
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from d2m_cli.backbones.base import Backbone, Condition
     from d2m_cli.generation.models import Models
 
 Samples = NDArray[np.float32]
@@ -140,8 +142,7 @@ def compose(
     desk = models.desk or Desk.of(backbone)
     sampling = full_sampling(backbone, options.sampling)
     seconds = window_seconds if writes_pieces(backbone) else None
-    with desk.alone():
-        slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
+    slow = desk.alone(lambda: forecast(backbone, window_seconds, sampling, len(windows) * options.candidates))
     if slow:
         tell(slow)
     takes: list[Take] = []
@@ -149,17 +150,13 @@ def compose(
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
-        with desk.alone():
-            negative = backbone.embed([options.negative_prompt], {})
-            unread = unread_words(backbone, options.negative_prompt, {})
+        negative, unread = desk.alone(partial(_read, backbone, options.negative_prompt, {}))
         _tell_unread(tell, "negative prompt", unread)
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
             prompt = window_prompt(asked, window, models, options, goes_on=last is not None).text
-            with desk.alone():
-                words = pseudo_words(prompt, asked, window, models, options)
-                condition = backbone.embed([prompt], words)
-                unread = unread_words(backbone, prompt, words)
+            words = pseudo_words(prompt, asked, window, models, options)
+            condition, unread = desk.alone(partial(_read, backbone, prompt, words))
             _tell_unread(tell, "prompt", unread)
             before = window.start - windows[window.index - 1].start
             context = last.end(before) if last is not None else None
@@ -287,6 +284,11 @@ def finished(
     breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
     samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
     return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)
+
+
+def _read(backbone: Backbone, prompt: str, words: Mapping[str, Tensor]) -> tuple[Condition, str]:
+    """What the backbone makes of a prompt, and the end of it that it does not read."""
+    return backbone.embed([prompt], words), unread_words(backbone, prompt, words)
 
 
 def _tell_unread(tell: Tell, what: str, unread: str) -> None:

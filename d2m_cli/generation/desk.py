@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
+from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.ground.background import POLL_SECONDS
 from d2m_cli.ground.interrupts import interrupt
 from d2m_cli.media.shortage import is_shortage
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
     from d2m_cli.backbones.base import Backbone
 
+T = TypeVar("T")
+
 TOGETHER = 4
 """Takes of a window that a backbone makes at once on a CPU."""
 ROWS_ON_GPU = 8
 """Takes in each batch on a GPU."""
-TEXT_BLOCK = 64
-"""Where batches are shared, texts are filled up to a multiple of so many tokens: else hardly two would be alike."""
+AFTER_READING_SECONDS = 0.01
+"""Who has read a text orders takes a moment later: the next batch waits for them."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +55,60 @@ class Drawn:
 
 @dataclass(eq=False)
 class _Order:
-    """Takes of one window, and what has come of them."""
+    """Takes of one window, and what has come of them.
+
+    Its end is told by a queue: that, unlike an event, can be waited for and told by threads that may be interrupted
+    between any two steps.
+    """
 
     count: int
     takes: dict[int, Drawn] = field(default_factory=dict)
-    error: BaseException | None = None
-    over: threading.Event = field(default_factory=threading.Event)
+    ends: SimpleQueue[Exception | None] = field(default_factory=SimpleQueue)
+    over: bool = False
 
     def take(self, number: int, drawn: Drawn) -> None:
         self.takes[number] = drawn
         if len(self.takes) == self.count:
-            self.over.set()
+            self.end(None)
 
-    def fail(self, error: BaseException) -> None:
-        self.error = error
-        self.over.set()
+    def end(self, error: Exception | None) -> None:
+        self.over = True
+        self.ends.put(error)
+
+    def wait(self, thread: threading.Thread) -> None:
+        """Wait for the end that another thread brings, and raise its error; nobody need go on where this is left."""
+        try:
+            while True:
+                alive = thread.is_alive()
+                try:
+                    error = self.ends.get(timeout=POLL_SECONDS)
+                except Empty:
+                    if not alive:
+                        raise RuntimeError("the thread that draws music has ended") from None
+                else:
+                    break
+        finally:
+            self.over = True
+        if error is not None:
+            raise error
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """Something else that the thread that draws is to do."""
+
+    order: _Order
+    do: Callable[[], object]
+
+    def __call__(self) -> None:
+        if self.order.over:
+            return
+        try:
+            self.do()
+        except Exception as error:
+            self.order.end(error)
+        else:
+            self.order.end(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +149,9 @@ class Desk:
         self._tell: Callable[[str], None] | None = None
         self._fixed = rows is not None
         self._most = rows or TOGETHER
-        self._waiting: deque[_Row] = deque()
-        self._news = threading.Condition()
-        self._drawing = threading.Lock()
+        self._asked: SimpleQueue[list[_Row] | _Call] = SimpleQueue()
+        # One that knows who holds it: an interrupt may come when it is taken and before that is noted here.
+        self._drawing = threading.RLock()
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -137,7 +180,8 @@ class Desk:
             What the backbone raises; where memory runs out only once a single row does not fit.
         """
         if self._fixed:
-            condition, negative = _filled(condition), _filled(negative)
+            # Without a mask all tokens are read, and there are always as many.
+            condition, negative = (one if one.mask is None else in_blocks(one) for one in (condition, negative))
         order = _Order(len(seeds))
         rows = [
             _Row(order, number, condition, negative, seed, context, sampling, seconds)
@@ -145,32 +189,59 @@ class Desk:
         ]
         thread = self._thread
         if thread is None:
-            with self._drawing:
-                self._draw_all(rows)
+            self._in_turn(lambda: self._draw_all(rows))
+            order.wait(threading.current_thread())
         else:
-            with self._news:
-                self._waiting.extend(rows)
-                self._news.notify()
-            while not order.over.wait(POLL_SECONDS) and thread.is_alive():
-                pass
-        if order.error is not None:
-            raise order.error
-        if not order.over.is_set():
-            raise RuntimeError("the thread that draws music has ended")
+            self._asked.put(rows)
+            order.wait(thread)
         return [order.takes[number] for number in range(order.count)]
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within this context no other thread computes with the backbone; nothing may be drawn by `draw` there.
+    def alone(self, call: Callable[[], T]) -> T:
+        """What a function returns that computes with the backbone, called while nobody else does.
 
-        Reading a text puts pseudo-words into the text encoder itself, and networks that are offloaded go to and fro.
+        Two networks at once would contend for a GPU, networks that are offloaded go to and fro, and settings of PyTorch
+        that hold while music is drawn belong to the whole process: a text would be read one way or the other.
+
+        Parameters
+        ----------
+        call
+            Computes; in inference mode, perhaps in another thread. It may not call `draw`.
+
+        Raises
+        ------
+        Exception
+            What the function raises.
         """
-        with self._drawing:
-            yield
+        import torch
+
+        returned: list[T] = []
+
+        def compute() -> None:
+            with torch.inference_mode():
+                returned.append(call())
+
+        thread = self._thread
+        if thread is None:
+            self._in_turn(compute)
+            return returned[0]
+        order = _Order(1)
+        self._asked.put(_Call(order, compute))
+        order.wait(thread)
+        return returned[0]
+
+    def _in_turn(self, compute: Callable[[], None]) -> None:
+        try:
+            # In short waits, between which an interrupt is heard.
+            while not self._drawing.acquire(timeout=POLL_SECONDS):
+                pass
+            compute()
+        finally:
+            with suppress(RuntimeError):  # it was not taken
+                self._drawing.release()
 
     @contextmanager
     def shared(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """Within this context a thread of the desk's own fills batches with what all others ask for.
+        """Within this context a thread of the desk's own computes all that others ask for, and fills batches with it.
 
         Only where batches have a shape of their own; elsewhere each thread draws for itself when it is its turn.
 
@@ -180,48 +251,43 @@ class Desk:
             Told each time that batches become smaller for want of memory.
         """
         self._tell = tell
-        if self._fixed:
-            self._thread = threading.Thread(target=self._serve, name="d2m-drawing")
-            self._thread.start()
         try:
+            if self._fixed:
+                self._thread = threading.Thread(target=self._serve, name="d2m-drawing")
+                self._thread.start()
             yield
         finally:
             thread, self._thread, self._tell = self._thread, None, None
-            if thread is not None:
+            if thread is not None and thread.ident is not None:
                 interrupt(thread)
                 thread.join()
 
     def _serve(self) -> None:
-        try:
+        waiting: list[_Row] = []
+        with suppress(KeyboardInterrupt):  # those who wait are interrupted as well
             while self._thread is not None:
-                with self._news:
-                    while not self._waiting and self._thread is not None:
-                        self._news.wait(POLL_SECONDS)
-                    rows = self._alike()
-                if rows:
-                    with self._drawing:
-                        self._draw_all(rows)
-        except KeyboardInterrupt:
-            return  # those who wait are interrupted as well
+                asked = _arrived(self._asked, 0.0 if waiting else POLL_SECONDS)
+                calls = [one for one in asked if isinstance(one, _Call)]
+                waiting += [row for one in asked if not isinstance(one, _Call) for row in one]
+                for call in calls:
+                    call()
+                if calls:
+                    time.sleep(AFTER_READING_SECONDS)
+                    continue
+                rows, waiting = self._alike([row for row in waiting if not row.order.over])
+                self._draw_all(rows)
 
-    def _alike(self) -> list[_Row]:
-        """The rows that have waited longest and others of their kind, as many as a batch holds; they wait no more."""
-        kind = self._waiting[0].kind if self._waiting else None
-        taken: list[_Row] = []
-        left: deque[_Row] = deque()
-        for row in self._waiting:
-            if len(taken) < self._most and row.kind == kind:
-                taken.append(row)
-            else:
-                left.append(row)
-        self._waiting = left
-        return taken
+    def _alike(self, waiting: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+        """The rows that have waited longest and others of their kind, as many as a batch holds; and all others."""
+        kinds = [row.kind for row in waiting]
+        taken = [number for number, kind in enumerate(kinds) if kind == kinds[0]][: self._most]
+        return [waiting[n] for n in taken], [row for n, row in enumerate(waiting) if n not in taken]
 
     def _draw_all(self, rows: list[_Row]) -> None:
         """Draw rows of one kind, as many at once as there is memory for; errors go to those who ordered them."""
         import torch
 
-        while rows:
+        while rows := [row for row in rows if not row.order.over]:  # nobody waits for the others any more
             some = rows[: self._most]
             try:
                 with torch.inference_mode():
@@ -230,7 +296,7 @@ class Desk:
                 if not self._halved(error):
                     orders = list(dict.fromkeys(row.order for row in rows))
                     if len(orders) == 1:
-                        orders[0].fail(error)
+                        orders[0].end(error)
                         return
                     # One that can't be drawn costs none of the others.
                     for order in orders:
@@ -274,6 +340,16 @@ class Desk:
         return True
 
 
+def _arrived(queue: SimpleQueue[T], seconds: float) -> list[T]:
+    """All that is in a queue; the first is waited for so long."""
+    arrived: list[T] = []
+    with suppress(Empty):
+        arrived.append(queue.get(timeout=seconds))
+        while True:
+            arrived.append(queue.get_nowait())
+    return arrived
+
+
 def _shape(condition: Condition) -> tuple[object, ...]:
     return tuple(condition.states.shape[1:]), condition.mask is None
 
@@ -281,16 +357,6 @@ def _shape(condition: Condition) -> tuple[object, ...]:
 def _lengths(context: Draw | None) -> tuple[object, ...]:
     parts = () if context is None else (context.audio, context.codes, context.latents)
     return tuple(None if part is None else tuple(part.shape[1:]) for part in parts)
-
-
-def _filled(condition: Condition) -> Condition:
-    """Text states up to a multiple of `TEXT_BLOCK` tokens, which the mask hides; as they are without one."""
-    from torch.nn.functional import pad
-
-    if condition.mask is None:
-        return condition
-    more = -condition.states.shape[-2] % TEXT_BLOCK
-    return Condition(pad(condition.states, (0, 0, 0, more)), pad(condition.mask, (0, more)))
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:

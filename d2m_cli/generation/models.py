@@ -136,6 +136,10 @@ class Seeing:
         """Name of each network that found some poses to the hash of its file; of poses without a source, the loaded."""
         return dict(source.hashes if source is not None else self.poses.model_hashes)
 
+    def pose_description(self, source: PoseSource | None) -> str:
+        """Which networks found some poses, and where they ran; of poses without a source, the loaded."""
+        return source.description if source is not None else self.poses.description
+
     def rhythm(self, poses: Poses, content: str, mode: str) -> Rhythm:
         """Rhythm of the video that `dancers` gave the poses of, read now or before.
 
@@ -190,8 +194,11 @@ class Models(Seeing):
     @property
     def description(self) -> str:
         """One line that says what runs where."""
+        return self._told(self.poses.description)
+
+    def _told(self, poses: str) -> str:
         note = f"; {self.encoders.note}" if self.encoders is not None and self.encoders.note else ""
-        return f"music: {self.backbone.description}; poses: {self.poses.description}{note}"
+        return f"music: {self.backbone.description}; poses: {poses}{note}"
 
     def used(self, source: PoseSource | None) -> ModelsUsed:
         """The same by names and hashes, for a dance whose poses come from a source."""
@@ -203,7 +210,7 @@ class Models(Seeing):
             self.encoders_sha256 if self.encoders is not None else None,
             self.sound.clap_sha256 if self.sound is not None else heard_by,
             self.pose_hashes(source),
-            self.description,
+            self._told(self.pose_description(source)),
         )
 
 
@@ -224,9 +231,13 @@ class TrackModels(Seeing):
     @property
     def description(self) -> str:
         """One line that says what runs where."""
-        return f"music: {self.track.path.name}; poses: {self.poses.description}"
+        return self._told(self.poses.description)
+
+    def _told(self, poses: str) -> str:
+        return f"music: {self.track.path.name}; poses: {poses}"
 
     def used(self, source: PoseSource | None) -> ModelsUsed:
         """The same by names and hashes, for a dance whose poses come from a source."""
         name, licence, poses = f"track:{self.track.path.name}", "that of the track", self.pose_hashes(source)
-        return ModelsUsed(name, self.track.digest, licence, None, None, poses, self.description)
+        description = self._told(self.pose_description(source))
+        return ModelsUsed(name, self.track.digest, licence, None, None, poses, description)

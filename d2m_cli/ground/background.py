@@ -40,7 +40,7 @@ class Background(Generic[T]):
         # Else it goes on: what breaks off in the middle of an import can't be imported again.
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.stop()
-        if self._begun.locked():
+        if self._thread.ident is not None:  # an interrupt may come before it is started
             self._thread.join()
 
     def stop(self) -> None:
@@ -51,7 +51,13 @@ class Background(Generic[T]):
     def begin(self) -> None:
         """Begin to make the value, where that has not begun."""
         if self._begun.acquire(blocking=False):
-            self._thread.start()
+            try:
+                self._thread.start()
+            except BaseException as error:
+                # Others would wait for ever for what nobody makes.
+                self._error = error
+                self._over.set()
+                raise
 
     def check(self) -> None:
         """Raise the error that making the value ended with, if it did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_HOOKING = threading.Lock()
+"""Held while hooks are set: PyTorch counts them without a lock, and of two with one number the first is gone."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,10 +95,11 @@ def spread(pseudo_words: Mapping[str, Tensor], places: Sequence[Mapping[str, Seq
 
 @contextmanager
 def placed(text_encoder: nn.Module, placement: Placement) -> Iterator[None]:
-    """While open, the encoder's token embedding answers with the given vectors at the given places.
+    """While open, the encoder's token embedding answers the thread that opened it with vectors at the given places.
 
-    Works for every text encoder of transformers that looks its tokens up in an ``nn.Embedding`` (CLIP, T5). Other words
-    keep their embeddings; gradients flow to the vectors alone.
+    Other threads read with the same encoder what they placed themselves, or plain words. Works for every text encoder
+    of transformers that looks its tokens up in an ``nn.Embedding`` (CLIP, T5). Other words keep their embeddings;
+    gradients flow to the vectors alone.
 
     Parameters
     ----------
@@ -111,15 +116,18 @@ def placed(text_encoder: nn.Module, placement: Placement) -> Iterator[None]:
     if not len(placement.rows):
         yield
         return
-    used = 0
+    used, thread = 0, threading.get_ident()
 
     def replace(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         nonlocal used
+        if threading.get_ident() != thread:
+            return output
         used += 1
         index = (placement.rows.to(output.device), placement.columns.to(output.device))
         return output.detach().clone().index_put(index, placement.vectors.to(output))
 
-    handles = [module.register_forward_hook(replace) for module in token_embeddings(text_encoder)]
+    with _HOOKING:
+        handles = [module.register_forward_hook(replace) for module in token_embeddings(text_encoder)]
     try:
         yield
     finally:

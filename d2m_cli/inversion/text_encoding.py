@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class ReadText:
 
 
 class PromptReader:
-    """A frozen text encoder that takes pseudo-words.
+    """A frozen text encoder that takes pseudo-words, from any number of threads.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ class PromptReader:
     def __init__(self, encoder: Any, tokenizer: Any, length: int, layers: int, name: str, *, pad: bool) -> None:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.length, self.layers, self.name, self.pad = length, layers, name, pad
+        # A tokenizer's settings belong to itself, and it refuses to change them while another thread reads with it.
+        self._tokenizing = Lock()
         self._tokenized = lru_cache(maxsize=KEPT)(self._tokenize)
 
     def __call__(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> ReadText:
@@ -100,10 +103,12 @@ class PromptReader:
     def unread(self, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
         """The end of a prompt that is not read; see :func:`d2m_cli.backbones.base.unread_words`."""
         counts = {word: with_all_axes(vectors).shape[2] for word, vectors in pseudo_words.items()}
-        return unread_text(self.tokenizer, prompt, counts, self.length)
+        with self._tokenizing:
+            return unread_text(self.tokenizer, prompt, counts, self.length)
 
     def _tokenize(
         self, prompt: str, counts: tuple[tuple[str, int], ...]
     ) -> tuple[tuple[int, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
-        ids, places = tokenize(self.tokenizer, prompt, dict(counts), self.length, pad=self.pad)
+        with self._tokenizing:
+            ids, places = tokenize(self.tokenizer, prompt, dict(counts), self.length, pad=self.pad)
         return tuple(ids), tuple((word, tuple(where)) for word, where in places.items())

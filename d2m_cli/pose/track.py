@@ -171,6 +171,11 @@ class PoseSource:
     settings: tuple[tuple[str, str], ...]
     version: str
 
+    @property
+    def description(self) -> str:
+        """Which networks ran where, in words."""
+        return f"{self.model} with {self.detector} on {self.provider}"
+
 
 @dataclass(frozen=True)
 class Poses:

@@ -161,6 +161,9 @@ def test_with_a_cache_pose_networks_are_loaded_for_poses_that_nobody_kept(
     first, again = made(), made()
     assert len(loads) == 1
     assert told == ["poses: fake-pose on CPUExecutionProvider"]
+    # Who loaded the networks, and when, makes no other record.
+    assert first.models.description == "music: song.wav; poses: p with d on CPUExecutionProvider"
+    assert again.models.description == first.models.description
     assert first.models.poses == again.models.poses == {"p": "1" * 64}
     assert first.music.samples.tobytes() == again.music.samples.tobytes()
     # Without one they are needed in any case, and are there before a video is looked at.

@@ -20,7 +20,8 @@ from d2m_cli.backbones.base import Condition, Draw, FullSampling, Identity, Samp
 from d2m_cli.backbones.codebooks import delayed
 from d2m_cli.backbones.codec_language import side_by_side
 from d2m_cli.backbones.musicgen import MusicgenBackbone
-from d2m_cli.backbones.musicgen_steps import TEXT_BLOCK, Recording, heard, padded
+from d2m_cli.backbones.musicgen_steps import Recording, heard
+from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.rhythm.sequence import Tempo
 from tests.tiny_models import save_tiny_musicgen
@@ -668,8 +669,8 @@ def test_recorded_steps_read_their_own_copies_alone(mono: Brief, monkeypatch: py
     context = mono.generate(wanted, negative, [1, 2]).end(0.32)
     expected = mono.generate(wanted, negative, [3, 4], context).codes
     condition = mono.embed(["a funky guitar music", "a drum"], {})
-    given = padded(side_by_side(condition, negative), TEXT_BLOCK)
-    monkeypatch.setattr("d2m_cli.backbones.musicgen.padded", lambda *_: given)
+    given = in_blocks(side_by_side(condition, negative))
+    monkeypatch.setattr("d2m_cli.backbones.musicgen.in_blocks", lambda *_: given)
     known = fixed._known(context, 2)
     step, steps = Recording._step, []
 
@@ -725,6 +726,16 @@ def test_memory_that_does_not_suffice_is_told_and_given_back(mono: Brief, monkey
     assert [recording() for recording in half_way] == [None]
     monkeypatch.setattr(Recording, "_record", record)
     assert torch.equal(fixed.generate(two, negative, [1, 2]).codes, expected)
+    # Nor may they outlast memory that runs out behind them, in the codec.
+    assert fixed._recordings
+
+    def full(_codes: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fixed, "_decode", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        fixed.generate(two, negative, [1, 2])
+    assert not fixed._recordings
 
 
 def test_what_a_run_was_interrupted_in_is_not_replayed(mono: Brief, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ import torch
 from d2m_cli.backbones.base import Condition, Draw, FullSampling, Identity
 from d2m_cli.backbones.musicgen import MusicgenBackbone
 from d2m_cli.backbones.riffusion import RiffusionBackbone
+from d2m_cli.batch.crew import side_by_side
 from d2m_cli.generation.compose import compose
 from d2m_cli.generation.desk import TOGETHER, Desk, Drawn
 from d2m_cli.generation.models import Models
@@ -196,7 +199,7 @@ def test_a_video_alone_and_among_five_others_gives_the_same_bytes(
 
 @pytest.mark.parametrize("rows", [None, 2])
 def test_one_thread_at_a_time_computes_with_the_backbone(rows: int | None) -> None:
-    """The text encoder too: pseudo-words of one video would be read by another's prompt."""
+    """The text encoder too: networks may be offloaded, and PyTorch has one set of settings for all threads."""
     busy, clashes = threading.Lock(), []
 
     class Guarded(FakeBackbone):
@@ -227,3 +230,83 @@ def test_one_thread_at_a_time_computes_with_the_backbone(rows: int | None) -> No
     with desk.shared(print):
         at_once(lambda n: compose(rhythm, 11.0, models, options, str(n), lambda *_: None), 3)
     assert not clashes
+
+
+class Slow(Sums):
+    """Draws a second long, in steps, and tells when it begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self.finished: list[tuple[int, ...]] = []
+
+    def generate(
+        self, condition: Condition, negative: Condition, seeds: Sequence[int], context: Draw | None, sampling: Any
+    ) -> Draw:
+        self.begun.set()
+        for _ in range(100):
+            time.sleep(0.01)
+        self.finished.append(tuple(seeds))
+        return super().generate(condition, negative, seeds, context, sampling)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("rows", [None, 2])
+def test_an_interrupt_ends_those_who_draw_wait_and_read_and_nothing_more_is_drawn(rows: int | None) -> None:
+    backbone: Any = Slow()
+    desk = Desk(backbone, rows)
+    read: list[int] = []
+
+    def do(number: int) -> None:
+        if number < 6:
+            desk.draw(condition(number), condition(0.0), [number, number], None, SAMPLING)
+        else:
+            assert backbone.begun.wait(10.0)
+            desk.alone(lambda: read.append(number))
+
+    def interrupted() -> None:
+        assert backbone.begun.wait(10.0)
+        time.sleep(0.3)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    asker = threading.Thread(target=interrupted)
+    asker.start()
+    began = 0.0
+    with desk.shared(print):
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side(range(8), do, 8)
+        began = time.monotonic()
+    asker.join()
+    assert time.monotonic() - began < 5.0
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("d2m-")]
+    # At most the batch that was under way.
+    assert len(backbone.finished) <= 1
+    assert not read
+    # Nobody holds the desk.
+    with desk.shared(print):
+        assert desk.alone(lambda: 7) == 7
+        assert len(desk.draw(condition(1.0), condition(0.0), [1], None, SAMPLING)) == 1
+
+
+def test_who_reads_a_text_comes_before_the_next_batch_and_is_in_it() -> None:
+    backbone: Any = Slow()
+    desk = Desk(backbone, 4)
+
+    def ask(number: int) -> None:
+        assert number == 0 or backbone.begun.wait(10.0)
+        if number == 2:
+            assert desk.alone(lambda: threading.current_thread().name) == "d2m-drawing"
+        desk.draw(condition(1.0), condition(0.0), [10 * number, 10 * number + 1], None, SAMPLING)
+
+    with desk.shared(print):
+        at_once(ask, 3)
+    assert backbone.finished == [(0, 1, 1, 1), (10, 11, 20, 21)]
+
+
+def test_what_a_call_raises_comes_to_who_made_it() -> None:
+    for rows in (None, 2):
+        desk = Desk(Sums(), rows)  # type: ignore[arg-type]
+        with desk.shared(print):
+            with pytest.raises(ZeroDivisionError):
+                desk.alone(lambda: 1 // 0)
+            assert desk.alone(lambda: torch.is_inference_mode_enabled())

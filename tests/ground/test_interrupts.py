@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from d2m_cli.ground.background import Background
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -163,3 +166,16 @@ def test_compiled_modules_are_loaded_whole(tmp_path: Path) -> None:
     begun = time.monotonic()
     assert end(start(script), signal.SIGINT, after=0.1) == (7, "")
     assert time.monotonic() - begun < 10
+
+
+def test_one_that_comes_before_a_background_thread_is_started_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_self: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    background = Background(lambda: 1)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), background:
+        background.begin()
+    # Nobody waits for it.
+    with pytest.raises(KeyboardInterrupt):
+        background.value()

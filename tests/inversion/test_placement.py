@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -146,3 +149,33 @@ def test_an_encoder_that_was_not_asked_is_noticed(family) -> None:
     placement = Placement(torch.tensor([0]), torch.tensor([1]), torch.zeros(1, WIDTH), 1)
     with pytest.raises(RuntimeError, match="no effect"), placed(family[1], placement):
         pass
+
+
+def test_threads_that_share_an_encoder_read_their_own_words_alone(family) -> None:
+    _, encoder = family
+    tokens = torch.tensor([[4, 5, 6]])
+    plain = encoder(tokens).last_hidden_state
+    vectors = torch.randn(3, 1, WIDTH)
+
+    def placement(number: int) -> Placement:
+        return Placement(torch.tensor([0]), torch.tensor([1]), vectors[number], 1)
+
+    alone = []
+    for number in range(3):
+        with placed(encoder, placement(number)):
+            alone.append(encoder(tokens).last_hidden_state)
+    opened = threading.Barrier(4, timeout=10.0)
+
+    def read(number: int) -> torch.Tensor:
+        with placed(encoder, placement(number)) if number < 3 else nullcontext():
+            # All have opened theirs before the first reads, and none closes it before the last has read.
+            opened.wait()
+            states = encoder(tokens).last_hidden_state
+            opened.wait()
+        return states
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(read, range(4)))
+    assert not torch.allclose(alone[0], alone[1])
+    for got, wanted in zip(together, [*alone, plain], strict=True):
+        assert torch.equal(got, wanted)
