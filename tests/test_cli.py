@@ -131,7 +131,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
     (folder / "encoders.safetensors").write_bytes(b"e")
     loaded: list[Path | None] = []
 
-    def choose(spec: str, device: str) -> registry.Choice:
+    def choose(spec: str, *_: object) -> registry.Choice:
         own = None if spec == "bare" else folder / "encoders.safetensors"
         return registry.Choice("riffusion", folder, "fake", own)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -105,7 +105,7 @@ class Generator:
     Attributes
     ----------
     backbone
-        The backbone as it was asked for; see `choice`.
+        The backbone as it was asked for; see `choice_for`.
 
     Raises
     ------
@@ -135,6 +135,7 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
+        self._choice = _kept(_choose)
         self._backbone_in = _kept(_open_backbone)
         self._encoders_of = _kept(_load_encoders)
         self._estimator = _kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
@@ -142,9 +143,8 @@ class Generator:
         self._listener = _kept(_load_listener)
         self._desk_of = _kept(_desk_of)
 
-    @cached_property
-    def choice(self) -> Choice:
-        """The backbone's name and where its weights lie, looked for when it is first asked for: a track needs none.
+    def choice_for(self, options: GenerateOptions) -> Choice:
+        """The backbone's name and where its weights lie, as these options need it where it is left to d2m.
 
         Raises
         ------
@@ -153,7 +153,9 @@ class Generator:
         MissingWeightsError
             It is not on this machine.
         """
-        return choose(self.backbone, self.device)
+        return self._choice(
+            self.backbone, self.device, options.precision, self.offload, _given(options), self._encoders
+        )
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -236,12 +238,13 @@ class Generator:
         if options.rhythm == "words":
             # Words need no encoders, and those that were found may be another model's.
             return None
-        if self.choice.needs_encoders:
+        choice = self.choice_for(options)
+        if choice.needs_encoders:
             raise UsageError(
-                f"{self.choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
+                f"{choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
                 f"a file with {option('encoders')}, or put the rhythm in plain words with {option('rhythm', 'words')}"
             )
-        return self.choice.encoders
+        return choice.encoders
 
     def models(self, options: GenerateOptions) -> Models:
         """The networks that these options need, loaded.
@@ -255,7 +258,8 @@ class Generator:
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
-        backbone = self._backbone_in(self.choice, self.device, self.compile, self.offload, options.precision)
+        choice = self.choice_for(options)
+        backbone = self._backbone_in(choice, self.device, self.compile, self.offload, options.precision)
         _refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
@@ -277,11 +281,11 @@ class Generator:
 
     def remarks(self, options: GenerateOptions) -> tuple[str, ...]:
         """What a user should know of the choice of the backbone, and of how the rhythm reaches it."""
-        told = []
-        if self.choice.why:
-            told.append(f"auto takes {self.choice.name}: {self.choice.why}")
+        told, choice = [], self.choice_for(options)
+        if choice.why:
+            told.append(f"auto takes {choice.name}: {choice.why}")
         if options.rhythm == "encoder" and self.encoders_for(options) is None:
-            told.append(f"{self.choice.name} has no encoders for '*' and '@' here: it is told the tempo and the genre")
+            told.append(f"{choice.name} has no encoders for '*' and '@' here: it is told the tempo and the genre")
         return tuple(told)
 
     def track_models(self, options: GenerateOptions) -> TrackModels:
@@ -322,6 +326,15 @@ def _kept(load: Callable[..., T]) -> Callable[..., T]:
     return get
 
 
+def _choose(*wanted: Any) -> Choice:
+    return choose(*wanted)
+
+
+def _given(options: GenerateOptions) -> tuple[str, ...]:
+    """Names of those of the options that a backbone may refuse, where they are given."""
+    return (*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else []))
+
+
 def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool, precision: str) -> Backbone:
     from d2m_cli.backbones.registry import open_backbone
     from d2m_cli.ground.progress import quiet_libraries
@@ -334,9 +347,8 @@ def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
     """Raise UsageError for an option that a backbone refuses."""
     from d2m_cli.backbones.base import refused
 
-    given = {*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else [])}
     for name, reason in refused(backbone).items():
-        if name in given:
+        if name in _given(options):
             raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
 
 

@@ -82,7 +82,7 @@ class LatentAudioBackbone:
     """Names of diffusers' pipelines that the class knows."""
     networks: tuple[str, ...] = ()
     """The parts with weights."""
-    gpu_format = torch.float16
+    gpu_precision = "fp16"
     heeds: tuple[str, ...] = ("steps", "guidance")
     window_seconds = WINDOW_SECONDS
     condition_layers = 1
@@ -107,7 +107,8 @@ class LatentAudioBackbone:
             raise MissingWeightsError(f"{folder}: not a whole model: no folder {', '.join(missing)}. Fetch it again.")
         self.device = torch.device(device)
         on_gpu = self.device.type == "cuda"
-        dtype = self.gpu_format if precision == "auto" and on_gpu else number_format(self.device.type, precision)
+        asked = self.gpu_precision if precision == "auto" and on_gpu else precision
+        dtype = number_format(self.device.type, asked)
         check_room(folder, self.networks, self.name, self.device, dtype, offloaded)
         require_tokenizer(folder / "tokenizer", TOKENIZER_FILES)
         parts = load_networks(folder, index, self.networks, dtype)
