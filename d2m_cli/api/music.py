@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from d2m_cli.backbones.registry import choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, as_cache
+from d2m_cli.ground.kept import kept
 from d2m_cli.ground.options import option
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.rhythm.cache import DanceCache
-
-T = TypeVar("T")
 
 
 def generate(
@@ -135,13 +133,12 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
-        self._choice = _kept(_choose)
-        self._backbone_in = _kept(_open_backbone)
-        self._encoders_of = _kept(_load_encoders)
-        self._estimator = _kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
-        self._track_in = _kept(_load_track)
-        self._listener = _kept(_load_listener)
-        self._desk_of = _kept(_desk_of)
+        self._choice = kept(_choose)
+        self._desk_in = kept(_open_desk)
+        self._encoders_of = kept(_load_encoders)
+        self._estimator = kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
+        self._track_in = kept(_load_track)
+        self._listener = kept(_load_listener)
 
     def choice_for(self, options: GenerateOptions) -> Choice:
         """The backbone's name and where its weights lie, as these options need it where it is left to d2m.
@@ -259,7 +256,8 @@ class Generator:
 
         path = self.encoders_for(options)
         choice = self.choice_for(options)
-        backbone = self._backbone_in(choice, self.device, self.compile, self.offload, options.precision)
+        desk = self._desk_in(choice, self.device, self.compile, self.offload, options.precision)
+        backbone = desk.backbone
         _refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
@@ -275,9 +273,7 @@ class Generator:
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
         sha256 = encoders.sha256 if encoders is not None else ""
-        return Models(
-            poses, backbone, encoders, sha256, sound, listener, self._desk_of(backbone), known=self._known(options)
-        )
+        return Models(poses, backbone, encoders, sha256, sound, listener, desk, known=self._known(options))
 
     def remarks(self, options: GenerateOptions) -> tuple[str, ...]:
         """What a user should know of the choice of the backbone, and of how the rhythm reaches it."""
@@ -315,17 +311,6 @@ class Generator:
         return DanceCache(self._cache, seen) if self._cache is not None else None
 
 
-def _kept(load: Callable[..., T]) -> Callable[..., T]:
-    """The same function, which loads what was asked for last once, however many threads ask for it."""
-    known, guard = lru_cache(maxsize=1)(load), Lock()
-
-    def get(*what: Any) -> T:
-        with guard:
-            return known(*what)
-
-    return get
-
-
 def _choose(*wanted: Any) -> Choice:
     return choose(*wanted)
 
@@ -352,10 +337,11 @@ def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
             raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
 
 
-def _desk_of(backbone: Backbone) -> Desk:
+def _open_desk(*wanted: Any) -> Desk:
+    """The backbone that is asked for, and the desk that draws from it: one value, so that they are let go together."""
     from d2m_cli.generation.desk import Desk
 
-    return Desk.of(backbone)
+    return Desk.of(_open_backbone(*wanted))
 
 
 def _load_encoders(path: Path) -> Encoders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,29 @@ def test_a_generator_loads_what_options_need_and_keeps_it(loaded: list[object], 
     assert sorted(map(str, loaded)) == ["all", "auto", "encoders.safetensors", "largest"]
     assert made[0].models.encoders_sha256 == "e" * 64
     assert made[0].options.genre == "LO"
+
+
+def test_another_backbone_is_loaded_once_the_one_before_is_gone(
+    loaded: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[FakeBackbone]] = []
+    alive: list[int] = []
+
+    def backbone(*_: object) -> FakeBackbone:
+        alive.append(sum(one() is not None for one in made))
+        new = FakeBackbone()
+        new.itself = new  # type: ignore[attr-defined]  # as networks with hooks hold themselves
+        made.append(weakref.ref(new))
+        return new
+
+    monkeypatch.setattr(music, "_open_backbone", backbone)
+    generator = d2m.Generator("embedded")
+    for precision in ("auto", "fp32", "fp32", "auto"):
+        models = generator.models(d2m.GenerateOptions(precision=precision))
+        assert models.desk is not None
+        assert models.desk.backbone is models.backbone
+        del models
+    assert alive == [0, 0, 0]
 
 
 def test_what_is_given_goes_before_the_options(loaded: list[object], make_video, tmp_path: Path) -> None:
