@@ -98,7 +98,8 @@ class Generator:
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
     tell
-        Told what is loaded late: with a cache, the pose networks when the first video needs them.
+        Told what a user should know while the work goes on: words of a prompt that the backbone does not read, how
+        long music takes where that is long, and with a cache, the pose networks that the first video needs.
 
     Attributes
     ----------
@@ -126,6 +127,7 @@ class Generator:
         self.device = device
         self.compile = compile
         self.offload = offload
+        self._tell = tell
         self._cache = as_cache(cache)
         self._encoders = Path(encoders) if encoders is not None else None
         if self._encoders is not None and not self._encoders.is_file():
@@ -200,7 +202,7 @@ class Generator:
 
             networks = self.seeing(options) if options.music is None else models.value()
             dance = see_dance(video, content_digest(video), networks, options, seeing)
-            return music_for(dance, models.value(), options, told)
+            return music_for(dance, models.value(), options, told, self._tell)
 
     def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
         """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""

@@ -59,10 +59,6 @@ Tell = Callable[[str], None]
 """Told what a user should know while the work goes on; the same may come more than once."""
 
 
-def silent(_: str) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Take:
     """What one window was made from.
@@ -98,7 +94,7 @@ def compose(
     options: GenerateOptions,
     content: str,
     report: Report,
-    tell: Tell = silent,
+    tell: Tell | None = None,
     holds: Sequence[tuple[float, float]] = (),
 ) -> tuple[Music, tuple[Take, ...]]:
     """Music in the rhythm of a dance.
@@ -121,7 +117,7 @@ def compose(
     report
         Told where the work is.
     tell
-        Told which words of the prompts the backbone does not read.
+        Told which words of the prompts the backbone does not read, and how long music takes where that is long.
     holds
         (start, end) in seconds of where the dance holds and the music is to break off.
     """
@@ -140,10 +136,12 @@ def compose(
     desk = models.desk or Desk.of(backbone)
     sampling = full_sampling(backbone, options.sampling)
     seconds = window_seconds if writes_pieces(backbone) else None
-    with desk.alone():
-        slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
-    if slow:
-        tell(slow)
+    if tell is not None:
+        # What it costs to find out is for those who listen.
+        with desk.alone():
+            slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
+        if slow:
+            tell(slow)
     takes: list[Take] = []
     pieces: list[Samples] = []
     last: Draw | None = None
@@ -289,8 +287,8 @@ def finished(
     return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)
 
 
-def _tell_unread(tell: Tell, what: str, unread: str) -> None:
-    if unread:
+def _tell_unread(tell: Tell | None, what: str, unread: str) -> None:
+    if unread and tell is not None:
         tell(f"the {what} is longer than the model reads: not read is {unread!r}")
 
 

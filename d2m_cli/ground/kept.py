@@ -34,6 +34,9 @@ def kept(load: Callable[..., T]) -> Callable[..., T]:
 def _free_memory() -> None:
     """Give back what networks that nobody holds any more have taken of main memory and of a GPU."""
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if "torch" in sys.modules:
+        # Not what lies there: another thread may be in the middle of importing it, which this waits for.
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()

@@ -126,6 +126,30 @@ def test_another_backbone_is_loaded_once_the_one_before_is_gone(
     assert alive == [0, 0, 0]
 
 
+def test_a_generator_tells_what_its_backbone_does_and_asks_for_nobody_else(
+    loaded: list[object], make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    class Slow(FakeBackbone):
+        def forecast(self, seconds: float, sampling: object, count: int) -> str:
+            asked.append(seconds)
+            return "takes long"
+
+        def unread(self, prompt: str, pseudo_words: object) -> str:
+            return prompt[-4:] if prompt else ""
+
+    monkeypatch.setattr(music, "_open_backbone", lambda *_: Slow())
+    video, options = make_video(tmp_path / "a.mp4", seconds=1), d2m.GenerateOptions(prompt="a harp", candidates=1)
+    told: list[str] = []
+    first = d2m.Generator("embedded", tell=told.append).generate(video, options)
+    assert told == ["takes long", "the prompt is longer than the model reads: not read is 'harp'"]
+    assert len(asked) == 1
+    again = d2m.Generator("embedded").generate(video, options)
+    assert len(asked) == 1
+    assert again.takes[0].unread == first.takes[0].unread == "harp"
+
+
 def test_what_is_given_goes_before_the_options(loaded: list[object], make_video, tmp_path: Path) -> None:
     video = make_video(tmp_path / "a.mp4", seconds=1)
     options = d2m.GenerateOptions("lock", "a harp", seed=1, candidates=1)
