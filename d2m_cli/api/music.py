@@ -333,10 +333,12 @@ def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool,
 def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
     """Raise UsageError for an option that a backbone refuses."""
     from d2m_cli.backbones.base import refused
+    from d2m_cli.backbones.sampling import check_guidance
 
     for name, reason in refused(backbone).items():
         if name in _given(options):
             raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
+    check_guidance(backbone, backbone.name, options.sampling)
 
 
 def _open_desk(*wanted: Any) -> Desk:

@@ -84,6 +84,8 @@ class LatentAudioBackbone:
     """The parts with weights."""
     gpu_precision = "fp16"
     heeds: tuple[str, ...] = ("steps", "guidance")
+    # diffusers' pipelines guide above 1 alone.
+    least_guidance = 1.0
     window_seconds = WINDOW_SECONDS
     condition_layers = 1
     longest_seconds: float
@@ -393,7 +395,7 @@ class LatentAudioBackbone:
 
     def passes(self, sampling: FullSampling) -> int:
         """How often a piece goes through the denoising network."""
-        return sampling.steps * (1 if sampling.guidance == 1 else 2)
+        return sampling.steps * (2 if sampling.guidance > 1 else 1)
 
 
 def _time(seconds: float) -> str:
