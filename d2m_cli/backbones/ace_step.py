@@ -167,17 +167,20 @@ class AceStepBackbone(LatentAudioBackbone):
         given: dict[str, Any] = {}
         if known is not None:
             given = self._repainting(known.transpose(1, 2).to(like), noise)
-        latents: Tensor = pipeline(
-            prompt=[""] * len(seeds),
-            # Half a frame less: the pipeline rounds up.
-            audio_duration=(frames - 0.5) / self.latent_rate,
-            num_inference_steps=sampling.steps,
-            guidance_scale=1.0 if self.turbo else sampling.guidance,
-            latents=noise,
-            output_type="latent",
-            **given,
-        ).audios
-        pipeline.source = None
+        try:
+            latents: Tensor = pipeline(
+                prompt=[""] * len(seeds),
+                # Half a frame less: the pipeline rounds up.
+                audio_duration=(frames - 0.5) / self.latent_rate,
+                num_inference_steps=sampling.steps,
+                guidance_scale=1.0 if self.turbo else sampling.guidance,
+                latents=noise,
+                output_type="latent",
+                **given,
+            ).audios
+        finally:
+            # Where memory runs out, what it holds is needed for the next try.
+            pipeline.source = None
         return latents.transpose(1, 2)
 
     def _repainting(self, known: Tensor, noise: Tensor) -> dict[str, Any]:
