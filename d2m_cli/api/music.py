@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d2m_cli.backbones.registry import choose
+from d2m_cli.backbones.registry import check_able, choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.background import Background
@@ -148,13 +148,14 @@ class Generator:
         Raises
         ------
         UsageError
-            There is no such backbone.
+            There is no such backbone, or it is to be compiled or offloaded and can't be.
         MissingWeightsError
             It is not on this machine.
         """
-        return self._choice(
-            self.backbone, self.device, options.precision, self.offload, _given(options), self._encoders
-        )
+        given, encoders = _given(options), self._encoders
+        choice = self._choice(self.backbone, self.device, options.precision, self.offload, given, encoders)
+        check_able(choice, self.compile, self.offload)
+        return choice
 
     @property
     def given(self) -> tuple[str, ...]:

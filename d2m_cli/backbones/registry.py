@@ -284,13 +284,8 @@ def open_backbone(
     MissingWeightsError
         The weights can't be loaded.
     """
+    check_able(choice, compiled, offloaded)
     family = _family(choice.family, choice.family)
-    if compiled and not family.compiles:
-        able = ", ".join(name for name, one in FAMILIES.items() if one.compiles)
-        raise UsageError(f"{option('compile', True)}: {choice.family} has nothing to compile; it is for {able}")
-    if offloaded and not family.offloads:
-        able = ", ".join(name for name, one in FAMILIES.items() if one.offloads)
-        raise UsageError(f"{option('offload', True)}: {choice.family} has room on any GPU; it is for {able}")
     where = pick_device(device)
     if choice.why and choice.family == "ace-step" and where == "cpu":
         raise UsageError(
@@ -300,6 +295,17 @@ def open_backbone(
     make: Callable[..., Backbone] = _named(family.backbone)
     options: dict[str, Any] = {name: True for name, on in (("compiled", compiled), ("offloaded", offloaded)) if on}
     return make(choice.folder, identity(choice), where, precision, **options)
+
+
+def check_able(choice: Choice, compiled: bool, offloaded: bool) -> None:
+    """Raise UsageError where a backbone is to be compiled or offloaded that can't be; nothing is loaded for that."""
+    family = _family(choice.family, choice.family)
+    if compiled and not family.compiles:
+        able = ", ".join(name for name, one in FAMILIES.items() if one.compiles)
+        raise UsageError(f"{option('compile', True)}: {choice.family} has nothing to compile; it is for {able}")
+    if offloaded and not family.offloads:
+        able = ", ".join(name for name, one in FAMILIES.items() if one.offloads)
+        raise UsageError(f"{option('offload', True)}: {choice.family} has room on any GPU; it is for {able}")
 
 
 def identity(choice: Choice) -> Identity:
