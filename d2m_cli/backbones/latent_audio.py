@@ -141,7 +141,7 @@ class LatentAudioBackbone:
         )
         self.tokenizer: Any = parts["tokenizer"]
         self.description = f"{self.name} on {where} ({str(dtype).removeprefix('torch.')})"
-        self._step_seconds: dict[int, float] = {}
+        self._step: tuple[float, float] | None = None
 
     # What a family says of itself.
 
@@ -364,8 +364,8 @@ class LatentAudioBackbone:
             held = self.encode(self._whole(context.audio, count))[..., : min(count - 1, most)] if count else None
         return held.to(self.device, torch.float32) if held is not None and held.shape[-1] else None
 
-    def forecast(self, seconds: float, sampling: FullSampling, pieces: int) -> str:
-        """How long music will take where that is long, by one step that is measured; "" on a GPU.
+    def forecast(self, seconds: float, sampling: FullSampling, takes: int) -> str:
+        """How long a minute of music takes, by one step that is measured on the first piece; "" on a GPU.
 
         Parameters
         ----------
@@ -373,24 +373,22 @@ class LatentAudioBackbone:
             Length of a piece.
         sampling
             Steps and guidance.
-        pieces
-            How many there will be.
+        takes
+            How many are drawn of each.
         """
         if self.device.type != "cpu":
             return ""
-        frames = self.frames_of(seconds)
-        if frames not in self._step_seconds:
-            condition = self.embed(["music"], {})
+        if self._step is None:
+            frames, condition = self.frames_of(seconds), self.embed(["music"], {})
             noise = torch.randn(1, self.latent_channels, frames, generator=torch.Generator().manual_seed(0))
             with torch.no_grad():
                 began = time.perf_counter()
                 self.predict(noise, torch.ones(1), condition)
-                self._step_seconds[frames] = time.perf_counter() - began
-        passes = self.passes(sampling)
-        whole = self._step_seconds[frames] * passes * pieces
+                self._step = (time.perf_counter() - began, seconds)
+        (took, length), passes = self._step, self.passes(sampling)
         return (
-            f"{self.name} on the CPU takes about {_time(whole)} for {pieces} x {seconds:.1f} s of music, and then the "
-            f"autoencoder ({passes} passes of {self._step_seconds[frames]:.2g} s each, one of them measured)"
+            f"{self.name} on the CPU takes about {_time(took * passes * takes * 60 / length)} a minute of music, and "
+            f"then the autoencoder ({takes} x {passes} passes of {took:.2g} s for {length:.1f} s, one of them measured)"
         )
 
     def passes(self, sampling: FullSampling) -> int:

@@ -139,7 +139,7 @@ def compose(
     if tell is not None:
         # What it costs to find out is for those who listen.
         with desk.alone():
-            slow = forecast(backbone, window_seconds, sampling, len(windows) * options.candidates)
+            slow = forecast(backbone, window_seconds, sampling, options.candidates)
         if slow:
             tell(slow)
     takes: list[Take] = []
