@@ -113,6 +113,15 @@ def test_usage_errors_exit_with_2(invoke, tmp_path: Path) -> None:
         assert invoke(*arguments).exit_code == 2, arguments
 
 
+def test_what_a_backbone_can_not_do_is_said_before_anything_is_done(invoke, make_video, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", seconds=1)
+    for flag, reason in (("--offload", "has room on any GPU"), ("--compile", "has nothing to compile")):
+        told = invoke("generate", video, "--backbone", "embedded", flag, "--out", tmp_path / "out")
+        assert told.exit_code == 2
+        assert f"{flag}: embedded {reason}" in " ".join(told.stderr.split())
+        assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_genre_is_answered_with_the_list(invoke, tmp_path: Path) -> None:
     text = " ".join(invoke("generate", tmp_path, "--genre", "polka").stderr.split())
     for name in ("polka", "break (BR)", "ballet jazz (JB)", "lock (LO)", "waack (WA)"):
@@ -131,9 +140,9 @@ def fake_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path | 
     (folder / "encoders.safetensors").write_bytes(b"e")
     loaded: list[Path | None] = []
 
-    def choose(spec: str, device: str) -> registry.Choice:
+    def choose(spec: str, *_: object) -> registry.Choice:
         own = None if spec == "bare" else folder / "encoders.safetensors"
-        return registry.Choice("riffusion", folder, "fake", own)
+        return registry.Choice("musicgen", folder, "fake", own)
 
     def load(self: music.Generator, options) -> Models:
         loaded.append(self.encoders_for(options))

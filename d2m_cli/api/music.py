@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache, partial
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from d2m_cli.backbones.registry import choose
+from d2m_cli.backbones.registry import check_able, choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, as_cache
+from d2m_cli.ground.kept import kept
 from d2m_cli.ground.options import option
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from d2m_cli.inversion.checkpoint import Encoders
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.rhythm.cache import DanceCache
-
-T = TypeVar("T")
 
 
 def generate(
@@ -100,12 +98,13 @@ class Generator:
     cache
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
     tell
-        Told what is loaded late: with a cache, the pose networks when the first video needs them.
+        Told what a user should know while the work goes on: words of a prompt that the backbone does not read, how
+        long music takes where that is long, and with a cache, the pose networks that the first video needs.
 
     Attributes
     ----------
     backbone
-        The backbone as it was asked for; see `choice`.
+        The backbone as it was asked for; see `choice_for`.
 
     Raises
     ------
@@ -128,6 +127,7 @@ class Generator:
         self.device = device
         self.compile = compile
         self.offload = offload
+        self._tell = tell
         self._cache = as_cache(cache)
         self._encoders = Path(encoders) if encoders is not None else None
         if self._encoders is not None and not self._encoders.is_file():
@@ -135,25 +135,27 @@ class Generator:
                 f"{option('encoders')} {encoders}: no such file; give the encoders.safetensors that 'd2m train' wrote"
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
-        self._backbone_in = _kept(_open_backbone)
-        self._encoders_of = _kept(_load_encoders)
-        self._estimator = _kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
-        self._track_in = _kept(_load_track)
-        self._listener = _kept(_load_listener)
-        self._desk_of = _kept(_desk_of)
+        self._choice = kept(_choose)
+        self._desk_in = kept(_open_desk)
+        self._encoders_of = kept(_load_encoders)
+        self._estimator = kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
+        self._track_in = kept(_load_track)
+        self._listener = kept(_load_listener)
 
-    @cached_property
-    def choice(self) -> Choice:
-        """The backbone's name and where its weights lie, looked for when it is first asked for: a track needs none.
+    def choice_for(self, options: GenerateOptions) -> Choice:
+        """The backbone's name and where its weights lie, as these options need it where it is left to d2m.
 
         Raises
         ------
         UsageError
-            There is no such backbone.
+            There is no such backbone, or it is to be compiled or offloaded and can't be.
         MissingWeightsError
             It is not on this machine.
         """
-        return choose(self.backbone, self.device)
+        given, encoders = _given(options), self._encoders
+        choice = self._choice(self.backbone, self.device, options.precision, self.offload, given, encoders)
+        check_able(choice, self.compile, self.offload)
+        return choice
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -201,7 +203,7 @@ class Generator:
 
             networks = self.seeing(options) if options.music is None else models.value()
             dance = see_dance(video, content_digest(video), networks, options, seeing)
-            return music_for(dance, models.value(), options, told)
+            return music_for(dance, models.value(), options, told, self._tell)
 
     def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
         """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""
@@ -236,12 +238,13 @@ class Generator:
         if options.rhythm == "words":
             # Words need no encoders, and those that were found may be another model's.
             return None
-        if self.choice.needs_encoders:
+        choice = self.choice_for(options)
+        if choice.needs_encoders:
             raise UsageError(
-                f"{self.choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
+                f"{choice.name} has no encoders for '*' and '@' on this machine: make them with 'd2m train', name "
                 f"a file with {option('encoders')}, or put the rhythm in plain words with {option('rhythm', 'words')}"
             )
-        return self.choice.encoders
+        return choice.encoders
 
     def models(self, options: GenerateOptions) -> Models:
         """The networks that these options need, loaded.
@@ -255,7 +258,9 @@ class Generator:
         from d2m_cli.generation.models import Models
 
         path = self.encoders_for(options)
-        backbone = self._backbone_in(self.choice, self.device, self.compile, self.offload, options.precision)
+        choice = self.choice_for(options)
+        desk = self._desk_in(choice, self.device, self.compile, self.offload, options.precision)
+        backbone = desk.backbone
         _refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
@@ -271,17 +276,15 @@ class Generator:
             sound = hear(options.genre_audio, listener)
         poses = self._estimator(options.dancers, self.device, options.decoder)
         sha256 = encoders.sha256 if encoders is not None else ""
-        return Models(
-            poses, backbone, encoders, sha256, sound, listener, self._desk_of(backbone), known=self._known(options)
-        )
+        return Models(poses, backbone, encoders, sha256, sound, listener, desk, known=self._known(options))
 
     def remarks(self, options: GenerateOptions) -> tuple[str, ...]:
         """What a user should know of the choice of the backbone, and of how the rhythm reaches it."""
-        told = []
-        if self.choice.why:
-            told.append(f"auto takes {self.choice.name}: {self.choice.why}")
+        told, choice = [], self.choice_for(options)
+        if choice.why:
+            told.append(f"auto takes {choice.name}: {choice.why}")
         if options.rhythm == "encoder" and self.encoders_for(options) is None:
-            told.append(f"{self.choice.name} has no encoders for '*' and '@' here: it is told the tempo and the genre")
+            told.append(f"{choice.name} has no encoders for '*' and '@' here: it is told the tempo and the genre")
         return tuple(told)
 
     def track_models(self, options: GenerateOptions) -> TrackModels:
@@ -311,15 +314,13 @@ class Generator:
         return DanceCache(self._cache, seen) if self._cache is not None else None
 
 
-def _kept(load: Callable[..., T]) -> Callable[..., T]:
-    """The same function, which loads what was asked for last once, however many threads ask for it."""
-    known, guard = lru_cache(maxsize=1)(load), Lock()
+def _choose(*wanted: Any) -> Choice:
+    return choose(*wanted)
 
-    def get(*what: Any) -> T:
-        with guard:
-            return known(*what)
 
-    return get
+def _given(options: GenerateOptions) -> tuple[str, ...]:
+    """Names of those of the options that a backbone may refuse, where they are given."""
+    return (*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else []))
 
 
 def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool, precision: str) -> Backbone:
@@ -333,17 +334,19 @@ def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool,
 def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
     """Raise UsageError for an option that a backbone refuses."""
     from d2m_cli.backbones.base import refused
+    from d2m_cli.backbones.sampling import check_guidance
 
-    given = {*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else [])}
     for name, reason in refused(backbone).items():
-        if name in given:
+        if name in _given(options):
             raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
+    check_guidance(backbone, backbone.name, options.sampling)
 
 
-def _desk_of(backbone: Backbone) -> Desk:
+def _open_desk(*wanted: Any) -> Desk:
+    """The backbone that is asked for, and the desk that draws from it: one value, so that they are let go together."""
     from d2m_cli.generation.desk import Desk
 
-    return Desk.of(backbone)
+    return Desk.of(_open_backbone(*wanted))
 
 
 def _load_encoders(path: Path) -> Encoders:

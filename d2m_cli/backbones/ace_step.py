@@ -16,6 +16,7 @@ import torch
 from diffusers import AceStepPipeline
 from torch import Tensor
 
+from d2m_cli.backbones.ace_step_folder import GPU_PRECISION, NETWORKS, refusals
 from d2m_cli.backbones.base import Condition, FullSampling
 from d2m_cli.backbones.latent_audio import LatentAudioBackbone
 from d2m_cli.backbones.sampling import noise_of
@@ -27,7 +28,6 @@ WHOLE_PROMPT = "# Instruction\n"
 """How a text begins that has its fields already."""
 MEASURE = "4"
 """Beats a bar, as windows count them."""
-TURBO = "the turbo models of ACE-Step are distilled: they know no guidance"
 _KEY = re.compile(r"\b([A-G])(#|b| sharp| flat)? (major|minor)\b")
 
 
@@ -58,8 +58,8 @@ class AceStepBackbone(LatentAudioBackbone):
     """
 
     pipelines = ("AceStepPipeline",)
-    networks = ("vae", "text_encoder", "transformer", "condition_encoder")
-    gpu_format = torch.bfloat16
+    networks = NETWORKS
+    gpu_precision = GPU_PRECISION
     longest_seconds = 600.0
     # diffusers' and the authors' own limit.
     read_tokens = 256
@@ -76,10 +76,7 @@ class AceStepBackbone(LatentAudioBackbone):
         self.latent_channels = int(self.transformer.config.audio_acoustic_hidden_dim)
         self.turbo = bool(self.pipeline.is_turbo)
         self.heeds = ("steps",) if self.turbo else ("steps", "guidance")
-        # Guidance is away from one learned condition: there is nothing that a text could say.
-        self.refuses = {"negative_prompt": TURBO if self.turbo else "ACE-Step can't be told what to steer away from"}
-        if self.turbo:
-            self.refuses["guidance"] = TURBO
+        self.refuses = refusals(self.turbo)
 
     def full_prompt(self, prompt: str, tempo: Tempo | None, seconds: float, goes_on: bool = False) -> str:
         """A caption with its fields, as the text encoder was trained to read them.
@@ -170,17 +167,20 @@ class AceStepBackbone(LatentAudioBackbone):
         given: dict[str, Any] = {}
         if known is not None:
             given = self._repainting(known.transpose(1, 2).to(like), noise)
-        latents: Tensor = pipeline(
-            prompt=[""] * len(seeds),
-            # Half a frame less: the pipeline rounds up.
-            audio_duration=(frames - 0.5) / self.latent_rate,
-            num_inference_steps=sampling.steps,
-            guidance_scale=1.0 if self.turbo else sampling.guidance,
-            latents=noise,
-            output_type="latent",
-            **given,
-        ).audios
-        pipeline.source = None
+        try:
+            latents: Tensor = pipeline(
+                prompt=[""] * len(seeds),
+                # Half a frame less: the pipeline rounds up.
+                audio_duration=(frames - 0.5) / self.latent_rate,
+                num_inference_steps=sampling.steps,
+                guidance_scale=1.0 if self.turbo else sampling.guidance,
+                latents=noise,
+                output_type="latent",
+                **given,
+            ).audios
+        finally:
+            # Where memory runs out, what it holds is needed for the next try.
+            pipeline.source = None
         return latents.transpose(1, 2)
 
     def _repainting(self, known: Tensor, noise: Tensor) -> dict[str, Any]:

@@ -278,22 +278,22 @@ def refused(backbone: Backbone) -> Mapping[str, str]:
     return reasons
 
 
-def forecast(backbone: Backbone, seconds: float, sampling: FullSampling, pieces: int) -> str:
+def forecast(backbone: Backbone, seconds: float, sampling: FullSampling, takes: int) -> str:
     """How long music will take, in words, where a backbone says so; "" where it does not.
 
     Parameters
     ----------
     backbone
-        Asked by its method ``forecast(seconds, sampling, pieces) -> str``, which is not part of the protocol.
+        Asked by its method ``forecast(seconds, sampling, takes) -> str``, which is not part of the protocol.
     seconds
         Length of a piece.
     sampling
         How it is drawn.
-    pieces
-        How many there will be.
+    takes
+        How many are drawn of each.
     """
     tell: Callable[[float, FullSampling, int], str] | None = getattr(backbone, "forecast", None)
-    return "" if tell is None else tell(seconds, sampling, pieces)
+    return "" if tell is None else tell(seconds, sampling, takes)
 
 
 def full_sampling(backbone: Backbone, wanted: Sampling | None) -> FullSampling:

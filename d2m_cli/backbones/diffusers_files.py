@@ -118,7 +118,7 @@ def weights_count(folder: Path) -> int:
     count = 0
     for path in files:
         try:
-            with safe_open(path, "pt") as file:
+            with safe_open(path, "np") as file:
                 for name in file.keys():  # noqa: SIM118, not a mapping
                     size = 1
                     for axis in file.get_slice(name).get_shape():

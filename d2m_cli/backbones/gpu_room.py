@@ -42,8 +42,20 @@ def check_room(
     if missing:
         raise UsageError(
             f"{missing}. Say {option('offload', True)}, which keeps networks in main memory until they compute, a "
-            f"shorter number format with {option('precision')}, or {option('device', 'cpu')}."
+            f"shorter number format with {option('precision')}, {option('device', 'cpu')}, or another "
+            f"{option('backbone')}."
         )
+
+
+def needed_bytes(folder: Path, networks: Sequence[str], each: int) -> int:
+    """GPU memory that a model needs whose numbers take so many bytes each.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network's file is missing or can't be read.
+    """
+    return sum(weights_count(folder / part) for part in networks) * each + WORKING_BYTES
 
 
 def missing_room(folder: Path, networks: Sequence[str], name: str, device: torch.device, dtype: torch.dtype) -> str:
@@ -54,8 +66,7 @@ def missing_room(folder: Path, networks: Sequence[str], name: str, device: torch
     MissingWeightsError
         A network's file is missing or can't be read.
     """
-    needed = sum(weights_count(folder / part) for part in networks) * dtype.itemsize + WORKING_BYTES
-    free = free_bytes(device)
+    needed, free = needed_bytes(folder, networks, dtype.itemsize), free_bytes(device)
     if needed <= free:
         return ""
     return (

@@ -82,8 +82,10 @@ class LatentAudioBackbone:
     """Names of diffusers' pipelines that the class knows."""
     networks: tuple[str, ...] = ()
     """The parts with weights."""
-    gpu_format = torch.float16
+    gpu_precision = "fp16"
     heeds: tuple[str, ...] = ("steps", "guidance")
+    # diffusers' pipelines guide above 1 alone.
+    least_guidance = 1.0
     window_seconds = WINDOW_SECONDS
     condition_layers = 1
     longest_seconds: float
@@ -107,7 +109,8 @@ class LatentAudioBackbone:
             raise MissingWeightsError(f"{folder}: not a whole model: no folder {', '.join(missing)}. Fetch it again.")
         self.device = torch.device(device)
         on_gpu = self.device.type == "cuda"
-        dtype = self.gpu_format if precision == "auto" and on_gpu else number_format(self.device.type, precision)
+        asked = self.gpu_precision if precision == "auto" and on_gpu else precision
+        dtype = number_format(self.device.type, asked)
         check_room(folder, self.networks, self.name, self.device, dtype, offloaded)
         require_tokenizer(folder / "tokenizer", TOKENIZER_FILES)
         parts = load_networks(folder, index, self.networks, dtype)
@@ -138,7 +141,7 @@ class LatentAudioBackbone:
         )
         self.tokenizer: Any = parts["tokenizer"]
         self.description = f"{self.name} on {where} ({str(dtype).removeprefix('torch.')})"
-        self._step_seconds: dict[int, float] = {}
+        self._step: tuple[float, float] | None = None
 
     # What a family says of itself.
 
@@ -361,8 +364,8 @@ class LatentAudioBackbone:
             held = self.encode(self._whole(context.audio, count))[..., : min(count - 1, most)] if count else None
         return held.to(self.device, torch.float32) if held is not None and held.shape[-1] else None
 
-    def forecast(self, seconds: float, sampling: FullSampling, pieces: int) -> str:
-        """How long music will take where that is long, by one step that is measured; "" on a GPU.
+    def forecast(self, seconds: float, sampling: FullSampling, takes: int) -> str:
+        """How long a minute of music takes, by one step that is measured on the first piece; "" on a GPU.
 
         Parameters
         ----------
@@ -370,29 +373,27 @@ class LatentAudioBackbone:
             Length of a piece.
         sampling
             Steps and guidance.
-        pieces
-            How many there will be.
+        takes
+            How many are drawn of each.
         """
         if self.device.type != "cpu":
             return ""
-        frames = self.frames_of(seconds)
-        if frames not in self._step_seconds:
-            condition = self.embed(["music"], {})
+        if self._step is None:
+            frames, condition = self.frames_of(seconds), self.embed(["music"], {})
             noise = torch.randn(1, self.latent_channels, frames, generator=torch.Generator().manual_seed(0))
             with torch.no_grad():
                 began = time.perf_counter()
                 self.predict(noise, torch.ones(1), condition)
-                self._step_seconds[frames] = time.perf_counter() - began
-        passes = self.passes(sampling)
-        whole = self._step_seconds[frames] * passes * pieces
+                self._step = (time.perf_counter() - began, seconds)
+        (took, length), passes = self._step, self.passes(sampling)
         return (
-            f"{self.name} on the CPU takes about {_time(whole)} for {pieces} x {seconds:.1f} s of music, and then the "
-            f"autoencoder ({passes} passes of {self._step_seconds[frames]:.2g} s each, one of them measured)"
+            f"{self.name} on the CPU takes about {_time(took * passes * takes * 60 / length)} a minute of music, and "
+            f"then the autoencoder ({takes} x {passes} passes of {took:.2g} s for {length:.1f} s, one of them measured)"
         )
 
     def passes(self, sampling: FullSampling) -> int:
         """How often a piece goes through the denoising network."""
-        return sampling.steps * (1 if sampling.guidance == 1 else 2)
+        return sampling.steps * (2 if sampling.guidance > 1 else 1)
 
 
 def _time(seconds: float) -> str:

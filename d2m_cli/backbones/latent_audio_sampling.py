@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from d2m_cli.backbones.ace_step_folder import is_turbo
 from d2m_cli.backbones.sampling import FullSampling
 
 
 def ace_step_sampling(folder: Path) -> FullSampling:
     """8 steps for turbo models, which know no guidance; else 50, guided as diffusers' pipeline does."""
-    transformer = _read(folder / "transformer" / "config.json")
-    turbo = transformer.get("is_turbo", False) or transformer.get("model_version") == "turbo"
-    return FullSampling(steps=8, guidance=1.0) if turbo else FullSampling(steps=50, guidance=7.0)
+    return FullSampling(steps=8, guidance=1.0) if is_turbo(folder) else FullSampling(steps=50, guidance=7.0)
 
 
 def stable_audio_sampling(folder: Path) -> FullSampling:

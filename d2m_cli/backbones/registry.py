@@ -8,13 +8,14 @@ machine is an error that says how to fetch it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2m_cli.backbones.ace_step_folder import passed_over
 from d2m_cli.backbones.base import Identity
 from d2m_cli.backbones.sampling import PLAIN_SAMPLING, FullSampling, Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
@@ -140,7 +141,7 @@ class Choice:
     encoders
         Encoders made for it, or None where none were found.
     why
-        Why "auto" took it, in words; "" where it was named.
+        Why "auto" took it, in words; "" where it was named, or where there was no ACE-Step to choose.
     """
 
     family: str
@@ -166,26 +167,37 @@ def encoders_home() -> Path:
     return data_home() / "encoders"
 
 
-def choose(spec: str, device: str = "cpu") -> Choice:
+def choose(
+    spec: str,
+    device: str = "cpu",
+    precision: str = "auto",
+    offloaded: bool = False,
+    given: Collection[str] = (),
+    encoders: Path | None = None,
+) -> Choice:
     """Find the weights of a backbone.
 
     Parameters
     ----------
     spec
-        "auto" (ACE-Step where it is on this machine and a GPU has room for it, Riffusion where it and encoders for it
-        are there, else the embedded model), a family, or "FAMILY:FOLDER_OR_HUB_ID".
-    device
-        Where music is to be made, for "auto": "auto", "cpu" or "cuda". ACE-Step is taken for a GPU alone.
+        "auto" (ACE-Step where it is on this machine, a GPU is large enough for it and it refuses no option; Riffusion
+        where it and encoders for it are there; else the embedded model), a family, or "FAMILY:FOLDER_OR_HUB_ID".
+    device, precision, offloaded
+        Where and how music is to be made, for "auto"; as for `open_backbone`. ACE-Step is taken for a GPU alone.
+    given
+        Names of the options that are given, for "auto".
+    encoders
+        Encoders that are to be used, for "auto".
 
     Raises
     ------
     UsageError
-        Unknown family.
+        Unknown family; or for "auto", a GPU is asked for and absent.
     MissingWeightsError
         The weights are not on this machine.
     """
     if spec == "auto":
-        return _automatic(device)
+        return _automatic(lambda folder: passed_over(folder, device, precision, offloaded, given, encoders))
     name, _, origin = spec.partition(":")
     family = _family(name, spec)
     if name == "embedded":
@@ -205,36 +217,22 @@ def choose(spec: str, device: str = "cpu") -> Choice:
     return Choice(name, folder, f"{name}:{origin}", next(filter(Path.is_file, beside), None))
 
 
-def _automatic(device: str) -> Choice:
-    """What "auto" means here, and why."""
+def _automatic(unfit: Callable[[Path], str]) -> Choice:
+    """What "auto" means here, and why; `unfit` says of an ACE-Step why it is passed over."""
+    passed = ""
     try:
         ace_step = choose("ace-step")
     except MissingWeightsError:
-        passed = "ACE-Step is not on this machine"
+        pass  # nobody who has none is surprised to get another model
     else:
-        passed = _no_room(ace_step, device)
+        passed = unfit(ace_step.folder)
         if not passed:
             return replace(ace_step, why="it is here, and the GPU has room for it")
     try:
         riffusion = choose("riffusion")
     except MissingWeightsError:
         return replace(choose("embedded"), why=passed)
-    if riffusion.encoders:
-        return replace(riffusion, why=f"{passed}, and Riffusion is, with encoders")
-    return replace(choose("embedded"), why=f"{passed}, and Riffusion has no encoders")
-
-
-def _no_room(choice: Choice, device: str) -> str:
-    """Why a model does not go onto the GPU; "" where it does."""
-    import torch
-
-    from d2m_cli.backbones.ace_step import AceStepBackbone
-    from d2m_cli.backbones.gpu_room import missing_room
-
-    if pick_device(device) == "cpu":
-        return "ACE-Step is for a GPU"
-    where, dtype = torch.device(pick_device(device)), AceStepBackbone.gpu_format
-    return missing_room(choice.folder, AceStepBackbone.networks, "ACE-Step", where, dtype)
+    return replace(riffusion if riffusion.encoders else choose("embedded"), why=passed)
 
 
 def _family(name: str, spec: str) -> Family:
@@ -286,6 +284,21 @@ def open_backbone(
     MissingWeightsError
         The weights can't be loaded.
     """
+    check_able(choice, compiled, offloaded)
+    family = _family(choice.family, choice.family)
+    where = pick_device(device)
+    if choice.why and choice.family == "ace-step" and where == "cpu":
+        raise UsageError(
+            "there is a GPU here, for which auto takes ACE-Step, but PyTorch can't use it: check that the driver fits "
+            f"PyTorch's CUDA, or say {option('device', 'cpu')}"
+        )
+    make: Callable[..., Backbone] = _named(family.backbone)
+    options: dict[str, Any] = {name: True for name, on in (("compiled", compiled), ("offloaded", offloaded)) if on}
+    return make(choice.folder, identity(choice), where, precision, **options)
+
+
+def check_able(choice: Choice, compiled: bool, offloaded: bool) -> None:
+    """Raise UsageError where a backbone is to be compiled or offloaded that can't be; nothing is loaded for that."""
     family = _family(choice.family, choice.family)
     if compiled and not family.compiles:
         able = ", ".join(name for name, one in FAMILIES.items() if one.compiles)
@@ -293,9 +306,6 @@ def open_backbone(
     if offloaded and not family.offloads:
         able = ", ".join(name for name, one in FAMILIES.items() if one.offloads)
         raise UsageError(f"{option('offload', True)}: {choice.family} has room on any GPU; it is for {able}")
-    make: Callable[..., Backbone] = _named(family.backbone)
-    options: dict[str, Any] = {name: True for name, on in (("compiled", compiled), ("offloaded", offloaded)) if on}
-    return make(choice.folder, identity(choice), pick_device(device), precision, **options)
 
 
 def identity(choice: Choice) -> Identity:

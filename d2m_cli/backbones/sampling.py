@@ -73,6 +73,23 @@ class FullSampling(Sampling):
         return replace(self, **wanted.given) if wanted is not None else self  # type: ignore[arg-type]
 
 
+def check_guidance(backbone: object, name: str, wanted: Sampling) -> None:
+    """Raise UsageError for a guidance that would not be heeded.
+
+    Parameters
+    ----------
+    backbone
+        Its attribute ``least_guidance``, which is not part of the protocol, is the smallest that it takes, else 0.
+    name
+        What it is called.
+    wanted
+        What was asked for.
+    """
+    least: float = getattr(backbone, "least_guidance", 0.0)
+    if wanted.guidance is not None and wanted.guidance < least:
+        raise UsageError(f"{option('guidance')} is {least:g} or more for {name}, not {wanted.guidance:g}")
+
+
 PLAIN_SAMPLING = FullSampling()
 """Where a family names nothing of its own."""
 

@@ -74,7 +74,7 @@ def generate_files(
         loaded = generator.models(options)
         for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
-                _say(f"{option(name)} has no effect with {option('backbone', generator.choice.name)}")
+                _say(f"{option(name)} has no effect with {option('backbone', generator.choice_for(options).name)}")
         for remark in generator.remarks(options):
             _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
@@ -166,9 +166,9 @@ def music_settings(generator: Generator, options: GenerateOptions, *, verify: bo
     check_genre_words(encoders, options)
     settings |= {
         # A default that changes makes other music, as the same value does where it is given.
-        "sampling": asdict(known_sampling(generator.choice, options.sampling)),
-        "backbone": generator.choice.name,
-        "backbone_files": files_stamp(generator.choice.folder, verify=verify),
+        "sampling": asdict(known_sampling(generator.choice_for(options), options.sampling)),
+        "backbone": generator.choice_for(options).name,
+        "backbone_files": files_stamp(generator.choice_for(options).folder, verify=verify),
         "encoders": known_sha256(encoders, verify=verify) if encoders is not None else None,
         "compiled": generator.compile,
     }

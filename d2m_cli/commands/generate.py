@@ -124,7 +124,8 @@ def generate(
         float | None,
         typer.Option(
             min=0.0,
-            help="How strictly the prompt is followed; 1 is plain. Default: 3, for riffusion and stable-audio 7.",
+            help="How strictly the prompt is followed; 1 is plain. Default: 7 for riffusion, stable-audio and "
+            "ace-step:xl-base, else 3; distilled models (ace-step, stable-audio:3) know none.",
             show_default=False,
             rich_help_panel=_SAMPLING,
         ),
@@ -133,7 +134,8 @@ def generate(
         int | None,
         typer.Option(
             min=1,
-            help="Denoising steps. Default: 20 for embedded, 50 for riffusion, 8 for ace-step, 100 for stable-audio.",
+            help="Denoising steps. Default: 20 for embedded, 50 for riffusion and ace-step:xl-base, 100 for "
+            "stable-audio, 8 for distilled models (ace-step, stable-audio:3).",
             show_default=False,
             rich_help_panel=_SAMPLING,
         ),

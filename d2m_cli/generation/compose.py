@@ -61,10 +61,6 @@ Tell = Callable[[str], None]
 """Told what a user should know while the work goes on; the same may come more than once."""
 
 
-def silent(_: str) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Take:
     """What one window was made from.
@@ -100,7 +96,7 @@ def compose(
     options: GenerateOptions,
     content: str,
     report: Report,
-    tell: Tell = silent,
+    tell: Tell | None = None,
     holds: Sequence[tuple[float, float]] = (),
 ) -> tuple[Music, tuple[Take, ...]]:
     """Music in the rhythm of a dance.
@@ -123,7 +119,7 @@ def compose(
     report
         Told where the work is.
     tell
-        Told which words of the prompts the backbone does not read.
+        Told which words of the prompts the backbone does not read, and how long music takes where that is long.
     holds
         (start, end) in seconds of where the dance holds and the music is to break off.
     """
@@ -142,9 +138,11 @@ def compose(
     desk = models.desk or Desk.of(backbone)
     sampling = full_sampling(backbone, options.sampling)
     seconds = window_seconds if writes_pieces(backbone) else None
-    slow = desk.alone(lambda: forecast(backbone, window_seconds, sampling, len(windows) * options.candidates))
-    if slow:
-        tell(slow)
+    if tell is not None:
+        # What it costs to find out is for those who listen.
+        slow = desk.alone(lambda: forecast(backbone, window_seconds, sampling, options.candidates))
+        if slow:
+            tell(slow)
     takes: list[Take] = []
     pieces: list[Samples] = []
     last: Draw | None = None
@@ -291,8 +289,8 @@ def _read(backbone: Backbone, prompt: str, words: Mapping[str, Tensor]) -> tuple
     return backbone.embed([prompt], words), unread_words(backbone, prompt, words)
 
 
-def _tell_unread(tell: Tell, what: str, unread: str) -> None:
-    if unread:
+def _tell_unread(tell: Tell | None, what: str, unread: str) -> None:
+    if unread and tell is not None:
         tell(f"the {what} is longer than the model reads: not read is {unread!r}")
 
 

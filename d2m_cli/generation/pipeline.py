@@ -11,7 +11,7 @@ import numpy as np
 
 from d2m_cli.backbones.base import full_sampling
 from d2m_cli.errors import NoPersonError
-from d2m_cli.generation.compose import Take, Tell, compose, silent
+from d2m_cli.generation.compose import Take, Tell, compose
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.models import Models, Seeing, TrackModels
 from d2m_cli.generation.track import lay_track
@@ -59,7 +59,7 @@ def generate_music(
     models: Models | TrackModels,
     options: GenerateOptions,
     report: Report,
-    tell: Tell = silent,
+    tell: Tell | None = None,
 ) -> Generated:
     """Make the music of one video: `see_dance`, then `music_for`; parameters and errors as there."""
     return music_for(see_dance(video, content, models, options, report), models, options, report, tell)
@@ -104,7 +104,7 @@ def music_for(
     models: Models | TrackModels,
     options: GenerateOptions,
     report: Report,
-    tell: Tell = silent,
+    tell: Tell | None = None,
 ) -> Generated:
     """Make the music of a dance.
 
@@ -119,7 +119,7 @@ def music_for(
     report
         Told where the work is.
     tell
-        Told which words of the prompts the backbone does not read.
+        Told which words of the prompts the backbone does not read, and how long music takes where that is long.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _made(
     options: GenerateOptions,
     content: str,
     report: Report,
-    tell: Tell,
+    tell: Tell | None,
     holds: Sequence[tuple[float, float]] = (),
 ) -> tuple[Music, tuple[Take, ...]]:
     """Music from the backbone, or from the track in its place, which has no takes."""

@@ -48,10 +48,22 @@ def refuse_absent(device: str, count: int, mend: str = "") -> None:
 
 def visible_gpus() -> int:
     """How many GPUs the NVIDIA driver shows; ONNX Runtime itself lists CUDA even where neither is here."""
+    driver, count = _driver(), ctypes.c_int(0)
+    return count.value if driver is not None and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+
+
+def gpu_memory(number: int) -> int:
+    """Bytes of memory of a GPU that the NVIDIA driver shows, in use or not; 0 where there is no such GPU."""
+    driver, device, size = _driver(), ctypes.c_int(0), ctypes.c_size_t(0)
+    if driver is None or driver.cuDeviceGet(ctypes.byref(device), number) != 0:
+        return 0
+    return size.value if driver.cuDeviceTotalMem_v2(ctypes.byref(size), device) == 0 else 0
+
+
+def _driver() -> ctypes.CDLL | None:
+    """The NVIDIA driver, ready to be asked; None where there is none that works."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    there = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return count.value if there else 0
+        return None
+    return driver if driver.cuInit(0) == 0 else None

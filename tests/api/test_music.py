@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,53 @@ def test_a_generator_loads_what_options_need_and_keeps_it(loaded: list[object], 
     assert sorted(map(str, loaded)) == ["all", "auto", "encoders.safetensors", "largest"]
     assert made[0].models.encoders_sha256 == "e" * 64
     assert made[0].options.genre == "LO"
+
+
+def test_another_backbone_is_loaded_once_the_one_before_is_gone(
+    loaded: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[FakeBackbone]] = []
+    alive: list[int] = []
+
+    def backbone(*_: object) -> FakeBackbone:
+        alive.append(sum(one() is not None for one in made))
+        new = FakeBackbone()
+        new.itself = new  # type: ignore[attr-defined]  # as networks with hooks hold themselves
+        made.append(weakref.ref(new))
+        return new
+
+    monkeypatch.setattr(music, "_open_backbone", backbone)
+    generator = d2m.Generator("embedded")
+    for precision in ("auto", "fp32", "fp32", "auto"):
+        models = generator.models(d2m.GenerateOptions(precision=precision))
+        assert models.desk is not None
+        assert models.desk.backbone is models.backbone
+        del models
+    assert alive == [0, 0, 0]
+
+
+def test_a_generator_tells_what_its_backbone_does_and_asks_for_nobody_else(
+    loaded: list[object], make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    class Slow(FakeBackbone):
+        def forecast(self, seconds: float, sampling: object, count: int) -> str:
+            asked.append(seconds)
+            return "takes long"
+
+        def unread(self, prompt: str, pseudo_words: object) -> str:
+            return prompt[-4:] if prompt else ""
+
+    monkeypatch.setattr(music, "_open_backbone", lambda *_: Slow())
+    video, options = make_video(tmp_path / "a.mp4", seconds=1), d2m.GenerateOptions(prompt="a harp", candidates=1)
+    told: list[str] = []
+    first = d2m.Generator("embedded", tell=told.append).generate(video, options)
+    assert told == ["takes long", "the prompt is longer than the model reads: not read is 'harp'"]
+    assert len(asked) == 1
+    again = d2m.Generator("embedded").generate(video, options)
+    assert len(asked) == 1
+    assert again.takes[0].unread == first.takes[0].unread == "harp"
 
 
 def test_what_is_given_goes_before_the_options(loaded: list[object], make_video, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from d2m_cli.api.music import _refuse
 from d2m_cli.backbones.ace_step import AceStepBackbone
-from d2m_cli.backbones.base import Draw, Identity, Sampling, refused
+from d2m_cli.backbones.base import Draw, FullSampling, Identity, Sampling, refused
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.rhythm.sequence import Tempo
@@ -150,6 +150,35 @@ def test_the_loss_is_that_of_rectified_flow_worked_by_hand(backbone: AceStepBack
     # A step of the sampler from there, had the network said just that, ends in the music.
     there = (1 - time) * targets + time * noise
     assert torch.allclose(there - time * (noise - targets), targets, atol=1e-5)
+
+
+def test_a_guidance_that_the_pipeline_would_not_heed_is_refused(tmp_path: Path) -> None:
+    base = AceStepBackbone(save_ace_step(tmp_path, turbo=False), Identity("ace-step:base", "MIT"))
+    with pytest.raises(UsageError, match=r"guidance is 1 or more for ace-step:base, not 0\.5"):
+        _refuse(base, GenerateOptions(sampling=Sampling(guidance=0.5)))
+    # As at 1, the pipeline draws the same.
+    first = ours(base, 7, Sampling(steps=2, guidance=0.5)).audio
+    assert torch.equal(first, ours(base, 7, Sampling(steps=2, guidance=1.0)).audio)
+    assert not torch.equal(first, ours(base, 7, Sampling(steps=2, guidance=2.0)).audio)
+    for guidance, passes in ((0.5, 4), (1.0, 4), (2.0, 8)):
+        sampling = FullSampling(steps=4, guidance=guidance)
+        assert base.passes(sampling) == passes
+        if guidance >= 1:
+            _refuse(base, GenerateOptions(sampling=Sampling(guidance=guidance)))
+
+
+def test_nothing_is_held_of_a_draw_that_failed(backbone: AceStepBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ours(backbone, 7, Sampling(steps=1))
+
+    def full(*_: Any, **__: Any) -> None:
+        assert backbone.pipeline.source is not None
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backbone.transformer, "forward", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            ours(backbone, 7, Sampling(steps=1), first.end(1.0))
+    assert backbone.pipeline.source is None
 
 
 def test_a_turbo_model_refuses_what_it_does_not_know(backbone: AceStepBackbone) -> None:

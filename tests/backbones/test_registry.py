@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import save_file
 
-from d2m_cli.backbones import gpu_room
-from d2m_cli.backbones.registry import NO_COMMERCIAL_USE, Choice, choose, identity, known_sampling, pick_device
+from d2m_cli.backbones import ace_step_folder, gpu_room
+from d2m_cli.backbones.registry import (
+    NO_COMMERCIAL_USE,
+    Choice,
+    choose,
+    identity,
+    known_sampling,
+    open_backbone,
+    pick_device,
+)
 from d2m_cli.backbones.sampling import Sampling
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.hub import catalogue
@@ -84,24 +98,86 @@ def test_auto_takes_riffusion_with_encoders_and_never_weights_that_forbid_commer
     assert choose("auto").family == "embedded"
 
 
-def test_auto_takes_ace_step_where_a_gpu_has_room_and_says_why(
-    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """One GPU, of which nothing is free; called with the GiB of memory that it has."""
+    monkeypatch.setattr(ace_step_folder, "visible_gpus", lambda: 1)
+    monkeypatch.setattr(gpu_room, "free_bytes", lambda device: 0)
+
+    def of(gib: float) -> None:
+        monkeypatch.setattr(ace_step_folder, "gpu_memory", lambda number: int(gib * 2**30))
+
+    return of
+
+
+def test_auto_takes_ace_step_where_a_gpu_is_large_enough_and_says_why(
+    empty_home: Path, gpu: Callable[[float], None]
 ) -> None:
-    assert "ACE-Step is not on this machine" in choose("auto", "cuda").why
+    gpu(80)
+    # Who has no ACE-Step gets what there is, and is told nothing.
+    assert (choose("auto", "cuda").family, choose("auto", "cuda").why) == ("embedded", "")
     save_ace_step(in_the_cache(empty_home, "ace-step"))
     assert choose("auto", "cpu").family == "embedded"
-    assert "ACE-Step is for a GPU" in choose("auto", "cpu").why
-    monkeypatch.setattr("d2m_cli.backbones.registry.pick_device", lambda device: device)
-    monkeypatch.setattr(gpu_room, "free_bytes", lambda device: 80 * 2**30)
-    taken = choose("auto", "cuda")
-    assert taken.family == "ace-step"
-    assert taken.why == "it is here, and the GPU has room for it"
-    monkeypatch.setattr(gpu_room, "free_bytes", lambda device: 2 * 2**30)
+    assert choose("auto", "cpu").why == "ACE-Step is for a GPU"
+    for device in ("auto", "cuda", "cuda:0"):
+        taken = choose("auto", device)
+        assert (taken.family, taken.why) == ("ace-step", "it is here, and the GPU has room for it")
+    with pytest.raises(UsageError, match="device='cuda:1': there is no such GPU; here is cuda:0"):
+        choose("auto", "cuda:1")
+    gpu(2)
     small = choose("auto", "cuda")
     assert small.family == "embedded"
-    assert "ACE-Step needs 3.0 GiB of GPU memory in bfloat16, and 2.0 GiB of cuda are free" in small.why
+    assert small.why == "ACE-Step needs 4.0 GiB of GPU memory in bf16, and the GPU has 2.0 GiB"
     # Training asks for no GPU by name, and gets what it got before.
     assert choose("auto").family == "embedded"
+
+
+def test_auto_goes_by_the_options_that_a_model_would_refuse(
+    empty_home: Path, gpu: Callable[[float], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_ace_step(in_the_cache(empty_home, "ace-step"))
+    # 2.5e9 numbers a network: 18.6 GiB in 2 bytes, and 37.3 in 4, with 4 GiB beside.
+    monkeypatch.setattr(gpu_room, "weights_count", lambda folder: 2_500_000_000)
+    gpu(24)
+    taken = [
+        choose("auto", "cuda", *how).family
+        for how in (("auto",), ("bf16",), ("fp16",), ("fp32",), ("fp32", True), ("auto", False, ["steps"]))
+    ]
+    assert taken == ["ace-step", "ace-step", "ace-step", "embedded", "ace-step", "ace-step"]
+    assert (
+        choose("auto", "cuda", "fp32").why == "ACE-Step needs 41.3 GiB of GPU memory in fp32, and the GPU has 24.0 GiB"
+    )
+    gpu(22)
+    assert [choose("auto", "cuda", "auto", offloaded).family for offloaded in (False, True)] == ["embedded", "ace-step"]
+    gpu(80)
+    for name in ("negative_prompt", "guidance"):
+        assert choose("auto", "cuda", given=["steps", name]).why == f"ACE-Step refuses {name}"
+    for made_for, family in (("embedded", "embedded"), ("ace-step:x", "ace-step")):
+        encoders = tmp_path / f"{family}.safetensors"
+        save_file({}, encoders, {"d2m": json.dumps({"backbone": made_for})})
+        assert choose("auto", "cuda", encoders=encoders).family == family
+
+
+def test_auto_is_told_without_loading_pytorch(empty_home: Path) -> None:
+    save_ace_step(in_the_cache(empty_home, "ace-step"))
+    code = """
+import sys
+from d2m_cli.backbones import ace_step_folder
+ace_step_folder.visible_gpus, ace_step_folder.gpu_memory = lambda: 1, lambda number: 80 * 2**30
+from d2m_cli.backbones.registry import Sampling, choose, known_sampling
+chosen = choose("auto", "cuda")
+print(chosen.family, known_sampling(chosen, Sampling()).steps, {"torch", "diffusers"} & set(sys.modules))
+"""
+    env = {**os.environ, "HF_HUB_CACHE": str(empty_home / "hub")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "ace-step 8 set()\n"
+
+
+def test_ace_step_that_auto_took_is_not_run_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    taken = Choice("ace-step", tmp_path, "ace-step:x", None, why="it is here, and the GPU has room for it")
+    with pytest.raises(UsageError, match="PyTorch can't use it: check that the driver fits"):
+        open_backbone(taken, "auto")
 
 
 def test_each_model_is_drawn_from_as_its_authors_do(tmp_path: Path) -> None:

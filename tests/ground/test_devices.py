@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from d2m_cli.errors import UsageError
-from d2m_cli.ground.devices import check_device_name, gpu_number, names_gpu, refuse_absent
+from d2m_cli.ground.devices import check_device_name, gpu_memory, gpu_number, names_gpu, refuse_absent
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,28 @@ def test_a_gpu_that_is_not_here_is_told_with_those_that_are() -> None:
         refuse_absent("cuda:1", 1)
     with pytest.raises(UsageError, match=r"^device='cuda': no NVIDIA GPU is visible here; use device='cpu' or auto$"):
         refuse_absent("cuda", 0)
+
+
+def test_memory_is_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Driver:
+        """Two GPUs, of which the second has 80 GiB."""
+
+        def cuInit(self, flags: int) -> int:
+            return 0
+
+        def cuDeviceGet(self, device: Any, number: int) -> int:
+            device._obj.value = 40 + number
+            return 0 if number < 2 else 101
+
+        def cuDeviceTotalMem_v2(self, size: Any, device: Any) -> int:
+            size._obj.value = {40: 24, 41: 80}[device.value] * 2**30
+            return 0
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Driver())
+    assert [gpu_memory(number) for number in range(3)] == [24 * 2**30, 80 * 2**30, 0]
+
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    assert gpu_memory(0) == 0
