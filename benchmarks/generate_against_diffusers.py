@@ -5,8 +5,8 @@
     python benchmarks/generate_against_diffusers.py --takes 1 3
 
 Both read the same weights, text states and noise, guide by the same strength and sound their pictures by the same
-function, so that what differs is the loop: d2m draws all takes of a window in one batch. Reading the text and loading are
-left out of both. On a GPU ``python -m tests.gpu.measure OUT --only riffusion,musicgen`` does the same at full size,
+function, so that what differs is the loop: d2m draws all takes of a window in one batch. Reading the text and loading
+are left out of both. On a GPU ``python -m tests.gpu.measure OUT --only riffusion,musicgen`` does the same at full size,
 MusicGen beside transformers' own ``generate``.
 """
 

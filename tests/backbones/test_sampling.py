@@ -83,8 +83,9 @@ def test_help_names_the_defaults_of_the_families() -> None:
     told = CliRunner().invoke(d2m_cli.app.app, ["generate", "--help"], env={"COLUMNS": "400"}).output
     riffusion = FAMILIES["riffusion"].sampling
     for line in (
-        f"Default: {PLAIN_SAMPLING.guidance:g}, for riffusion and stable-audio {riffusion.guidance:g}.",
-        f"Default: {FAMILIES['embedded'].sampling.steps} for embedded, {riffusion.steps} for riffusion, ",
+        f"Default: {riffusion.guidance:g} for riffusion, stable-audio and ace-step:xl-base, else "
+        f"{PLAIN_SAMPLING.guidance:g}; distilled",
+        f"Default: {FAMILIES['embedded'].sampling.steps} for embedded, {riffusion.steps} for riffusion and ",
         f"Default: {PLAIN_SAMPLING.temperature:g} for musicgen and audiocraft.",
         f"Default: {PLAIN_SAMPLING.top_k} for musicgen and audiocraft.",
         f"Default: {PLAIN_SAMPLING.top_p:g}, which is all, for musicgen and audiocraft.",
