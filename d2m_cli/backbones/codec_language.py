@@ -21,14 +21,12 @@ from d2m_cli.backbones.base import (
     FullSampling,
     Identity,
     Sampling,
-    tempo_embedding,
-    words_embedding,
 )
 from d2m_cli.backbones.codebooks import Step, codebook_loss, delayed, inside, write_frames
+from d2m_cli.backbones.reads_text import ReadsText
 from d2m_cli.backbones.repeatable import repeatable
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.inversion.text_encoding import PromptReader
-from d2m_cli.rhythm.sequence import Tempo
 
 LONGEST_PROMPT = 512
 """Tokens of T5's training; MusicGen's prompts are far shorter."""
@@ -59,7 +57,7 @@ class TokenLayout:
     cardinality: int
 
 
-class CodecLanguageBackbone(ABC):
+class CodecLanguageBackbone(ReadsText, ABC):
     """A frozen language model of codec tokens; see :class:`d2m_cli.backbones.base.Backbone`.
 
     Parameters
@@ -148,18 +146,6 @@ class CodecLanguageBackbone(ABC):
         """A reader that keeps what it has read, for at most so many steps."""
 
     # Text.
-
-    def words_vector(self, text: str) -> Tensor:
-        """Mean input embedding of a text's tokens; see the protocol."""
-        return words_embedding(self.tokenizer, self.text_encoder.get_input_embeddings().weight, text)
-
-    def tempo_vector(self, tempo: Tempo) -> Tensor:
-        """A tempo as one word; see the protocol."""
-        return tempo_embedding(self.words_vector, tempo, self.speaks_tempo)
-
-    def unread(self, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
-        """The end of a prompt that the text transformer does not read; see `d2m_cli.backbones.base.unread_words`."""
-        return self._read_text.unread(prompt, pseudo_words)
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Run the frozen T5 with pseudo-words in place of "@" and "*"; see the protocol.

@@ -22,17 +22,15 @@ from d2m_cli.backbones.base import (
     Sampling,
     number_format,
     require_tokenizer,
-    tempo_embedding,
-    words_embedding,
 )
 from d2m_cli.backbones.diffusers_files import load, load_networks, part_class, read_index
 from d2m_cli.backbones.gpu_room import check_room, offload
+from d2m_cli.backbones.reads_text import ReadsText
 from d2m_cli.backbones.repeatable import repeatable_convolutions
 from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.digests import files_digest
 from d2m_cli.ground.options import option
 from d2m_cli.inversion.text_encoding import PromptReader
-from d2m_cli.rhythm.sequence import Tempo
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model")
 TOGETHER_SECONDS = 240.0
@@ -42,7 +40,7 @@ AHEAD = 16
 """Latent frames behind the end that go through the autoencoder where there are any: it looks past its frame."""
 
 
-class LatentAudioBackbone:
+class LatentAudioBackbone(ReadsText):
     """A frozen latent diffusion model of sound; see :class:`d2m_cli.backbones.base.Backbone`.
 
     It writes pieces of any length up to `longest_seconds` at once.
@@ -229,18 +227,6 @@ class LatentAudioBackbone:
         # Names with a line in front are diffusers' own, and one of them says where the model lies.
         vae = {name: value for name, value in dict(self.vae.config).items() if not name.startswith("_")}
         return json.dumps([self.window_seconds, vae], sort_keys=True, default=str)
-
-    def words_vector(self, text: str) -> Tensor:
-        """Mean input embedding of a text's tokens; see the protocol."""
-        return words_embedding(self.tokenizer, self.text_encoder.get_input_embeddings().weight, text)
-
-    def tempo_vector(self, tempo: Tempo) -> Tensor:
-        """A tempo as one word; see the protocol."""
-        return tempo_embedding(self.words_vector, tempo, self.speaks_tempo)
-
-    def unread(self, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
-        """The end of a prompt that the text transformer does not read; see `d2m_cli.backbones.base.unread_words`."""
-        return self._read_text.unread(prompt, pseudo_words)
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Run the frozen text transformer with pseudo-words in place of "@" and "*"; see the protocol.

@@ -29,10 +29,9 @@ from d2m_cli.backbones.base import (
     Sampling,
     number_format,
     require_tokenizer,
-    tempo_embedding,
-    words_embedding,
 )
 from d2m_cli.backbones.diffusers_files import load, load_network
+from d2m_cli.backbones.reads_text import ReadsText
 from d2m_cli.backbones.recording import kept
 from d2m_cli.backbones.repeatable import repeatable
 from d2m_cli.backbones.riffusion_steps import GuidedStep, steered
@@ -47,7 +46,6 @@ from d2m_cli.backbones.spectrogram import (
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.digests import files_digest
 from d2m_cli.inversion.text_encoding import PromptReader
-from d2m_cli.rhythm.sequence import Tempo
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
@@ -95,7 +93,7 @@ def _own_layer(place: int) -> Any:
     return pick
 
 
-class RiffusionBackbone:
+class RiffusionBackbone(ReadsText):
     """A frozen latent diffusion model on spectrogram pictures; see :class:`d2m_cli.backbones.base.Backbone`.
 
     Parameters
@@ -210,18 +208,6 @@ class RiffusionBackbone:
         _, height, width = self.latent_shape
         places = position_channels(height, width, self.window_seconds, self.spectrogram)
         return places[None].to(self.device, self.unet.dtype)
-
-    def words_vector(self, text: str) -> Tensor:
-        """Mean input embedding of a text's tokens; see the protocol."""
-        return words_embedding(self.tokenizer, self.text_encoder.get_input_embeddings().weight, text)
-
-    def tempo_vector(self, tempo: Tempo) -> Tensor:
-        """A tempo as one word; see the protocol."""
-        return tempo_embedding(self.words_vector, tempo, self.speaks_tempo)
-
-    def unread(self, prompt: str, pseudo_words: Mapping[str, Tensor]) -> str:
-        """The end of a prompt that the text transformer does not read; see `d2m_cli.backbones.base.unread_words`."""
-        return self._read_text.unread(prompt, pseudo_words)
 
     def embed(self, prompts: Sequence[str], pseudo_words: Mapping[str, Tensor]) -> Condition:
         """Run the frozen CLIP text transformer with pseudo-words in place of "@" and "*"; see the protocol.
