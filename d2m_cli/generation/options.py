@@ -37,7 +37,7 @@ class GenerateOptions:
     Attributes
     ----------
     genre
-        Name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from `genre_table`
+        Name, common name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from `genre_table`
         or from a name as AIST gives its dances; or None: the prompt then goes without "@".
     prompt
         The user's words, or a whole prompt with "@" and "*" of its own.
@@ -116,7 +116,10 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         if self.genre not in (None, AUTO):
-            object.__setattr__(self, "genre", genre_code(self.genre))
+            try:
+                object.__setattr__(self, "genre", genre_code(self.genre))
+            except UsageError as error:
+                raise UsageError(f"{option('genre')}: {error}") from None
         if self.genre_table is not None:
             object.__setattr__(self, "genre_table", Path(self.genre_table))
             if self.genre != AUTO:
