@@ -91,7 +91,7 @@ def save_wav(path: Path, samples: Samples, sample_rate: int, bits: int = 16) -> 
         content, "w", samplerate=sample_rate, channels=len(samples), format="WAV", subtype=f"PCM_{bits}"
     ) as file:
         for first in range(0, samples.shape[1], BLOCK):
-            file.write(_to_steps(samples[:, first : first + BLOCK], bits).T)
+            file.write(to_steps(samples[:, first : first + BLOCK], bits).T)
     # Written in one go from memory: libsndfile does not say why a write failed, the system does.
     with atomic_path(path) as part:
         part.write_bytes(content.getbuffer())
@@ -112,7 +112,7 @@ def fit_length(samples: Samples, length: int) -> Samples:
     return np.pad(samples, ((0, 0), (0, missing))) if missing > 0 else samples[:, :length]
 
 
-def _to_steps(samples: Samples, bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
+def to_steps(samples: Samples, bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
     if bits not in (16, 24):
         raise ValueError(f"a .wav is written with 16 or 24 bits, not {bits}")
     if samples.ndim != 2 or not np.isfinite(samples).all():
