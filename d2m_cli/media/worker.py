@@ -192,7 +192,8 @@ def _sound(link: _Link, request: Message, blobs: list[bytes], handle: int | None
     from d2m_cli.media.sound import decode_sound
 
     _allow(0)
-    for rate, block in decode_sound(Path(request["path"]), link.beat):
+    asked = {name: request[name] for name in ("zero", "seconds", "stereo") if name in request}
+    for rate, block in decode_sound(Path(request["path"]), link.beat, **asked):
         link.send({"rate": rate, "channels": len(block)}, [np.ascontiguousarray(block).tobytes()])
     link.send({"end": True})
 
