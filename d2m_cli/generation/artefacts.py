@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
@@ -49,3 +50,8 @@ def take_number(suffix: str) -> int | None:
     """The number in a suffix that `take_suffix` gives; None for another."""
     found = _TAKE.fullmatch(suffix)
     return int(found[1]) if found else None
+
+
+def is_take(path: Path) -> bool:
+    """Whether a file is called as such a piece is."""
+    return take_number("".join(path.suffixes[-2:])) is not None

@@ -83,7 +83,8 @@ class Generated:
         path
             Its ending says what: the music alone (".wav" and ".flac" with 16 bits, ".mp3", ".m4a"), the video with the
             music in place of its sound, or above it with `GenerateOptions.mix` (".mp4", or ".mkv" with lossless
-            sound), or the record (".json"). Folders are made; a file of that name is replaced.
+            sound), or the record (".json"), which names the files of the same name that were saved before. Folders are
+            made; a file of that name is replaced.
 
         Raises
         ------
@@ -100,7 +101,9 @@ class Generated:
         if path.suffix not in SUFFIXES:
             raise UsageError(f"{path}: music is saved as {', '.join(SUFFIXES)}; choose one of these endings")
         self._refuse_what_was_read(path)
-        self.write({path.suffix: path})
+        place = path.resolve()
+        self.write({path.suffix: path}, [suffix for suffix, saved in self._saved if saved == place.with_suffix("")])
+        self._saved.append((path.suffix, place.with_suffix("")))
 
     def save_takes(self, path: str | Path) -> tuple[Path, ...]:
         """Write the piece as it would be with each window's first take, with its second, and so on.
@@ -131,7 +134,13 @@ class Generated:
         for one in paths.values():
             self._refuse_what_was_read(one)
         self.write(paths)
+        self._saved.extend((suffix, Path(path).resolve().with_suffix("")) for suffix in paths)
         return tuple(paths.values())
+
+    @cached_property
+    def _saved(self) -> list[tuple[str, Path]]:
+        """Suffixes of what was saved, each with the path that it stands behind."""
+        return []
 
     def _refuse_what_was_read(self, path: Path) -> None:
         read = {
