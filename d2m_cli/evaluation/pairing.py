@@ -11,7 +11,6 @@ from d2m_cli.errors import InputError, UsageError
 from d2m_cli.evaluation.seeds import Seed, seed_names
 from d2m_cli.evaluation.stems import by_stem
 from d2m_cli.evaluation.true_beats import Read, TrueBeats, find_true_beats
-from d2m_cli.generation.artefacts import is_take
 from d2m_cli.ground.aist import parse_clip_name
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.options import option
@@ -94,16 +93,8 @@ class Pairing:
 
 
 def music_by_stem(folder: Path) -> dict[str, Path]:
-    """Sound of each clip; a .wav goes before other files of sound, and those before videos, of the same name.
-
-    An .mkv comes last, and pieces that `GenerateOptions.keep_candidates` kept beside a result are left out.
-    """
-    mkv, wav = frozenset({".mkv"}), frozenset({".wav"})
-    found: dict[str, Path] = {}
-    for suffixes in (mkv, VIDEO_SUFFIXES - mkv, SOUND_SUFFIXES - wav, wav):
-        found |= by_stem(folder, suffixes)
-    kept = [stem for stem, path in found.items() if is_take(path) and Path(stem).with_suffix("").as_posix() in found]
-    return {stem: path for stem, path in found.items() if stem not in kept}
+    """Sound of each clip; a sound file goes before a video of the same name, whose sound was encoded once more."""
+    return by_stem(folder, VIDEO_SUFFIXES) | by_stem(folder, SOUND_SUFFIXES)
 
 
 def pair_up(
