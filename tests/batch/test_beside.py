@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import ItemResult, Job, Outcome
 from d2m_cli.batch.runner import run_batch
 from d2m_cli.ground.files import atomic_path
@@ -37,7 +36,7 @@ def run(tmp_path: Path):
     (tmp_path / "in" / "a.mp4").write_bytes(b"a")
     writer = Writer()
 
-    def make(*artefacts: str, seed: int = 0, **how: bool) -> tuple[Outcome, tuple[str, ...] | None]:
+    def make(*artefacts: str, seed: int = 0) -> tuple[Outcome, tuple[str, ...] | None]:
         writer.beside.clear()
         summary = run_batch(
             find_files([tmp_path / "in"], frozenset({".mp4"})),
@@ -46,7 +45,6 @@ def run(tmp_path: Path):
             artefacts=artefacts,
             out_dir=tmp_path / "out",
             label="generate",
-            options=BatchOptions(**how),
         )
         (outcome,) = summary.outcomes
         return outcome, writer.beside[0] if writer.beside else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pyloudnorm
+import pyloudnorm  # type: ignore[import-untyped]
 import pytest
 
 from d2m_cli.media.audio import film_sound, load_audio
