@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
-from d2m_cli.errors import UsageError
+from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, is_entry
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
+from d2m_cli.media.passage import WHOLE, Passage
 from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
@@ -67,6 +69,7 @@ def extract_files(
     *,
     device: str = "auto",
     decoder: str = "auto",
+    passage: Passage = WHOLE,
     plot: bool = False,
     cache: FileCache | None = None,
     batch: BatchOptions = PLAIN,
@@ -83,6 +86,8 @@ def extract_files(
         How to read rhythm off poses.
     device, decoder
         As in `PoseOptions`, for videos.
+    passage
+        The part of each video that is looked at; pose files have none.
     plot
         Whether to write drawings.
     cache
@@ -95,7 +100,13 @@ def extract_files(
     UsageError
         The options do not fit, or a network is not there.
     """
-    pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
+    pose_options = PoseOptions(
+        dancers=to_follow(options.dancers),
+        device=device,
+        decoder=decoder,
+        start=passage.start,
+        duration=passage.duration,
+    )
 
     known = DanceCache(cache, pose_options)
     drawing = threading.Lock()  # matplotlib is not made for several threads
@@ -110,6 +121,11 @@ def extract_files(
     def poses_of(job: Job, report: Report) -> Poses:
         path = job.path
         if path.suffix.lower() == ARRAYS:
+            if not passage.is_whole:
+                raise InputError(
+                    f"{path} holds poses, and {passage} can only be taken of a video: leave out {option('start')} and "
+                    f"{option('duration')}, or give the video"
+                )
             report("reading poses")
             return load_poses(path)
 
@@ -135,7 +151,7 @@ def extract_files(
             return result
         report("plot", 0.95)
         with drawing:
-            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found)})
+            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found, passage)})
 
     with Background(load) as estimator:
         return run_batch(
@@ -165,9 +181,11 @@ def _result(poses: Poses, found: Rhythm) -> ItemResult:
     return ItemResult(f"{len(found.peaks)} peaks, {beat}", details)
 
 
-def _draw(job: Job, found: Rhythm) -> int | None:
+def _draw(job: Job, found: Rhythm, passage: Passage) -> int | None:
     """Draw, and say how many beats the video's music has; None where it has none."""
     beats = None if job.path.suffix.lower() == ARRAYS else tracked_beats(job.path)
+    if beats is not None and not passage.is_whole:
+        beats = beats[(beats >= passage.start) & (beats < passage.start + found.duration)] - passage.start
     music = None if beats is None else {TRACKED: beats}
     plot_rhythm(found, job.artefacts[PLOT_SUFFIX], title=job.path.name, music=music)
     return None if beats is None else len(beats)

@@ -18,6 +18,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.hub.known import files_stamp
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
+from d2m_cli.media.passage import Passage
 
 SNAPS = ("auto", "on", "off")
 ENDINGS = ("fade", "hit", "none")
@@ -82,6 +83,9 @@ class GenerateOptions:
     genre_table
         Table (.csv) with the columns name and genre, for the genre "auto"; see
         `d2m_cli.generation.video_genre.read_genre_table`.
+    start, duration
+        The passage of the video that music is made for, in seconds: where it begins and how long it lasts, None to the
+        end. The dance is looked at there alone, and the video with the music shows that passage.
 
     Raises
     ------
@@ -113,8 +117,11 @@ class GenerateOptions:
     genre_audio: Path | None = None
     clap: Path | None = None
     genre_table: Path | None = None
+    start: float = 0.0
+    duration: float | None = None
 
     def __post_init__(self) -> None:
+        _ = self.passage
         if self.genre not in (None, AUTO):
             object.__setattr__(self, "genre", genre_code(self.genre))
         if self.genre_table is not None:
@@ -175,6 +182,11 @@ class GenerateOptions:
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
 
+    @property
+    def passage(self) -> Passage:
+        """The part of the video that music is made for."""
+        return Passage(self.start, self.duration)
+
     def of_video(self, video: Path) -> GenerateOptions:
         """The same with the genre of a video in place of "auto".
 
@@ -198,6 +210,10 @@ class GenerateOptions:
     def settings(self) -> dict[str, Any]:
         """All of it that has an effect, as values that JSON can hold; files by name and content, CLAP by its files."""
         values = asdict(self)
+        for name in ("start", "duration"):
+            # Whole videos are told of as they were before passages could be.
+            del values[name]
+        values |= self.passage.settings
         track = values.pop("music")
         if track is not None:
             made = {name: value for name, value in values.items() if name not in FOR_A_BACKBONE}
