@@ -70,7 +70,10 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
             continue
         for frame in frames:
             origin = frame.pts if frame.pts is not None else packets - 1
-            number = out + failed - before if timeline.in_sequence else int(order[origin]) if origin < len(order) else -1
+            if timeline.in_sequence:
+                number = out + failed - before
+            else:
+                number = int(order[origin]) if origin < len(order) else -1
             out += 1
             if last < number < timeline.frames:
                 last = number
