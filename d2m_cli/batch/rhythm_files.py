@@ -13,6 +13,7 @@ from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, is_entry
+from d2m_cli.ground.inputs import Input
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
@@ -36,7 +37,7 @@ PLOT_SUFFIX = ".rhythm.png"
 ARRAYS = ".npz"
 
 
-def find_dances(inputs: Sequence[Path]) -> Search:
+def find_dances(inputs: Sequence[Path | Input]) -> Search:
     """Videos and pose files among files and folders; other .npz files of a folder, and a cache in it, are left out.
 
     Results are named after the video: those of ``a.pose.npz`` as those of ``a.mp4``.
@@ -47,7 +48,7 @@ def find_dances(inputs: Sequence[Path]) -> Search:
         There are none, or an input does not exist.
     """
     inside = search(inputs, VIDEO_SUFFIXES | {ARRAYS}, made_too=frozenset({ARRAYS}))
-    named = set(inputs)
+    named = {one.path if isinstance(one, Input) else one for one in inputs}
     kept = tuple(
         Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem)
         for item in inside.found

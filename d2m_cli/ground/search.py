@@ -9,7 +9,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
@@ -38,10 +38,14 @@ class Found:
         The file, as reached from the input that held it.
     stem
         Relative path of its results, without a suffix: mirrors where the file lies below its input.
+    share
+        The stem by which its share of the work is told, where that is not its own: several works on one file belong
+        together.
     """
 
     path: Path
     stem: Path
+    share: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -334,7 +338,7 @@ def _keep_apart(items: list[Found]) -> list[Found]:
 
     for step in (with_suffix, below_folder, with_digest):
         taken = Counter(name_key(item.stem) for item in items)
-        items = [Found(item.path, step(item)) if taken[name_key(item.stem)] > 1 else item for item in items]
+        items = [replace(item, stem=step(item)) if taken[name_key(item.stem)] > 1 else item for item in items]
     return items
 
 

@@ -50,7 +50,9 @@ class Passage:
     @property
     def settings(self) -> dict[str, float | None]:
         """What of it differs from the whole video, as values that JSON can hold."""
-        return {} if self.is_whole else {"start": float(self.start), "duration": self.duration}
+        if self.is_whole:
+            return {}
+        return {"start": float(self.start), "duration": None if self.duration is None else float(self.duration)}
 
     def __str__(self) -> str:
         """In words."""
