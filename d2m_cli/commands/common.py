@@ -54,11 +54,13 @@ Videos = Annotated[
 ]
 
 
-def _seconds(text: str) -> float:
+def _seconds(given: str | float) -> float:
     from d2m_cli.ground.seconds import seconds_of
 
+    if isinstance(given, float):  # the default
+        return given
     try:
-        return seconds_of(text)
+        return seconds_of(given)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
