@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m_cli.errors import UsageError
-from d2m_cli.generation.options import GenerateOptions
-from d2m_cli.generation.own import OwnOptions, asked_of
+from d2m_cli.generation.options import GenerateOptions, check_seed
+from d2m_cli.generation.own import OwnOptions
 from d2m_cli.generation.video_genre import AUTO
 from d2m_cli.ground.genres import genre_code
 from d2m_cli.ground.inputs import Input
@@ -69,17 +69,21 @@ def read_manifest(source: Path, options: GenerateOptions) -> tuple[ManifestLine,
     UsageError
         The table can't be read, has no column "video" or an unknown one, or a value can't be used.
     """
-    wanted = asked_of(options)
+    checked: set[OwnOptions] = set()
     found: dict[tuple[Path, OwnOptions], ManifestLine] = {}
     for line in table_lines(source, COLUMNS, OPTIONAL):
         where = f"{source}: line {line.number}"
         if isinstance(line.cells, LineError):
             raise UsageError(f"{where} {line.cells}")
         path, own = _video(where, source.parent, line.cells["video"]), _own(where, source.parent, line.cells)
-        try:
-            wanted(own)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from error
+        # Whether they go together hangs on none of these.
+        kind = replace(own, prompt=None, negative_prompt=None, seed=None)
+        if kind not in checked:
+            try:
+                kind.of(options)
+            except UsageError as error:
+                raise UsageError(f"{where}: {error}") from error
+            checked.add(kind)
         found.setdefault((path, own), ManifestLine(Input(path, f"{where}, column video"), own))
     if not found:
         raise UsageError(f"{source} names no video: write one on each line below the first")
@@ -126,6 +130,10 @@ def _seed(where: str, cell: str | None) -> int | None:
         return None
     if not _WHOLE_NUMBER.fullmatch(cell):
         raise UsageError(f"{where}, column seed: {quote(cell)} is not a whole number")
+    try:
+        check_seed(int(cell))
+    except UsageError as error:
+        raise UsageError(f"{where}, column seed: {error}") from error
     return int(cell)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cache
@@ -22,7 +22,7 @@ from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre, check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.options import GenerateOptions
-from d2m_cli.generation.own import NOTHING_OWN, OwnOptions, asked_of
+from d2m_cli.generation.own import NOTHING_OWN, OwnOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
 from d2m_cli.generation.video_genre import AUTO
 from d2m_cli.ground.background import Background
@@ -191,31 +191,29 @@ class Asked:
     def __init__(
         self, items: Sequence[Found], generator: Generator, options: GenerateOptions, *, verify: bool = False
     ) -> None:
-        self._options, self._of = options, asked_of(options)
-        self._generator, self._verify = generator, verify
-        pieces = [item for item in items if isinstance(item, Piece)]
-        owns = dict.fromkeys(self._own(item) for item in items)
-        self._all = [self._of(own) for own in owns]
-        drawn = [one for one in self._all if one.music is None]
-        self.tracks = tuple(dict.fromkeys((options.music, *(one.music for one in self._all))))
-        self.of_most = options if drawn or not self._all else self._all[0]
-        against = next((one.negative_prompt for one in drawn if one.negative_prompt), "")
-        if against and not self.of_most.negative_prompt:
-            self.of_most = replace(self.of_most, negative_prompt=against)
-        self._counts = Counter(item.path for item in pieces)
+        self._options, self._generator, self._verify = options, generator, verify
+        owns = [_own(item) for item in items]
+        self.tracks = tuple(dict.fromkeys((options.music, *(own.music for own in owns))))
+        drawn = [own for own in owns if own.music is None] if options.music is None else []
+        self._genres = tuple(dict.fromkeys(own.genre for own in drawn))
+        self.of_most = options if drawn or not owns else owns[0].of(options)
+        against = next((own.negative_prompt for own in drawn if own.negative_prompt), "")
+        if against and not options.negative_prompt:
+            self.of_most = replace(options, negative_prompt=against)
+        self._counts = Counter(item.path for item in items)
         self.settings = music_settings(generator, self.of_most, verify=verify)
         if drawn:
             self.settings["negative_prompt"] = options.negative_prompt
-        by_genre = options.genre == AUTO and options.music is None
-        self.differs = by_genre or any(own != NOTHING_OWN for own in owns)
-        if any(own != NOTHING_OWN for own in owns):
-            told = {item.stem.as_posix(): _told(item.own) for item in pieces}
-            self.settings["pieces"] = settings_digest("pieces", told)
+        given = [own.given for own in owns]
+        self.differs = any(given) or (options.genre == AUTO and options.music is None)
+        if any(given):
+            told = [(item.stem.as_posix(), _told(own)) for item, own in zip(items, given, strict=True)]
+            self.settings["pieces"] = settings_digest("pieces", {"all": told})
         self._bases: dict[Path | None, dict[str, Any]] = {}
 
     def of(self, item: Found) -> GenerateOptions:
         """What is asked of one piece; its genre may be "auto"."""
-        return self._of(self._own(item))
+        return _own(item).of(self._options)
 
     def is_alone(self, item: Found) -> bool:
         """Whether it is the only piece for its video."""
@@ -238,12 +236,8 @@ class Asked:
 
     def check(self, models: Models) -> None:
         """Raise EncoderMismatchError where the genre of a piece does not fit the networks."""
-        for one in self._all:
-            if one.music is None:
-                check_genre(models.encoders, one)
-
-    def _own(self, item: Found) -> OwnOptions:
-        return item.own if isinstance(item, Piece) else NOTHING_OWN
+        for genre in self._genres:
+            check_genre(models.encoders, OwnOptions(genre).of(self._options))
 
     def _base(self, wanted: GenerateOptions) -> dict[str, Any]:
         """The settings of pieces that are made like this one, without what may be theirs alone."""
@@ -256,8 +250,12 @@ class Asked:
         return self._bases[wanted.music]
 
 
-def _told(own: OwnOptions) -> dict[str, Any]:
-    return {name: value.name if isinstance(value, Path) else value for name, value in own.given.items()}
+def _own(item: Found) -> OwnOptions:
+    return item.own if isinstance(item, Piece) else NOTHING_OWN
+
+
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.name if isinstance(value, Path) else value for name, value in given.items()}
 
 
 def music_settings(generator: Generator, options: GenerateOptions, *, verify: bool = False) -> dict[str, Any]:

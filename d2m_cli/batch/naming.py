@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from d2m_cli.ground.ledger import Entry, Ledger
@@ -86,11 +87,11 @@ class _Names:
 
     def new(self, item: Found) -> Path:
         """The shortest name that is free; its suffix is no help against a file of the same name."""
-        short, *longer = self._candidates(item)
-        with_suffix = _with_suffix(item)
-        alike = self._holder(short) == item.path.name
-        for stem in (short, *longer):
-            if name_key(stem) in self._taken or (alike and stem == with_suffix):
+        candidates = self._candidates(item)
+        short = next(candidates)
+        alike = _with_suffix(item) if self._holder(short) == item.path.name else None
+        for stem in chain((short,), candidates):
+            if name_key(stem) in self._taken or stem == alike:
                 continue
             if self._may_have(item, self._owner(stem)):
                 return stem
@@ -105,6 +106,8 @@ class _Names:
         return self._taken.get(name_key(stem)) or (_file_name(owner) if owner is not None else None)
 
     def _owner(self, stem: Path) -> Entry | None:
+        if not self._owners:
+            return None
         found = (self._owners.get(name_key(stem.as_posix() + suffix)) for suffix in self._artefacts)
         return next((entry for entry in found if entry is not None), None)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from d2m_cli.batch.manifest import ManifestLine
 from d2m_cli.errors import InputError, UsageError
-from d2m_cli.generation.options import GenerateOptions
-from d2m_cli.generation.own import NOTHING_OWN, OwnOptions, asked_of
+from d2m_cli.generation.options import GenerateOptions, check_seed
+from d2m_cli.generation.own import NOTHING_OWN, OwnOptions
 from d2m_cli.ground.genres import GENRE_CODES
 from d2m_cli.ground.options import option
 from d2m_cli.ground.printable import quote
@@ -92,34 +92,33 @@ def pieces_of(
     named = _naming(name)
     if not lines and variations == 1 and name == PLAIN_NAME:
         return videos, 0
-    real, of = RealPaths(), asked_of(options)
+    real = RealPaths()
     of_video: dict[str, list[OwnOptions]] = defaultdict(list)
     for line in lines:
         of_video[real.of(line.video.path)].append(line.own)
     pieces: list[Found] = []
     for video in videos.found:
         owns = of_video.pop(real.of(video.path), [NOTHING_OWN])
-        pieces += _pieces(video, [one for own in owns for one in _varied(own, of, variations)], of, named)
+        pieces += _pieces(video, [one for own in owns for one in _varied(own, options, variations)], options, named)
     return replace(videos, found=tuple(pieces)), sum(len(left) for left in of_video.values())
 
 
-def _varied(own: OwnOptions, of: Callable[[OwnOptions], GenerateOptions], variations: int) -> list[OwnOptions]:
-    wanted = of(own)
-    if variations == 1 or wanted.music is not None:
+def _varied(own: OwnOptions, options: GenerateOptions, variations: int) -> list[OwnOptions]:
+    if variations == 1 or own.music is not None:
         return [own]
-    varied = [replace(own, seed=wanted.seed + number) for number in range(variations)]
-    of(varied[-1])  # whether seeds go so far
-    return varied
+    seed = options.seed if own.seed is None else own.seed
+    check_seed(seed + variations - 1)
+    return [replace(own, seed=seed + number) for number in range(variations)]
 
 
 def _pieces(
     video: Found,
     owns: Sequence[OwnOptions],
-    of: Callable[[OwnOptions], GenerateOptions],
+    options: GenerateOptions,
     named: Callable[[Mapping[str, Any]], str],
 ) -> list[Piece]:
     """All pieces for one video, with names that are different."""
-    names = [named(_Fields(video, of(own), number)) for number, own in enumerate(owns, 1)]
+    names = [named(_Fields(video, own, options, number)) for number, own in enumerate(owns, 1)]
     counts = Counter(names)
     count: Counter[str] = Counter()
     pieces = []
@@ -133,17 +132,18 @@ def _pieces(
 class _Fields(dict[str, Any]):
     """Values of the fields for one piece, each told when it is asked for: the genre may have to be looked up."""
 
-    def __init__(self, video: Found, wanted: GenerateOptions, number: int) -> None:
+    def __init__(self, video: Found, own: OwnOptions, options: GenerateOptions, number: int) -> None:
         super().__init__()
-        self._video, self._wanted, self._number = video, wanted, number
+        self._video, self._own, self._options, self._number = video, own, options, number
 
     def __missing__(self, field: str) -> Any:
         if field == "genre":
-            return _genre(self._video.path, self._wanted)
-        start = self._wanted.start
+            return _genre(self._video.path, self._own.of(self._options))
+        own, options = self._own, self._options
+        start = options.start if own.start is None else own.start
         values = {
             "stem": self._video.stem.name,
-            "seed": self._wanted.seed,
+            "seed": options.seed if own.seed is None else own.seed,
             "start": int(start) if start == int(start) else start,
             "variation": self._number,
         }

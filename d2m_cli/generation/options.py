@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,10 +135,7 @@ class GenerateOptions:
             raise UsageError(f"{option('rhythm')} must be 'encoder' or 'words', not {self.rhythm!r}")
         if self.candidates < 1:
             raise UsageError(f"{option('candidates')} must be at least 1, not {self.candidates}")
-        if not -(2**63) <= self.seed < 2**63:
-            raise UsageError(
-                f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}"
-            )
+        check_seed(self.seed)
         if self.genre_words is not None and self.genre in (None, AUTO):
             raise UsageError(f"{option('genre_words')} puts one genre in words: name it with {option('genre')}")
         if self.ending not in ENDINGS:
@@ -204,7 +201,14 @@ class GenerateOptions:
 
     @cached_property
     def _genres(self) -> Mapping[str, str]:
-        return read_genre_table(self.genre_table) if self.genre_table is not None else {}
+        table = self.genre_table
+        if table is None:
+            return {}
+        try:
+            state = table.stat()
+        except OSError:
+            return read_genre_table(table)  # which says what is wrong
+        return _genres_in(table, state.st_mtime_ns, state.st_size)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -243,3 +247,15 @@ class GenerateOptions:
         if named and RHYTHM_WORD in text and GENRE_WORD not in text:
             return (f"the prompt holds '*' but no '@': {named} has no effect",)
         return ()
+
+
+@lru_cache(maxsize=2)
+def _genres_in(table: Path, *state: int) -> Mapping[str, str]:
+    """`read_genre_table`, once for the options of many pieces; `state` tells whether the file changed."""
+    return read_genre_table(table)
+
+
+def check_seed(seed: int) -> None:
+    """Raise UsageError where a seed has more than 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise UsageError(f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {seed}")

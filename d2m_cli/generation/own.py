@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,7 @@ class OwnOptions:
     @property
     def given(self) -> dict[str, Any]:
         """Those that are not None, by name."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
 
     def of(self, options: GenerateOptions) -> GenerateOptions:
         """What is asked of the piece, where `options` are asked of all.
@@ -53,16 +51,4 @@ class OwnOptions:
 
 
 NOTHING_OWN = OwnOptions()
-
-
-def asked_of(options: GenerateOptions) -> Callable[[OwnOptions], GenerateOptions]:
-    """`OwnOptions.of` for many pieces: what was asked before is not checked again."""
-    known: dict[OwnOptions, GenerateOptions] = {}
-
-    def of(own: OwnOptions) -> GenerateOptions:
-        found = known.get(own)
-        if found is None:
-            found = known[own] = own.of(options)
-        return found
-
-    return of
+_NAMES = tuple(one.name for one in fields(OwnOptions))

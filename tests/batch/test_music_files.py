@@ -42,7 +42,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     seen: list[tuple[str, float]] = []
 
     class Watched(FakePoses):
-        def estimate(self, video: Path, report=None, timeline=None):  # type: ignore[no-untyped-def]
+        def estimate(self, video: Path, report=None, timeline=None):
             seen.append((video.name, timeline.duration))
             return FakePoses(timeline.duration).estimate(video)
 
@@ -162,8 +162,8 @@ def test_each_line_of_a_table_has_its_own(generate, tmp_path: Path, looked_at) -
     assert states(generate("--manifest", table, "--genre", "krump", "--seed", "1", "--no-mp4")) == ["already done"] * 3
     same = ("--genre", "lock", "--prompt", "harp", "--negative-prompt", "shouting", "--seed", "3")
     assert states(generate("a.mp4", *same, "--no-mp4", "--name", "{stem}_1")) == ["already done"]
-    same = ("--genre", "krump", "--prompt", "drums", "--seed", "1", "--start", "0.5", "--duration", "1")
-    assert states(generate("a.mp4", *same, "--no-mp4", "--name", "{stem}_2")) == ["already done"]
+    other = ("--genre", "krump", "--prompt", "drums", "--seed", "1", "--start", "0.5", "--duration", "1")
+    assert states(generate("a.mp4", *other, "--no-mp4", "--name", "{stem}_2")) == ["already done"]
     assert states(generate("b.mp4", "--music", "own.wav", "--no-mp4")) == ["already done"]
     # A line that changes concerns its piece alone.
     table.write_text(table.read_text().replace("drums", "bells"))

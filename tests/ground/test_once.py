@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_the_last_values_and_foreseen_errors_are_kept() -> None:
         return len(asked)
 
     for key in ("a", "b", "a", "c", "a", "b"):
-        once.value(key, lambda key=key: make(key))
+        once.value(key, partial(make, key))
     assert asked == ["a", "b", "c", "b"]
     for _ in range(2):
         with pytest.raises(InputError, match="is broken"):
