@@ -11,21 +11,23 @@ from typing import Any
 
 from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
-from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
+from d2m_cli.batch.pose_files import loading_poses
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.voice import loading, say, size_of
 from d2m_cli.errors import InputError
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre_words
-from d2m_cli.generation.models import Models, TrackModels
+from d2m_cli.generation.models import Models, Seeing, TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
 from d2m_cli.generation.video_genre import AUTO
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
+from d2m_cli.pose.on_demand import EstimatorOnDemand
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, seen_at_once, takes_gpu
 
@@ -68,13 +70,16 @@ def generate_files(
 
     def load() -> Models | TrackModels:
         if options.music is not None:
-            track = generator.track_models(options)
+            with loading(f"the track {options.music.name}", size_of(options.music), options.music.parent):
+                track = generator.track_models(options)
             _say(track.description)
             return track
-        loaded = generator.models(options)
+        choice = generator.choice_for(options)
+        with loading(choice.name, size_of(choice.folder), choice.folder):
+            loaded = generator.models(options)
         for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
-                _say(f"{option(name)} has no effect with {option('backbone', generator.choice_for(options).name)}")
+                _say(f"{option(name)} has no effect with {option('backbone', choice.name)}")
         for remark in generator.remarks(options):
             _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
@@ -88,31 +93,51 @@ def generate_files(
     # On a CPU, where it takes all cores, one at a time: the sooner has music something to do.
     seeing_at_once = threading.Semaphore(seen_at_once(generator.device) if on_gpu else 1)
 
-    def see(job: Job, wanted: GenerateOptions, report: Report) -> Dance:
-        report("reading")
+    pose_options = PoseOptions(dancers=options.dancers, device=generator.device, decoder=options.decoder)
+    loading_eyes = threading.Lock()
+    eyes_loaded = False
+
+    def eyes(job: Job, wanted: GenerateOptions) -> Seeing:
+        """What sees a dance; its networks are loaded before they are needed, which is no work on that dance."""
+        nonlocal eyes_loaded
+        with loading_eyes:
+            if eyes_loaded or generator.knows_poses(job.content, wanted):
+                return generator.seeing(wanted)
+            with loading_poses(pose_options):
+                seeing = generator.seeing(wanted)
+                if isinstance(seeing.poses, EstimatorOnDemand):
+                    seeing.poses.load()
+            eyes_loaded = True
+            return seeing
+
+    def see(job: Job, wanted: GenerateOptions, report: StageReport) -> Dance:
+        def told(step: str, fraction: float = 0.0) -> None:
+            models.check()
+            report(step, fraction)
+
+        report.wait("waiting to be looked at")
         with seeing_at_once:
             try:
                 # A track is there before the first video is looked at, which it may be too short for.
-                seeing = generator.seeing(wanted) if wanted.music is None else models.value()
-                return see_dance(job.path, job.content, seeing, wanted, report)
+                seeing = eyes(job, wanted) if wanted.music is None else models.value()
+                told("reading")
+                return see_dance(job.path, job.content, seeing, wanted, told)
             except InputError:
                 # What is wrong with the networks concerns all files, and goes first.
                 models.value()
                 raise
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         # Only once there is something to do: a batch that is done already answers at once.
         models.begin()
 
-        def told(step: str, fraction: float = 0.0) -> None:
-            models.check()
-            report(step, fraction)
-
         wanted = options.of_video(job.path)
-        dance = see(job, wanted, told)
-        report("loading models", 0.3)
+        dance = see(job, wanted, report)
+        report.length(dance.timeline.duration)
+        report.stage("music", "waiting for the models")
+        report.wait("waiting for the models")
         made = music_for(dance, models.value(), wanted, report, tell)
-        report("writing", 0.96)
+        report.stage("write", "writing")
         return result_of(made, made.write(job.artefacts))
 
     settings = music_settings(generator, options, verify=batch.verify)
@@ -134,6 +159,7 @@ def generate_files(
             passed_over=videos.passed_over,
             also_read=(options.music, options.genre_audio, options.genre_table),
             label="generate",
+            stages=("look", "music", "write"),
             workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
         )
         if summary.interrupted:

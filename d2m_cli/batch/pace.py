@@ -2,9 +2,9 @@
 
 Wall time is shared out equally among the files that are worked on at that time, so that what all of them get adds up to
 the time that passes, however many are in hand. What a stage got, over the seconds of video that went through it, is its
-rate; the rates times the seconds of video that are left are the time left. Loading counts as one more that is worked on,
-whose share belongs to no stage; a file that waits for its turn gets nothing. A file whose poses are kept goes through
-that stage at no cost, and lowers its rate by that.
+rate; the rates times the seconds of video that are left are the time left. Loading counts as one more that is worked
+on, whose share belongs to no stage; a file that waits for its turn gets nothing. A file whose poses are kept goes
+through that stage at no cost, and lowers its rate by that.
 """
 
 from __future__ import annotations

@@ -241,8 +241,8 @@ def generate(
     """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
-    from d2m_cli.batch.display import say
     from d2m_cli.batch.music_files import generate_files
+    from d2m_cli.batch.voice import say
     from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers

@@ -25,6 +25,22 @@ class Report(Protocol):
         """Show a step ("pose", "music window 2 of 3") and how much of the file is done, 0 to 1."""
 
 
+class StageReport(Report, Protocol):
+    """How the work on one file of a batch tells where it is; what it is told are plain values.
+
+    A fraction is that of the stage which the file is in; it begins in the first stage of its batch.
+    """
+
+    def stage(self, name: str, step: str = "") -> None:
+        """A stage begins, and the one before has ended."""
+
+    def wait(self, step: str) -> None:
+        """Until the next report it waits: for another file, or for what is being loaded."""
+
+    def length(self, seconds: float) -> None:
+        """The file has so many seconds of video."""
+
+
 class Advance(Protocol):
     """How work within a stage tells where it is."""
 
