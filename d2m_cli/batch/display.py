@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -13,13 +12,13 @@ from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.batch.pace import Pace
 from d2m_cli.batch.screen import Screen
-from d2m_cli.batch.shown import Results, Shown, clock
+from d2m_cli.batch.shown import Results, Shown
 from d2m_cli.batch.voice import listening, say, show
 from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import StageReport
+from d2m_cli.ground.progress import StageReport, clock, is_terminal
 
-__all__ = ["Display", "Results", "clock", "close", "display", "is_terminal", "say"]
+__all__ = ["Display", "Results", "clock", "close", "display", "say"]
 
 
 class Display(Protocol):
@@ -61,15 +60,6 @@ def display(
         shown = Screen(total, label, results, options, pace)
     with listening(shown.hear), shown:
         yield shown
-
-
-def is_terminal() -> bool:
-    """Whether stderr is a terminal on which a line can be written anew."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return False
-    from rich.console import Console
-
-    return not Console(stderr=True).is_dumb_terminal
 
 
 def close(summary: BatchSummary, results: Results, *, json_out: bool) -> None:

@@ -13,7 +13,7 @@ from d2m_cli.batch.pace import Ended, Pace
 from d2m_cli.batch.voice import say, tell
 from d2m_cli.ground.event_log import Event
 from d2m_cli.ground.printable import printable
-from d2m_cli.ground.progress import StageReport
+from d2m_cli.ground.progress import StageReport, clock
 from d2m_cli.ground.stdout import Stdout
 
 
@@ -187,10 +187,3 @@ def line_of(outcome: Outcome) -> str:
 
 def traceback_lines(outcome: Outcome) -> list[str]:
     return (outcome.traceback or "").splitlines()
-
-
-def clock(seconds: float) -> str:
-    """A length of time as "1:02:03", without hours where there are none."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -29,6 +29,7 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
 )
+from d2m_cli.commands.logged import with_log
 
 
 class RhythmBy(StrEnum):
@@ -65,6 +66,7 @@ def _print_words(wanted: bool) -> None:
         raise typer.Exit
 
 
+@with_log("generate")
 def generate(
     context: typer.Context,
     videos: Videos,

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class EventLog:
     Attributes
     ----------
     lost
-        Why a line could not be written, or None.
+        Why a line could not be written, or None; also where it was a pipe that nobody reads any more.
 
     Raises
     ------
@@ -72,6 +73,7 @@ class EventLog:
         self.lost: str | None = None
         self._path, self._complain = path, complain
         self._run = uuid4().hex[:8]
+        self._giving_up = threading.Lock()
         try:
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -92,10 +94,18 @@ class EventLog:
                 with suppress(OSError):
                     os.write(file, b"\n")
                 raise OSError("only a part of a line could be written")
+        except BrokenPipeError:
+            self._give_up(file, f"nobody reads the log {self._path} any more; the work goes on without it")
         except OSError as error:
-            self._file = None
             self.lost = error.strerror or str(error)
-            self._complain(f"the log {self._path} can't be written ({self.lost}); the work goes on without it")
+            self._give_up(file, f"the log {self._path} can't be written ({self.lost}); the work goes on without it")
+
+    def _give_up(self, file: int, reason: str) -> None:
+        # Of several threads that fail at once, one says so.
+        with self._giving_up:
+            given_up, self._file = self._file is None, None
+        if not given_up:
+            self._complain(reason)
             with suppress(OSError):
                 os.close(file)
 
