@@ -4,7 +4,8 @@ Wall time is shared out equally among the files that are worked on at that time,
 the time that passes, however many are in hand. What a stage got, over the seconds of video that went through it, is its
 rate; the rates times the seconds of video that are left are the time left. Loading counts as one more that is worked
 on, whose share belongs to no stage; a file that waits for its turn gets nothing. A file whose poses are kept goes
-through that stage at no cost, and lowers its rate by that.
+through that stage at no cost, and lowers its rate by that. What the very first file does up to its first report of a
+stage is left out: libraries are loaded and compiled on the way.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ class _InHand:
         Whether it is worked on, and does not wait.
     free
         Whether it may turn out to be done already.
+    left_out
+        How much of each stage is left out of what is measured.
     """
 
     got: list[float]
+    left_out: list[float]
     free: bool
     size: float | None = None
     stage: int = 0
@@ -114,6 +118,11 @@ class Pace:
         self._cost = [0.0] * len(self._stages)
         self._went = [0.0] * len(self._stages)
         self._lengths: list[float] = [0.0, 0.0]  # sum and number of those that are known
+        # Of each stage: whether it was ever seen to go on; its rate with all that was loaded for the first file, where
+        # nothing better is known; how much of it was done between the last two reports of any file.
+        self._warm = [False] * len(self._stages)
+        self._rough: list[float | None] = [None] * len(self._stages)
+        self._steps = [1.0] * len(self._stages)
         self._now, self._last = now, now()
         self._guard = threading.RLock()
 
@@ -126,7 +135,9 @@ class Pace:
             if not free and number not in self._begun:
                 self._waiting -= 1
             self._begun.add(number)
-            self._in_hand[number] = _InHand([0.0] * len(self._stages), free)
+            self._in_hand[number] = _InHand(
+                [0.0] * len(self._stages), [0.0] * len(self._stages), free, step=self._steps[0]
+            )
 
     def length(self, number: int, seconds: float) -> None:
         """A file has so many seconds of video."""
@@ -153,7 +164,7 @@ class Pace:
             if new == item.stage:
                 return ()
             ended = self._through(item, new)
-            item.stage, item.fraction, item.step, item.told, item.seconds = new, 0.0, 1.0, item.got[new], 0.0
+            item.stage, item.fraction, item.step, item.told, item.seconds = new, 0.0, self._steps[new], 0.0, 0.0
             return ended
 
     def at(self, number: int, fraction: float) -> None:
@@ -165,8 +176,13 @@ class Pace:
             fraction = min(fraction, 1.0)
             if fraction > item.fraction:
                 item.free = False
-                item.step, item.fraction = fraction - item.fraction, fraction
-                item.told = item.got[item.stage]
+                stage = item.stage
+                self._steps[stage] = item.step = fraction - item.fraction
+                item.fraction = fraction
+                if not self._warm[stage] and fraction < 1.0:
+                    item.left_out[stage], item.got[stage] = fraction, 0.0
+                    self._warm[stage] = True
+                item.told = item.got[stage]
 
     def loading(self, begins: bool) -> None:
         """Loading of something begins or ends, beside whatever else is done."""
@@ -198,8 +214,9 @@ class Pace:
             gone = [self._gone(item, stage, size) if tried else 0.0 for stage in range(len(self._stages))]
             for stage in range(len(self._stages)):
                 self._got[stage] = KEEP * self._got[stage] + item.got[stage] * tried
-                self._cost[stage] = KEEP * self._cost[stage] + size
-                self._went[stage] = KEEP * self._went[stage] + (size if done else gone[stage])
+                counted = size * (1.0 - item.left_out[stage])
+                self._cost[stage] = KEEP * self._cost[stage] + counted
+                self._went[stage] = KEEP * self._went[stage] + (counted if done else gone[stage])
             return ended
 
     def left(self) -> float | None:
@@ -241,14 +258,19 @@ class Pace:
             item.seconds += passed
 
     def _through(self, item: _InHand, new: int) -> tuple[Ended, ...]:
-        names = self._stages[item.stage : new]
+        names, stage = self._stages[item.stage : new], item.stage
+        if names and not self._warm[stage] and item.got[stage] > 0:
+            self._rough[stage] = item.got[stage] / self._size(item)
+            item.left_out[stage], item.got[stage] = 1.0, 0.0
+            self._warm[stage] = True
         for name in names:
             self.through[name] += 1
         return tuple(Ended(name, item.seconds if name is names[0] else 0.0) for name in names)
 
     def _gone(self, item: _InHand, stage: int, size: float) -> float:
         """Seconds of video of a file in hand that went through a stage."""
-        return size if item.stage > stage else size * item.fraction if item.stage == stage else 0.0
+        behind = 1.0 if item.stage > stage else item.fraction if item.stage == stage else 0.0
+        return size * max(0.0, behind - item.left_out[stage])
 
     def _rates(self) -> list[float] | None:
         """Wall time that each stage gets for a second of video; None where that is not known of all."""
@@ -263,17 +285,25 @@ class Pace:
                 went[stage] += gone
         rates = []
         for stage in range(len(self._stages)):
-            known = went[stage] >= ENOUGH * self._mean
-            if not known and (stage < len(self._stages) - 1 or stage == 0):
+            rough = self._rough[stage]
+            if went[stage] >= ENOUGH * self._mean:
+                rates.append(got[stage] / cost[stage])
+            elif rough is not None:
+                rates.append(rough)
+            elif stage == len(self._stages) - 1 > 0:
+                rates.append(0.0)
+            else:
                 return None
-            rates.append(got[stage] / cost[stage] if known else 0.0)
         return rates
 
     def _rest(self, item: _InHand, rates: Sequence[float]) -> float:
         """Wall time that a file in hand will still get."""
         size, stage = self._size(item), item.stage
         # A heavier or lighter one than others is so to its end.
-        rate = (item.told + OWN * size * rates[stage]) / (size * (item.fraction + OWN))
+        counted = max(0.0, item.fraction - item.left_out[stage])
+        rate = (item.told + OWN * size * rates[stage]) / (size * (counted + OWN))
+        # Where a step takes longer than it should, so will those after it.
+        rate = max(rate, item.got[stage] / (size * (counted + item.step)))
         whole = rate * size
         since = (item.got[stage] - item.told) / whole if whole > 0 else 0.0
         behind = min(item.fraction + min(since, item.step), 1.0)

@@ -90,7 +90,7 @@ def test_the_time_left_counts_what_is_done_of_files_in_hand(capsys: pytest.Captu
     now = 0.0
     pace = Pace(4, ("work",), now=lambda: now)
     with display(4, "copy", Results(), BatchOptions(json_out=True), pace) as shown:
-        shown.start(0, "a")("pose", 0.9)
+        shown.start(0, "a")("pose", 0.2)
         report = shown.start(1, "b")
         now = 100.0
         report("pose", 0.5)
@@ -100,10 +100,10 @@ def test_the_time_left_counts_what_is_done_of_files_in_hand(capsys: pytest.Captu
         report("pose", 0.5)
         shown.finish(1, Outcome("b", "failed", error="b: odd", seconds=150.0))
     assert capsys.readouterr().err.splitlines() == [
-        # One file and a half in 100 s: two that wait take 133.3 s; b, which is slower, (50 + 20) / 0.8 * 0.5 = 43.8 s.
-        "[1/4] a: done in 100.0 s; about 2:57 left",
-        # a counts 0.95 by now: (47.5 + 75 + 25) / (0.95 + 1 + 0.5) = 60.2 s a file; c (25 + 18.1) / 0.8 * 0.5 = 26.9 s.
-        "[2/4] b: failed: odd; 1 failed so far, about 1:27 left",
+        # 1.3 files in 100 s: two that wait take 153.8 s; b, which is slower, (50 + 23.1) / 0.8 * 0.5 = 45.7 s.
+        "[1/4] a: done in 100.0 s; about 3:20 left",
+        # a counts 0.95 by now: (47.5 + 75 + 25) / (0.76 + 1 + 0.5) = 65.3 s a file; c (25 + 19.6) / 0.8 * 0.5 = 27.9 s.
+        "[2/4] b: failed: odd; 1 failed so far, about 1:33 left",
     ]
 
 
