@@ -187,23 +187,23 @@ class Generator:
         D2MError
             As in `d2m_cli.generate`.
         """
-        from d2m_cli.generation.pipeline import music_for, see_dance
+        from d2m_cli.generation.pipeline import halves, music_for, see_dance
         from d2m_cli.ground.digests import content_digest
         from d2m_cli.media.container import check_file
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
         options = options.of_video(video)
-        told = report or _silent
+        looking, composing = halves(report or _silent)
         with self.loading(options) as models:
 
             def seeing(step: str, fraction: float = 0.0) -> None:
                 models.check()
-                told(step, fraction)
+                looking(step, fraction)
 
             networks = self.seeing(options) if options.music is None else models.value()
             dance = see_dance(video, content_digest(video), networks, options, seeing)
-            return music_for(dance, models.value(), options, told, self._tell)
+            return music_for(dance, models.value(), options, composing, self._tell)
 
     def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
         """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""
@@ -305,6 +305,11 @@ class Generator:
         track.check_start(options.music_start)
         poses = self._estimator(options.dancers, self.device, options.decoder)
         return TrackModels(poses, track, known=self._known(options))
+
+    def knows_poses(self, content: str, options: GenerateOptions) -> bool:
+        """Whether the poses of a video, told by its `content_digest`, are kept, so that no network need look at it."""
+        known = self._known(options)
+        return known is not None and known.has_poses(content, options.passage)
 
     def _known(self, options: GenerateOptions) -> DanceCache | None:
         from d2m_cli.pose.options import PoseOptions

@@ -13,15 +13,16 @@ from typing import Any
 
 from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
-from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pieces import Piece
+from d2m_cli.batch.pose_files import loading_poses
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.voice import loading, say, size_of
 from d2m_cli.errors import InputError
 from d2m_cli.generation.artefacts import FILMS, USUAL, suffixes
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre, check_genre_words
-from d2m_cli.generation.models import Models, TrackModels
+from d2m_cli.generation.models import Models, Seeing, TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.own import NOTHING_OWN, OwnOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
@@ -30,10 +31,11 @@ from d2m_cli.ground.background import Background
 from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.once import Once
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.media.mix import NO_SOUND, SILENT
+from d2m_cli.pose.on_demand import EstimatorOnDemand
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, seen_at_once, takes_gpu
 
@@ -80,15 +82,18 @@ def generate_files(
 
     def load() -> Models | TrackModels:
         if asked.of_most.music is not None:
-            track = generator.track_models(asked.of_most)
+            music = asked.of_most.music
+            with loading(f"the track {music.name}", size_of(music), music.parent):
+                track = generator.track_models(asked.of_most)
             _say(track.description)
             return track
-        loaded = generator.models(asked.of_most)
+        choice = generator.choice_for(asked.of_most)
+        with loading(choice.name, size_of(choice.folder), choice.folder):
+            loaded = generator.models(asked.of_most)
         asked.check(loaded)
         for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
-                backbone = generator.choice_for(asked.of_most).name
-                _say(f"{option(name)} has no effect with {option('backbone', backbone)}")
+                _say(f"{option(name)} has no effect with {option('backbone', choice.name)}")
         for remark in generator.remarks(asked.of_most):
             _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
@@ -107,13 +112,35 @@ def generate_files(
         own_track = wanted.music is not None and wanted.music != asked.of_most.music
         return tracks.value(wanted.music, lambda: generator.track_models(wanted)) if own_track else models.value()
 
-    def see(job: Job, wanted: GenerateOptions, report: Report) -> Dance:
-        report("reading")
+    pose_options = PoseOptions(dancers=options.dancers, device=generator.device, decoder=options.decoder)
+    loading_eyes = threading.Lock()
+    eyes_loaded = False
+
+    def eyes(job: Job, wanted: GenerateOptions) -> Seeing:
+        """What sees a dance; its networks are loaded before they are needed, which is no work on that dance."""
+        nonlocal eyes_loaded
+        with loading_eyes:
+            if eyes_loaded or generator.knows_poses(job.content, wanted):
+                return generator.seeing(wanted)
+            with loading_poses(pose_options):
+                seeing = generator.seeing(wanted)
+                if isinstance(seeing.poses, EstimatorOnDemand):
+                    seeing.poses.load()
+            eyes_loaded = True
+            return seeing
+
+    def see(job: Job, wanted: GenerateOptions, report: StageReport) -> Dance:
+        def told(step: str, fraction: float = 0.0) -> None:
+            models.check()
+            report(step, fraction)
+
+        report.wait("waiting to be looked at")
         with seeing_at_once:
             try:
                 # A track is there before the first video is looked at, which it may be too short for.
-                seeing = generator.seeing(wanted) if wanted.music is None else networks(wanted)
-                return see_dance(job.path, job.content, seeing, wanted, report)
+                seeing = eyes(job, wanted) if wanted.music is None else networks(wanted)
+                told("reading")
+                return see_dance(job.path, job.content, seeing, wanted, told)
             except InputError:
                 # What is wrong with the networks concerns all files, and goes first.
                 if wanted.music == asked.of_most.music:
@@ -123,24 +150,22 @@ def generate_files(
     seen: Once[Dance] = Once(in_hand)
     tracks: Once[TrackModels] = Once(IN_HAND)
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         wanted = asked.of(job.item).of_video(job.path)
         # Only once there is something to do: a batch that is done already answers at once.
         if wanted.music == asked.of_most.music:
             models.begin()
 
-        def told(step: str, fraction: float = 0.0) -> None:
-            models.check()
-            report(step, fraction)
-
         if asked.is_alone(job.item):
-            dance = see(job, wanted, told)
+            dance = see(job, wanted, report)
         else:
             key = job.path, job.content, wanted.passage, wanted.music
-            dance = seen.value(key, lambda: see(job, wanted, told))
-        report("loading models", 0.3)
+            dance = seen.value(key, lambda: see(job, wanted, report))
+        report.length(dance.timeline.duration)
+        report.stage("music", "waiting for the models")
+        report.wait("waiting for the models")
         made = music_for(dance, networks(wanted), wanted, report, tell)
-        report("writing", 0.96)
+        report.stage("write", "writing")
         return result_of(made, made.write(job.artefacts, job.beside))
 
     with ExitStack() as stack, Background(load) as models:
@@ -155,6 +180,7 @@ def generate_files(
             passed_over=videos.passed_over,
             also_read=(*asked.tracks, options.genre_audio, options.genre_table),
             label="generate",
+            stages=("look", "music", "write"),
             workers=in_hand,
         )
         if summary.interrupted:

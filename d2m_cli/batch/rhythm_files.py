@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
+from d2m_cli.batch.pose_files import loading_poses
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, is_entry
 from d2m_cli.ground.inputs import Input
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
 from d2m_cli.media.passage import WHOLE, Passage
+from d2m_cli.media.video import probe
 from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
@@ -115,11 +117,12 @@ def extract_files(
     def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator
 
-        loaded = PoseEstimator(pose_options)
+        with loading_poses(pose_options):
+            loaded = PoseEstimator(pose_options)
         say(f"d2m rhythm: poses: {loaded.description}")
         return loaded
 
-    def poses_of(job: Job, report: Report) -> Poses:
+    def poses_of(job: Job, report: StageReport) -> Poses:
         path = job.path
         if path.suffix.lower() == ARRAYS:
             if not passage.is_whole:
@@ -130,27 +133,32 @@ def extract_files(
             report("reading poses")
             return load_poses(path)
 
-        def estimating(step: str, fraction: float = 0.0) -> None:
-            report(step, 0.9 * fraction)
+        def estimate() -> Poses:
+            timeline = probe(path, pose_options.passage)
+            report.length(timeline.duration)
+            # Loaded only once a video needs it: pose files and what is done already need none.
+            report.wait("waiting for the networks")
+            return estimator.value().estimate(path, report, timeline)
 
-        # Loaded only once a video needs it: pose files and what is done already need none.
-        return known.poses(path, job.content, lambda: estimator.value().estimate(path, estimating))
+        return known.poses(path, job.content, estimate)
 
     def rhythm_of(job: Job, poses: Poses) -> Rhythm:
         if job.path.suffix.lower() == ARRAYS:
             return extract_rhythm(poses, options)
         return known.rhythm(job.content, options, lambda: extract_rhythm(poses, options))
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         poses = poses_of(job, report)
-        report("rhythm", 0.9)
+        report.length(poses.duration)
+        report.stage("rhythm", "rhythm")
         found = rhythm_of(job, poses)
+        report.stage("write", "writing")
         source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
         save_rhythm(job.artefacts[SUFFIX], found, options, source)
         result = _result(poses, found)
         if not plot:
             return result
-        report("plot", 0.95)
+        report("plot")
         with drawing:
             return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found, passage)})
 
@@ -164,6 +172,7 @@ def extract_files(
             options=batch,
             passed_over=dances.passed_over,
             label="rhythm",
+            stages=("look", "rhythm", "write"),
             workers=seen_at_once(device),
         )
 

@@ -13,18 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from d2m_cli.batch.display import Display, say
+from d2m_cli.batch.display import Display
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
 from d2m_cli.ground.ledger_entries import LASTING, Kind
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Found
 from d2m_cli.ground.stamp import Stamp, read_digest
 from d2m_cli.media.shortage import is_shortage
@@ -84,11 +85,11 @@ class Batch:
             elif (left, holder := holders[left[0]]) != waited:
                 waited = left, holder
                 report = shown.start(left[0], str(self.items[left[0]].stem))
-                report(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
+                report.wait(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
             else:
                 time.sleep(POLL_SECONDS)
 
-    def one(self, item: Found, report: Report) -> Outcome:
+    def one(self, item: Found, report: StageReport) -> Outcome:
         """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
         begun = time.monotonic()
         outcome = Outcome(str(item.path), "failed")
@@ -260,7 +261,7 @@ class Batch:
             f"memory), so it is left out; {option('retry_failed', True)} tries it once more",
         )
 
-    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
+    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: StageReport, begun: float) -> Outcome:
         assert self.run is not None
 
         def told(error: BaseException) -> str:

@@ -173,7 +173,7 @@ def dance_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
     UsageError
         Both are given.
     """
-    from d2m_cli.batch.display import say
+    from d2m_cli.batch.voice import say
     from d2m_cli.ground.file_cache import default_cache
 
     if no_cache:

@@ -32,6 +32,7 @@ from d2m_cli.commands.common import (
     dance_cache,
 )
 from d2m_cli.commands.completion import complete_formats, complete_genres
+from d2m_cli.commands.logged import with_log
 from d2m_cli.commands.variables import on_command_line
 from d2m_cli.errors import UsageError
 
@@ -93,6 +94,7 @@ def with_mp4(context: typer.Context, formats: tuple[str, ...], mp4: bool) -> tup
     return left
 
 
+@with_log("generate")
 def generate(
     context: typer.Context,
     videos: Annotated[
@@ -340,10 +342,10 @@ def generate(
     """
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
-    from d2m_cli.batch.display import say
     from d2m_cli.batch.manifest import read_manifest
     from d2m_cli.batch.music_files import generate_files
     from d2m_cli.batch.pieces import pieces_of, videos_of
+    from d2m_cli.batch.voice import say
     from d2m_cli.generation.artefacts import parse_formats
     from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.genres import genre_remark

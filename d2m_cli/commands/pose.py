@@ -29,6 +29,7 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
 )
+from d2m_cli.commands.logged import with_log
 
 
 class Decoding(StrEnum):
@@ -38,6 +39,7 @@ class Decoding(StrEnum):
     quarter = "quarter"
 
 
+@with_log("pose")
 def pose(
     context: typer.Context,
     videos: Videos,

@@ -29,6 +29,7 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
 )
+from d2m_cli.commands.logged import with_log
 from d2m_cli.errors import UsageError
 
 
@@ -38,6 +39,7 @@ def _renamed(value: str | None) -> None:
         raise UsageError(f"--dancer is --dancers now: say --dancers {new[:40]}")
 
 
+@with_log("rhythm")
 def rhythm(
     context: typer.Context,
     inputs: Annotated[

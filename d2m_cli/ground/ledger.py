@@ -155,6 +155,11 @@ class Ledger:
         return max((count for *what, count in counts if what == [content, settings]), default=0)
 
     @property
+    def has_entries(self) -> bool:
+        """Whether anything is known of any file."""
+        return bool(self._owner)
+
+    @property
     def deadly(self) -> bool:
         """Whether d2m died over any file since it last finished one."""
         return bool(self._deaths)
