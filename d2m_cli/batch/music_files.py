@@ -18,6 +18,7 @@ from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError
+from d2m_cli.generation.artefacts import FILMS, USUAL, suffixes
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre, check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
@@ -32,6 +33,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
+from d2m_cli.media.mix import NO_SOUND, SILENT
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, seen_at_once, takes_gpu
 
@@ -45,10 +47,10 @@ def generate_files(
     generator: Generator,
     options: GenerateOptions,
     *,
-    mp4: bool = True,
+    formats: Sequence[str] = USUAL,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
-    """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
+    """Write the music of each video, the video with it, and a record of it; see `run_batch` for the rest.
 
     Parameters
     ----------
@@ -60,8 +62,8 @@ def generate_files(
         The networks.
     options
         What music to make.
-    mp4
-        Whether to write the videos with their music.
+    formats
+        Of `d2m_cli.generation.artefacts.FORMATS` those to write.
 
     Raises
     ------
@@ -72,6 +74,9 @@ def generate_files(
     if asked.of_most.music is not None:
         for name in (*generator.given, *options.sampling.given):
             _say(f"{option(name)} has no effect with {option('music')}")
+
+    if options.mix is not None and not set(formats) & set(FILMS):
+        _say(f"{option('mix')} has no effect without a film: ask for {' or '.join(FILMS)} with {option('format')}")
 
     def load() -> Models | TrackModels:
         if asked.of_most.music is not None:
@@ -136,7 +141,7 @@ def generate_files(
         report("loading models", 0.3)
         made = music_for(dance, networks(wanted), wanted, report, tell)
         report("writing", 0.96)
-        return result_of(made, made.write(job.artefacts))
+        return result_of(made, made.write(job.artefacts, job.beside))
 
     with ExitStack() as stack, Background(load) as models:
         summary = run_batch(
@@ -144,7 +149,7 @@ def generate_files(
             work,
             settings=asked.settings,
             own_settings=asked.settings_of if asked.differs else None,
-            artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
+            artefacts=suffixes(formats, options.kept_candidates),
             out_dir=out,
             options=batch,
             passed_over=videos.passed_over,
@@ -310,8 +315,9 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
     snapped = made.music.snap
     if snapped is not None:
         notes = {**notes, "snap": snapped.done if not snapped.why else f"{snapped.done}: {snapped.why}"}
+    lacking = [notes["mix"]] if notes.get("mix") in (NO_SOUND, SILENT) else []
     return ItemResult(
-        summary=", ".join([f"{made.music.seconds:.2f} s", speed, source, *made.notes]),
+        summary=", ".join([f"{made.music.seconds:.2f} s", speed, source, *made.notes, *lacking]),
         details={
             "seconds": round(made.music.seconds, 6),
             "genre": made.options.genre,

@@ -34,6 +34,8 @@ class Job:
         Digest of all that changes its results besides its content.
     item
         What the batch was given for it.
+    beside
+        Suffixes of what was made before from the same content with the same settings, is not asked for now, and stays.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Job:
     artefacts: Mapping[str, Path]
     settings: str
     item: Found
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.aist import Split
-from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.genres import genre_code, genre_hint
 from d2m_cli.ground.printable import quote
 from d2m_cli.ground.tables import LineError, TableLine, table_lines
 from d2m_cli.media.timeline import LONGEST
@@ -128,7 +128,7 @@ def _genre(cell: str) -> str | None:
     try:
         return genre_code(cell)
     except UsageError as error:
-        raise LineError("unknown genre", f" {quote(cell)}") from error
+        raise LineError("unknown genre", f" {quote(cell)}{genre_hint(cell)}") from error
 
 
 def _start(cell: str) -> float:
