@@ -85,15 +85,15 @@ class GenerateOptions:
     genre_table
         Table (.csv) with the columns name and genre, for the genre "auto"; see
         `d2m_cli.generation.video_genre.read_genre_table`.
+    start, duration
+        The passage of the video that music is made for, in seconds: where it begins and how long it lasts, None to the
+        end. The dance is looked at there alone, and the video with the music shows that passage.
     mix
         By how many LU the video's own sound lies above the music in the films that are made of both, such as -12; None
         leaves it out. Files of sound hold the music alone.
     keep_candidates
         Whether the piece is kept as well as it would be with the first take of each window, with the second, and so
         on: `Music.candidates`. That takes as much memory as the piece itself for each.
-    start, duration
-        The passage of the video that music is made for, in seconds: where it begins and how long it lasts, None to the
-        end. The dance is looked at there alone, and the video with the music shows that passage.
 
     Raises
     ------
@@ -125,10 +125,10 @@ class GenerateOptions:
     genre_audio: Path | None = None
     clap: Path | None = None
     genre_table: Path | None = None
-    mix: float | None = None
-    keep_candidates: bool = False
     start: float = 0.0
     duration: float | None = None
+    mix: float | None = None
+    keep_candidates: bool = False
 
     def __post_init__(self) -> None:
         _ = self.passage
@@ -240,11 +240,11 @@ class GenerateOptions:
         What is kept beside the music is not among it.
         """
         values = asdict(self)
-        values.pop("keep_candidates")
         for name in ("start", "duration"):
             # Whole videos are told of as they were before passages could be.
             del values[name]
         values |= self.passage.settings
+        values.pop("keep_candidates")
         track = values.pop("music")
         if track is not None:
             made = {name: value for name, value in values.items() if name not in FOR_A_BACKBONE}
