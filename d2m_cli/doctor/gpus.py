@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2m_cli.doctor.check import Check, explained
+from d2m_cli.doctor.check import Check, explained, guarded
+from d2m_cli.doctor.libraries import reinstalled
 from d2m_cli.ground.devices import visible_gpus
+from d2m_cli.ground.options import option
 
 GROUP = "gpu"
 _NVIDIA = "0x10de"
@@ -16,7 +18,6 @@ _DISPLAY = "0x03"
 """How the class of graphics cards begins, in the list of what is plugged in."""
 LITTLE = 2e9
 """Bytes of a GPU's free memory below which only the model in the package fits."""
-_CPU = "compute on the CPU: --device cpu"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Seen:
 def look() -> Iterator[str | Check]:
     """Ask the driver and PyTorch."""
     yield "PyTorch"
-    yield from gpu_checks(seen())
+    yield from guarded(GROUP, "PyTorch", lambda: gpu_checks(seen()), reinstalled("torch"))
 
 
 def gpu_checks(seen: Seen) -> Iterator[Check]:
@@ -103,7 +104,7 @@ def gpu_checks(seen: Seen) -> Iterator[Check]:
         values = {"name": one.name, "free": one.free, "total": one.total}
         text = f"{one.name}, {one.free / 1e9:.1f} of {one.total / 1e9:.1f} GB are free"
         if one.wrong:
-            yield Check(GROUP, name, "bad", f"{text}; PyTorch can't compute there: {one.wrong}", _CPU, values)
+            yield Check(GROUP, name, "bad", f"{text}; PyTorch can't compute there: {one.wrong}", f"compute on the CPU: {option('device', 'cpu')}", values)
         elif one.free < LITTLE:
             yield Check(GROUP, name, "warn", text, "nvidia-smi shows which programs hold its memory: end them", values)
         else:
@@ -132,9 +133,8 @@ def seen() -> Seen:
         except Exception as error:
             refused = explained(error)
     version, newest = driver_version(), driver_cuda()
-    return Seen(
-        plugged_in(), visible, version, newest, torch.__version__, torch.version.cuda or "", refused, gpus
-    )  # fmt: skip
+    own = torch.version.cuda or ""
+    return Seen(plugged_in(), visible, version, newest, torch.__version__, own, refused, gpus)
 
 
 def _gpu(number: int) -> Gpu:

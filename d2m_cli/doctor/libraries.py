@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from d2m_cli.doctor.check import Check, guarded
+from d2m_cli.doctor.packages import installed
 
 GROUP = "libraries"
 MODULES = {
@@ -20,10 +21,14 @@ MODULES = {
 
 def look() -> Iterator[str | Check]:
     """Import each; a crash or a hang is told by `d2m_cli.doctor.apart`."""
+    here = installed()
     broken, begun = False, time.monotonic()
     for module, package in MODULES.items():
         yield module
-        for check in guarded(GROUP, module, lambda module=module: _imported(module), reinstalled(package)):
+        if package_of(package) not in here:
+            continue  # that is told among the packages
+        remedy = reinstalled(package_of(package))
+        for check in guarded(GROUP, module, lambda module=module: _imported(module), remedy):
             broken = True
             yield check
     if not broken:
@@ -35,6 +40,11 @@ def look() -> Iterator[str | Check]:
 def reinstalled(package: str) -> str:
     """Command that puts a package anew in its place."""
     return f"python -m pip install --force-reinstall --no-deps {package}"
+
+
+def package_of(name: str) -> str:
+    """The package that brings a library here: ONNX Runtime comes in two."""
+    return f"{name}-gpu" if f"{name}-gpu" in installed() else name
 
 
 def _imported(module: str) -> tuple[()]:

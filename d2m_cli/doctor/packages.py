@@ -20,6 +20,8 @@ RIVALS = (
     ("opencv-python", "opencv-python-headless"),
 )
 """Packages that put different files in the same place: both together are as good as neither."""
+PINNED = "pinned set"
+"""Name of the check that compares with it."""
 _PINS = "constraints.txt"
 _IN_WHEEL = "extra_metadata/constraints.txt"
 REINSTALL = f"in a checkout of d2m: python -m pip install --force-reinstall -c {_PINS} ."
@@ -158,7 +160,7 @@ def against_rivals(here: Mapping[str, str]) -> Iterator[Check]:
 
 def against_pins(here: Mapping[str, str], pins: Pins | None) -> Check:
     """How what is installed differs from the pinned set, which need be no fault."""
-    name = "pinned set"
+    name = PINNED
     if pins is None:
         return Check(GROUP, name, "ok", f"{_PINS} is not here to compare with")
     both = {one: version for one, version in pins.versions.items() if one in here}

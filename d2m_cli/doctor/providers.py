@@ -11,32 +11,42 @@ from typing import Any
 import numpy as np
 
 from d2m_cli.doctor.check import Check, guarded
-from d2m_cli.doctor.libraries import reinstalled
+from d2m_cli.doctor.libraries import package_of, reinstalled
 from d2m_cli.errors import D2MError
 from d2m_cli.ground.devices import visible_gpus
+from d2m_cli.ground.options import option
 from d2m_cli.pose.session import CUDA, OnnxModel
 from d2m_cli.pose.weights import pose_weights
 
 GROUP = "pose networks"
 CPU = "CPUExecutionProvider"
 _NETWORK = "movenet-thunder"
+_RUNTIME = "ONNX Runtime"
+_SIDE = 256
+"""Pixels of a side of the picture that is looked at."""
 _TYPES = {"tensor(int32)": np.int32, "tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 
 def look() -> Iterator[str | Check]:
     """Run a pose network on the CPU and, where a GPU is visible, on CUDA."""
-    yield "ONNX Runtime"
+    remedy = reinstalled(package_of("onnxruntime"))
+    yield _RUNTIME
+    yield from guarded(GROUP, _RUNTIME, lambda: [runtime_check()], remedy)
+    yield CPU
+    yield from guarded(GROUP, CPU, lambda: [cpu_check()], remedy)
+    yield CUDA
+    yield from guarded(GROUP, CUDA, lambda: [cuda_check(visible_gpus())], f"compute on the CPU: {option('device', 'cpu')}")
+
+
+def runtime_check() -> Check:
+    """What ONNX Runtime says of itself."""
     import onnxruntime
 
-    built = getattr(onnxruntime, "cuda_version", "") or ""
+    built = getattr(onnxruntime, "cuda_version", "")
     listed = onnxruntime.get_available_providers()
     text = f"{onnxruntime.__version__}, {f'for CUDA {built}' if built else 'without CUDA'}; lists {', '.join(listed)}"
     values = {"version": onnxruntime.__version__, "cuda": built or None, "providers": listed}
-    yield Check(GROUP, "ONNX Runtime", "ok", text, values=values)
-    yield CPU
-    yield from guarded(GROUP, CPU, lambda: [cpu_check()], reinstalled("onnxruntime"))
-    yield CUDA
-    yield from guarded(GROUP, CUDA, lambda: [cuda_check(listed, visible_gpus())], "compute on the CPU: --device cpu")
+    return Check(GROUP, _RUNTIME, "ok", text, values=values)
 
 
 def cpu_check() -> Check:
@@ -51,19 +61,19 @@ def cpu_check() -> Check:
     return Check(GROUP, CPU, "ok", f"computes ({seconds:.2f} s for a picture)", values={"seconds": round(seconds, 3)})
 
 
-def cuda_check(listed: list[str], gpus: int) -> Check:
-    """Run the network on a GPU, where there is one.
+def cuda_check(gpus: int) -> Check:
+    """Run the network on a GPU, where there is one: ONNX Runtime lists CUDA whether it can be loaded or not.
 
     Parameters
     ----------
-    listed
-        Providers that ONNX Runtime says it has; it lists CUDA whether that can be loaded or not.
     gpus
         How many GPUs are visible.
     """
+    import onnxruntime
+
     if not gpus:
         return Check(GROUP, CUDA, "ok", "not tried: no NVIDIA GPU is visible")
-    if CUDA not in listed:
+    if CUDA not in onnxruntime.get_available_providers():
         return Check(
             GROUP,
             CUDA,
@@ -90,7 +100,7 @@ def run(device: str) -> float:
         The device can't be had.
     """
     model = OnnxModel(pose_weights(_NETWORK), device)
-    rows: Any = np.zeros([axis or 1 for axis in model.input_shape], _TYPES[model.input_type])
+    rows: Any = np.zeros((1, *(side or _SIDE for side in model.input_shape[1:])), _TYPES[model.input_type])
     model(rows)
     begun = time.monotonic()
     (output, *_) = model(rows)
