@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def write_clip(path: Path, kind: Kind) -> None:
     import av
 
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(kind.encoder, rate=RATE)
+        stream: Any = container.add_stream(kind.encoder, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, kind.pixels
         stream.options = _QUICK.get(kind.encoder, {})
         for number in range(FRAMES):
@@ -119,7 +120,7 @@ def write_beginning(video: Path, path: Path, seconds: float) -> None:
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
         rate = Fraction(stream.average_rate or RATE)
-        made = target.add_stream("libx264", rate=rate)
+        made: Any = target.add_stream("libx264", rate=rate)
         made.width, made.height, made.pix_fmt = stream.width, stream.height, "yuv420p"
         made.options = {"preset": "ultrafast"}
         for number, frame in enumerate(source.decode(stream)):

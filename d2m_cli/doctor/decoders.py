@@ -6,6 +6,7 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,12 @@ def look() -> Iterator[str | Check]:
         for kind in KINDS:
             yield kind.name
             remedy = reinstalled("av") if kind is USUAL else _CONVERT
-            yield from guarded(GROUP, kind.name, lambda kind=kind: [kind_check(kind, Path(folder))], remedy)
+            yield from guarded(GROUP, kind.name, partial(kind_checks, kind, Path(folder)), remedy)
+
+
+def kind_checks(kind: Kind, folder: Path) -> Iterator[Check]:
+    """`kind_check`, once it is asked for."""
+    yield kind_check(kind, folder)
 
 
 def kind_check(kind: Kind, folder: Path) -> Check:

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from d2m_cli.doctor.check import Check, explained, guarded
 from d2m_cli.doctor.libraries import reinstalled
@@ -101,14 +102,15 @@ def gpu_checks(seen: Seen) -> Iterator[Check]:
         return
     for number, one in enumerate(seen.gpus):
         name = f"cuda:{number}"
-        values = {"name": one.name, "free": one.free, "total": one.total}
+        memory: dict[str, Any] = {"name": one.name, "free": one.free, "total": one.total}
         text = f"{one.name}, {one.free / 1e9:.1f} of {one.total / 1e9:.1f} GB are free"
         if one.wrong:
-            yield Check(GROUP, name, "bad", f"{text}; PyTorch can't compute there: {one.wrong}", f"compute on the CPU: {option('device', 'cpu')}", values)
+            text += f"; PyTorch can't compute there: {one.wrong}"
+            yield Check(GROUP, name, "bad", text, f"compute on the CPU: {option('device', 'cpu')}", memory)
         elif one.free < LITTLE:
-            yield Check(GROUP, name, "warn", text, "nvidia-smi shows which programs hold its memory: end them", values)
+            yield Check(GROUP, name, "warn", text, "nvidia-smi shows which programs hold its memory: end them", memory)
         else:
-            yield Check(GROUP, name, "ok", text, values=values)
+            yield Check(GROUP, name, "ok", text, values=memory)
 
 
 def _update(seen: Seen) -> str:
@@ -127,7 +129,7 @@ def seen() -> Seen:
     gpus: tuple[Gpu, ...] = ()
     if visible and torch.version.cuda:
         try:
-            torch.cuda.init()
+            torch.zeros(1, device="cuda")
             gpus = tuple(_gpu(number) for number in range(torch.cuda.device_count()))
         # A driver that is too old, or of another version than its kernel module, is told in several kinds of error.
         except Exception as error:

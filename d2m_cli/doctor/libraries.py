@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 
 from d2m_cli.doctor.check import Check, guarded
@@ -28,7 +29,7 @@ def look() -> Iterator[str | Check]:
         if package_of(package) not in here:
             continue  # that is told among the packages
         remedy = reinstalled(package_of(package))
-        for check in guarded(GROUP, module, lambda module=module: _imported(module), remedy):
+        for check in guarded(GROUP, module, partial(_imported, module), remedy):
             broken = True
             yield check
     if not broken:
@@ -47,6 +48,6 @@ def package_of(name: str) -> str:
     return f"{name}-gpu" if f"{name}-gpu" in installed() else name
 
 
-def _imported(module: str) -> tuple[()]:
+def _imported(module: str) -> Iterator[Check]:
     import_module(module)
-    return ()
+    yield from ()

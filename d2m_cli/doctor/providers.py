@@ -35,7 +35,8 @@ def look() -> Iterator[str | Check]:
     yield CPU
     yield from guarded(GROUP, CPU, lambda: [cpu_check()], remedy)
     yield CUDA
-    yield from guarded(GROUP, CUDA, lambda: [cuda_check(visible_gpus())], f"compute on the CPU: {option('device', 'cpu')}")
+    on_cpu = f"compute on the CPU: {option('device', 'cpu')}"
+    yield from guarded(GROUP, CUDA, lambda: [cuda_check(visible_gpus())], on_cpu)
 
 
 def runtime_check() -> Check:
