@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Seen:
     ----------
     plugged
         NVIDIA's cards that the machine has, whatever the driver says.
+    hidden
+        Whether CUDA_VISIBLE_DEVICES says which of them this process may see.
     visible
         GPUs that the driver shows to this process.
     driver
@@ -56,6 +59,7 @@ class Seen:
     """
 
     plugged: int
+    hidden: bool
     visible: int
     driver: str
     driver_cuda: tuple[int, int] | None
@@ -83,11 +87,12 @@ def gpu_checks(seen: Seen) -> Iterator[Check]:
     values = {"version": seen.torch, "cuda": seen.torch_cuda or None}
     yield Check(GROUP, "PyTorch", "ok", f"{seen.torch}, built {built}", values=values)
     if not seen.visible:
-        if seen.plugged:
+        if seen.plugged and not seen.hidden:
             told = "an NVIDIA card is in this machine, and no driver shows it to this process"
             yield Check(GROUP, "driver", "warn", told, "nvidia-smi says why; install NVIDIA's driver, and restart")
             return
-        yield Check(GROUP, "driver", "ok", "no NVIDIA GPU: all is computed on the CPU")
+        hidden = " that CUDA_VISIBLE_DEVICES lets be seen" if seen.hidden else ""
+        yield Check(GROUP, "driver", "ok", f"no NVIDIA GPU{hidden}: all is computed on the CPU")
         return
     newest = ".".join(map(str, seen.driver_cuda)) if seen.driver_cuda is not None else ""
     told = f"{seen.driver or 'version not told'}, for CUDA up to {newest or 'a version not told'}"
@@ -136,7 +141,8 @@ def seen() -> Seen:
             refused = explained(error)
     version, newest = driver_version(), driver_cuda()
     own = torch.version.cuda or ""
-    return Seen(plugged_in(), visible, version, newest, torch.__version__, own, refused, gpus)
+    hidden = "CUDA_VISIBLE_DEVICES" in os.environ
+    return Seen(plugged_in(), hidden, visible, version, newest, torch.__version__, own, refused, gpus)
 
 
 def _gpu(number: int) -> Gpu:
