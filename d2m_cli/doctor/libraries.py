@@ -23,18 +23,17 @@ MODULES = {
 def look() -> Iterator[str | Check]:
     """Import each; a crash or a hang is told by `d2m_cli.doctor.apart`."""
     here = installed()
+    # Those that are not here are told among the packages.
+    there = {module: name for module, name in MODULES.items() if package_of(name) in here}
     broken, begun = False, time.monotonic()
-    for module, package in MODULES.items():
+    for module, name in there.items():
         yield module
-        if package_of(package) not in here:
-            continue  # that is told among the packages
-        remedy = reinstalled(package_of(package))
-        for check in guarded(GROUP, module, partial(_imported, module), remedy):
+        for check in guarded(GROUP, module, partial(_imported, module), reinstalled(package_of(name))):
             broken = True
             yield check
     if not broken:
         seconds = time.monotonic() - begun
-        text = f"all {len(MODULES)} can be loaded ({seconds:.1f} s)"
+        text = f"all {len(there)} can be loaded ({seconds:.1f} s)"
         yield Check(GROUP, "loading", "ok", text, values={"seconds": round(seconds, 3)})
 
 

@@ -63,7 +63,9 @@ def test_a_crash_is_a_finding_and_what_came_before_stays(look: Look) -> None:
         """
     )
     assert [one.name for one in found] == ["n", "torch"]
-    assert found[1] == Check("group", "torch", "bad", "crashes (SIGSEGV): undefined symbol", "mend it", {"exit_code": -11})
+    assert found[1] == Check(
+        "group", "torch", "bad", "crashes (SIGSEGV): undefined symbol", "mend it", {"exit_code": -11}
+    )
 
 
 def test_an_end_before_the_end_is_a_crash(look: Look) -> None:
@@ -92,6 +94,8 @@ def test_a_hang_is_ended_with_all_that_it_started(look: Look, tmp_path: Path) ->
         seconds=4.0,
     )
     assert time.monotonic() - begun < 30
-    assert found == [Check("group", "onnxruntime", "bad", "hangs: nothing came of it in 4 s", "mend it", {"seconds": 4.0})]
+    assert found == [
+        Check("group", "onnxruntime", "bad", "hangs: nothing came of it in 4 s", "mend it", {"seconds": 4.0})
+    ]
     time.sleep(max(0.0, begun + 15 - time.monotonic()))
     assert not mark.exists()

@@ -92,5 +92,3 @@ def test_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(decoders, "KINDS", KINDS[:1])
     assert [one.state for one in decoders.look() if isinstance(one, Check)] == ["ok"]
     assert list(tmp_path.iterdir()) == []
-
-
