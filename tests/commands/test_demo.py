@@ -13,21 +13,30 @@ from typer.testing import CliRunner, Result
 
 import d2m_cli.batch.music_files
 from d2m_cli.app import app
-from d2m_cli.batch.outcome import BatchSummary, Outcome
+from d2m_cli.batch.outcome import BatchSummary, Outcome, State
+from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.ground.example_clip import CLIP, example_clip
+
+Asked = list[tuple[list[Path], Path, GenerateOptions]]
 
 
 @pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+def asked() -> Asked:
+    """Videos, folder and options of the music that was asked for."""
+    return []
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: Asked) -> Callable[..., Result]:
     """A function that runs d2m demo with work that is not done, but ends like this."""
 
-    def run(*words: str, state: str = "done", page: bool = False) -> Result:
-        def files(videos, out: Path, generator, options, **others: object) -> BatchSummary:
-            run.asked = ([found.path for found in videos.found], out, options)
+    def run(*words: str, state: State = "done", interrupted: bool = False, page: bool = False) -> Result:
+        def files(videos, out: Path, generator, options: GenerateOptions, **others: object) -> BatchSummary:
+            asked.append(([found.path for found in videos.found], out, options))
             if page:
                 out.mkdir()
                 (out / "report.html").write_text("<p>")
-            return BatchSummary("generate", out, {}, (Outcome("clip", state),), state == "interrupted", None, 1.0)
+            return BatchSummary("generate", out, {}, (Outcome("clip", state),), interrupted, None, 1.0)
 
         monkeypatch.setattr(d2m_cli.batch.music_files, "generate_files", files)
         monkeypatch.chdir(tmp_path)
@@ -36,15 +45,14 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Resul
     return run
 
 
-def test_it_is_generate_for_the_example(demo) -> None:
-    done = demo()
-    assert done.exit_code == 0
-    paths, out, options = demo.asked
+def test_it_is_generate_for_the_example(demo, asked: Asked) -> None:
+    assert demo().exit_code == 0
+    ((paths, out, options),) = asked
     assert (paths, out) == ([example_clip()], Path("d2m_demo"))
     assert options.genre == "HO"
     # All else is as it is without a word.
-    done = CliRunner().invoke(app, ["generate", str(example_clip()), "--genre", "house", "--prompt", options.prompt])
-    assert demo.asked[2] == options
+    CliRunner().invoke(app, ["generate", str(example_clip()), "--genre", "house", "--prompt", options.prompt])
+    assert asked[1][2] == options
 
 
 def test_what_was_made_and_what_comes_next(demo) -> None:
@@ -62,9 +70,9 @@ def test_the_page_is_told_where_there_is_one(demo) -> None:
     assert "open out/report.html" in told
 
 
-@pytest.mark.parametrize(("state", "code", "helps"), [("failed", 1, True), ("interrupted", 130, False)])
-def test_a_failure_is_passed_on(demo, state: str, code: int, helps: bool) -> None:
-    done = demo("out", state=state)
+@pytest.mark.parametrize(("state", "code", "helps"), [("failed", 1, True), ("not tried", 130, False)])
+def test_a_failure_is_passed_on(demo, state: State, code: int, helps: bool) -> None:
+    done = demo("out", state=state, interrupted=code == 130)
     assert done.exit_code == code
     assert ("d2m doctor" in done.stderr) is helps
     assert "See and hear" not in done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from d2m_cli import __version__
 from d2m_cli.doctor import examine as examined
+from d2m_cli.doctor import packages
 from d2m_cli.doctor.check import Check
 from d2m_cli.doctor.examine import Findings, Step, examine
 from d2m_cli.doctor.packages import PINNED, REINSTALL
@@ -103,7 +104,7 @@ def test_one_check_that_breaks_stops_none(apart, tmp_path: Path, monkeypatch: py
         yield GOOD
         raise RuntimeError("what")
 
-    monkeypatch.setattr(examined.packages, "look", broken)
+    monkeypatch.setattr(packages, "look", broken)
     found = {(check.group, check.name): check for check in examine(str(tmp_path / "out"))}
     assert found["packages", "packages"].state == "bad"
     assert "folders" in {group for group, _ in found}

@@ -7,8 +7,9 @@ import pytest
 
 from d2m_cli.doctor import providers
 from d2m_cli.doctor.check import Check
-from d2m_cli.doctor.providers import CPU, CUDA, cpu_check, cuda_check, missing_library, runtime_check
+from d2m_cli.doctor.providers import CPU, cpu_check, cuda_check, missing_library, runtime_check
 from d2m_cli.errors import UsageError
+from d2m_cli.pose.session import CUDA
 
 
 def checks() -> dict[str, Check]:

@@ -25,10 +25,9 @@ def made(tmp_path: Path) -> tuple[SimpleNamespace, Path, Path]:
     samples = (0.5 * np.sin(np.arange(RATE // 2) / 5)).astype(np.float32)[None]
     wav, mp4 = tmp_path / "music.wav", tmp_path / "music.mp4"
     soundfile.write(wav, samples.T, RATE, subtype="PCM_16")
-    timeline = probe(video)
-    mux(timeline, samples, RATE, mp4)
+    mux(video, samples, RATE, mp4)
     music = SimpleNamespace(samples=samples, sample_rate=RATE)
-    return SimpleNamespace(music=music, timeline=timeline), wav, mp4
+    return SimpleNamespace(music=music, timeline=probe(video)), wav, mp4
 
 
 def test_files_as_they_were_made(made) -> None:
@@ -61,7 +60,7 @@ def test_silence(made) -> None:
 def test_pictures_that_are_missing(made) -> None:
     music, wav, mp4 = made
     music.timeline = SimpleNamespace(frames=16, duration=music.timeline.duration)
-    with pytest.raises(ValueError, match="holds 15 pictures .* not 16"):
+    with pytest.raises(ValueError, match=r"holds 15 pictures .* not 16"):
         check_files(music, wav, mp4)
 
 
