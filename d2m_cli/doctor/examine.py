@@ -58,8 +58,11 @@ class Findings:
         # The sort is stable: what others stand on is looked at first, and mended first.
         wrong = sorted((check for check in self.checks if check.state != "ok"), key=lambda check: check.state != "bad")
         problems: dict[str, list[str]] = {}
+        mended: dict[str, str] = {}
         for check in wrong:
-            problems.setdefault(check.remedy, []).append(f"{check.group}, {check.name}")
+            # The same error again, raised where something stands on what is broken, goes with the first.
+            remedy = mended.setdefault(check.text, check.remedy)
+            problems.setdefault(remedy, []).append(f"{check.group}, {check.name}")
         steps = [Step("; ".join(names), remedy) for remedy, names in problems.items()]
         differ = any(check.name == packages.PINNED and check.values.get("others") for check in self.checks)
         if differ and not self.usable:

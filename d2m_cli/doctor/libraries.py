@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 
 from d2m_cli.doctor.check import Check, guarded
-from d2m_cli.doctor.packages import installed
+from d2m_cli.doctor.packages import find_pins, installed, pip
 
 GROUP = "libraries"
 MODULES = {
@@ -38,8 +38,8 @@ def look() -> Iterator[str | Check]:
 
 
 def reinstalled(package: str) -> str:
-    """Command that puts a package anew in its place."""
-    return f"python -m pip install --force-reinstall --no-deps {package}"
+    """Command that puts a package, and what it stands on, anew in its place."""
+    return pip(find_pins(), "--force-reinstall", package)
 
 
 def package_of(name: str) -> str:

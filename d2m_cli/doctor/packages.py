@@ -133,7 +133,7 @@ def against_requirements(wanted: Iterable[str], here: Mapping[str, str], pins: P
         met = False
         asked = f"{one.name}{one.specifier}"
         told = {"required": asked, "version": version}
-        remedy = _pip(pins, asked)
+        remedy = pip(pins, asked)
         if version is not None:
             text = f"{version} is installed, and d2m requires {one.specifier}"
             yield Check(GROUP, one.name, "warn", text, remedy, told)
@@ -174,6 +174,7 @@ def against_pins(here: Mapping[str, str], pins: Pins | None) -> Check:
     return Check(GROUP, name, "ok", text, values=told)
 
 
-def _pip(pins: Pins | None, *wanted: str) -> str:
-    pinned = ["-c", shlex.quote(str(pins.path))] if pins is not None else []
-    return " ".join(["python -m pip install", *pinned, *(f"'{one}'" for one in wanted)])
+def pip(pins: Pins | None, *wanted: str) -> str:
+    """Command that installs packages, of the pinned set where it is here."""
+    words = ["python", "-m", "pip", "install", *(["-c", str(pins.path)] if pins is not None else []), *wanted]
+    return shlex.join(words)

@@ -38,6 +38,12 @@ def test_what_is_broken_comes_first_and_once() -> None:
     assert Findings((WARN,), quick=False).usable
 
 
+def test_the_same_error_again_goes_with_the_first() -> None:
+    first = Check("libraries", "torch", "bad", "ImportError: libcublas.so.12", "pip install torch")
+    second = Check("self-test", "loading", "bad", "ImportError: libcublas.so.12", "report it")
+    assert Findings((first, second), quick=False).steps == (Step("libraries, torch; self-test, loading", first.remedy),)
+
+
 def test_other_versions_are_a_last_resort() -> None:
     assert Findings((OTHER, BAD), quick=False).steps[-1].remedy == REINSTALL
     assert len(Findings((OTHER, WARN), quick=False).steps) == 1
