@@ -61,7 +61,8 @@ class Findings:
         mended: dict[str, str] = {}
         for check in wrong:
             # The same error again, raised where something stands on what is broken, goes with the first.
-            remedy = mended.setdefault(check.text, check.remedy)
+            raised = "error" in check.values
+            remedy = mended.setdefault(check.text, check.remedy) if raised else check.remedy
             problems.setdefault(remedy, []).append(f"{check.group}, {check.name}")
         steps = [Step("; ".join(names), remedy) for remedy, names in problems.items()]
         differ = any(check.name == packages.PINNED and check.values.get("others") for check in self.checks)

@@ -39,9 +39,18 @@ def test_what_is_broken_comes_first_and_once() -> None:
 
 
 def test_the_same_error_again_goes_with_the_first() -> None:
-    first = Check("libraries", "torch", "bad", "ImportError: libcublas.so.12", "pip install torch")
-    second = Check("self-test", "loading", "bad", "ImportError: libcublas.so.12", "report it")
+    text, raised = "ImportError: libcublas.so.12", {"error": "ImportError"}
+    first = Check("libraries", "torch", "bad", text, "pip install torch", raised)
+    second = Check("self-test", "loading", "bad", text, "report it", raised)
     assert Findings((first, second), quick=False).steps == (Step("libraries, torch; self-test, loading", first.remedy),)
+
+
+def test_each_missing_package_has_a_remedy_of_its_own() -> None:
+    other = Check("packages", "av", "bad", BAD.text, "pip install av")
+    assert [step.remedy for step in Findings((BAD, other), quick=False).steps] == [
+        "pip install torch",
+        "pip install av",
+    ]
 
 
 def test_other_versions_are_a_last_resort() -> None:
