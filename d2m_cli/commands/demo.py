@@ -14,7 +14,7 @@ _PROMPT = "energetic, organ"
 
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Argument(metavar="[OUT]", help="Folder of the results.")] = Path("d2m_demo"),
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the results.")] = Path("d2m_demo"),
 ) -> None:
     """Make music for a dance video that ships with d2m, and say how to watch it: about a minute without a GPU."""
     from d2m_cli.batch.display import say
