@@ -28,9 +28,9 @@ def doctor(
 ) -> None:
     """Say whether this machine can make music, and what mends it where it can't.
 
-    Looks at Python, packages, memory, folders, models, decoders, pose networks and GPUs, and makes music for two
-    seconds of video. Exit code 0 if all that 'd2m generate' needs works, 1 if not. The text names neither you nor your
-    machine: paste it into reports of bugs.
+    Ends with 0 if all that 'd2m generate' needs works, else with 1.
+
+    Paste the text into reports of bugs: it names neither you nor your machine.
     """
     import json
 
