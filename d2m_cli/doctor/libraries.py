@@ -39,7 +39,7 @@ def look() -> Iterator[str | Check]:
 
 def reinstalled(package: str) -> str:
     """Command that puts a package, and what it stands on, anew in its place."""
-    return pip(find_pins(), "--force-reinstall", package)
+    return pip(find_pins(), package, anew=True)
 
 
 def package_of(name: str) -> str:

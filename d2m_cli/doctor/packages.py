@@ -174,7 +174,7 @@ def against_pins(here: Mapping[str, str], pins: Pins | None) -> Check:
     return Check(GROUP, name, "ok", text, values=told)
 
 
-def pip(pins: Pins | None, *wanted: str) -> str:
-    """Command that installs packages, of the pinned set where it is here."""
-    words = ["python", "-m", "pip", "install", *(["-c", str(pins.path)] if pins is not None else []), *wanted]
-    return shlex.join(words)
+def pip(pins: Pins | None, wanted: str, *, anew: bool = False) -> str:
+    """Command that installs a package, of the pinned set where it is here; `anew` also where it is installed."""
+    start = "python -m pip install --force-reinstall" if anew else "python -m pip install"
+    return f"{start} {shlex.join([*(['-c', str(pins.path)] if pins is not None else []), wanted])}"

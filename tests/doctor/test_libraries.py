@@ -27,4 +27,5 @@ def test_good_and_broken_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (bad,) = [one for one in libraries.look() if isinstance(one, Check)]
     assert (bad.name, bad.state) == ("broken_one", "bad")
     assert bad.text.startswith("ImportError: libfoo.so.1: undefined symbol: bar")
-    assert bad.remedy.endswith("constraints.txt --force-reinstall broken-gpu")
+    assert bad.remedy.startswith("python -m pip install --force-reinstall -c ")
+    assert bad.remedy.endswith("constraints.txt broken-gpu")
