@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 from d2m_cli import __version__
 from d2m_cli.commands.cache import app as cache
+from d2m_cli.commands.demo import demo
+from d2m_cli.commands.doctor import doctor
 from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.listening_test import app as listening_test
@@ -90,6 +92,8 @@ app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
 app.command("status")(status)
 app.add_typer(cache, name="cache")
+app.command("demo")(demo)
+app.command("doctor")(doctor)
 
 
 def main() -> None:
