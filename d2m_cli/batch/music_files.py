@@ -25,6 +25,7 @@ from d2m_cli.ground.background import Background
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
+from d2m_cli.ground.uncollected import uncollected
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, seen_at_once, takes_gpu
@@ -71,7 +72,8 @@ def generate_files(
             track = generator.track_models(options)
             _say(track.description)
             return track
-        loaded = generator.models(options)
+        with uncollected():
+            loaded = generator.models(options)
         for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
                 _say(f"{option(name)} has no effect with {option('backbone', generator.choice_for(options).name)}")
