@@ -285,7 +285,7 @@ def test_a_command_with_stderr_closed(place: Place, clip: Path) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
-WAITS = "import sys\nfrom d2m_cli.ground.surroundings import settle_program\nsettle_program(['generate'])\nimport torch\n"
+WAITS = "from d2m_cli.ground.surroundings import settle_program\nsettle_program(['generate'])\nimport torch\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PyTorch's threads are libgomp's on Linux")
