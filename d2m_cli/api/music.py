@@ -16,6 +16,7 @@ from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.ground.kept import kept
 from d2m_cli.ground.options import option
+from d2m_cli.ground.turns import Turns
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -99,7 +100,8 @@ class Generator:
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
     tell
         Told what a user should know while the work goes on: words of a prompt that the backbone does not read, how
-        long music takes where that is long, and with a cache, the pose networks that the first video needs.
+        long music takes where that is long, that less is drawn at once for want of memory, and with a cache, the pose
+        networks that the first video needs.
 
     Attributes
     ----------
@@ -136,7 +138,8 @@ class Generator:
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
         self._choice = kept(_choose)
-        self._desk_in = kept(_open_desk)
+        self._desk_in = kept(partial(_open_desk, tell=tell))
+        self._turns = Turns()
         self._encoders_of = kept(_load_encoders)
         self._estimator = kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
         self._track_in = kept(_load_track)
@@ -195,7 +198,8 @@ class Generator:
         check_file(video)
         options = options.of_video(video)
         looking, composing = halves(report or _silent)
-        with self.loading(options) as models:
+        # There may be no room for two backbones: who needs another one waits.
+        with self._turns.of(self._networks_of(options)), self.loading(options) as models:
 
             def seeing(step: str, fraction: float = 0.0) -> None:
                 models.check()
@@ -204,6 +208,13 @@ class Generator:
             networks = self.seeing(options) if options.music is None else models.value()
             dance = see_dance(video, content_digest(video), networks, options, seeing)
             return music_for(dance, models.value(), options, composing, self._tell)
+
+    def _networks_of(self, options: GenerateOptions) -> tuple[Any, ...]:
+        """What has to be let go before other options can be served."""
+        if options.music is not None:
+            return options.music, options.dancers, options.decoder
+        choice = self.choice_for(options)
+        return choice, options.precision, self.encoders_for(options), options.clap, options.dancers, options.decoder
 
     def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
         """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""
@@ -347,11 +358,11 @@ def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
     check_guidance(backbone, backbone.name, options.sampling)
 
 
-def _open_desk(*wanted: Any) -> Desk:
+def _open_desk(*wanted: Any, tell: Callable[[str], None] | None = None) -> Desk:
     """The backbone that is asked for, and the desk that draws from it: one value, so that they are let go together."""
     from d2m_cli.generation.desk import Desk
 
-    return Desk.of(_open_backbone(*wanted))
+    return Desk.of(_open_backbone(*wanted), tell)
 
 
 def _load_encoders(path: Path) -> Encoders:

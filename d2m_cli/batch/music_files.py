@@ -33,6 +33,7 @@ from d2m_cli.ground.once import Once
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Found, Search
+from d2m_cli.ground.uncollected import uncollected
 from d2m_cli.hub.known import files_stamp, known_sha256
 from d2m_cli.media.mix import NO_SOUND, SILENT
 from d2m_cli.pose.on_demand import EstimatorOnDemand
@@ -88,7 +89,7 @@ def generate_files(
             _say(track.description)
             return track
         choice = generator.choice_for(asked.of_most)
-        with loading(choice.name, size_of(choice.folder), choice.folder):
+        with loading(choice.name, size_of(choice.folder), choice.folder), uncollected():
             loaded = generator.models(asked.of_most)
         asked.check(loaded)
         for name in options.sampling.given:

@@ -176,10 +176,14 @@ def compose(
     def joined() -> Music:
         row, memory = rows.take()
         samples = stitch(row, windows, rate, made_seconds, on_beats, memory)
-        del row, memory  # what is done next makes a copy
         done: Snap | None = None
         if bounds is not None:
             samples, done = land(samples, rate, rhythm.beats, duration, bounds)
+        if np.may_share_memory(samples, memory):
+            samples = samples.copy()
+        # The windows, which overlap, take more room than the piece that has come of them.
+        del row, memory
+        samples = np.ascontiguousarray(samples)
         return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None)
 
     report("joining windows", 1.0)
@@ -280,6 +284,8 @@ def finished(
 ) -> Music:
     """A whole piece, as long as its video: with its breaks, its ending, its loudness and its beats.
 
+    It is made in the memory of `samples`, which are lost: there is no room for a long piece twice.
+
     It ends on a beat of the dance where it was snapped, or was made for the dance's beats; else on one of its own.
     """
     steady = rhythm.beats.beats if rhythm.beats.steady else None
@@ -287,7 +293,7 @@ def finished(
     shared = steady is not None and (told or (done is not None and done.landed))
     last_beats = steady if steady is not None and shared else track_beats(samples, rate, bpm)
     breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
-    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
+    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks, out=samples)
     return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)
 
 

@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--shard")
     parser.add_argument("--retry-failed", action="store_true")
     parser.add_argument("--max-failures", type=int)
+    parser.add_argument("--own", action="store_true", help="each file has settings of its own")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--silence", type=float, default=lines.SILENCE_SECONDS, help="longest time without a word")
     options = parser.parse_args()
@@ -63,6 +64,7 @@ def main() -> None:
         found.found,
         work,
         settings={"seed": options.seed},
+        own_settings=(lambda item: {"seed": options.seed, "name": item.path.stem}) if options.own else None,
         artefacts=options.artefacts.split(","),
         out_dir=options.out,
         options=BatchOptions(
