@@ -47,7 +47,8 @@ def options_of_all_commands() -> str:
     """Markdown with a heading for each subcommand, and tables of what it takes, as ``--help`` tells it."""
     from d2m_cli.app import app
 
-    return "\n\n".join(part for name, command in leaves(typer.main.get_command(app), "d2m") for part in told(name, command))
+    commands = leaves(typer.main.get_command(app), "d2m")
+    return "\n\n".join(part for name, command in commands for part in told(name, command))
 
 
 def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -72,15 +73,15 @@ def told(name: str, command: Any) -> Iterator[str]:
             spelled, about = record
             argument = parameter.param_type_name == "argument"
             panel = "What it takes" if argument else parameter.rich_help_panel or "Options"
-            panels.setdefault(panel, []).append(f"| `{_cell(spelled)}` | {_plain(_cell(about))} |")
+            panels.setdefault(panel, []).append(f"| `{_line(spelled)}` | {_plain(_line(about))} |")
         for panel, lines in panels.items():
             yield "\n".join([f"| {panel} | |", "|---|---|", *lines])
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _plain(text: str) -> str:
     """Help is plain text: signs of Markdown in it mean themselves."""
-    return re.sub(r"([*_<>@\[\]])", r"\\\1", text)
+    return re.sub(r"([*_<>`|\[\]])", r"\\\1", text)
