@@ -25,6 +25,11 @@ PYTHON_BLOCKS = [block for page in pages() for block in blocks(page, "python")]
 CODE = re.compile(r"`([^`\n]+)`")
 
 
+@cache
+def d2m() -> Any:
+    return typer.main.get_command(app)
+
+
 def parse(command: Any, name: str, words: list[str], parent: Any = None) -> dict[str, Any]:
     """What a call of the command line would be given, of the innermost subcommand; nothing is run."""
     with command.make_context(name, list(words), parent=parent) as context:
@@ -39,7 +44,7 @@ def parse(command: Any, name: str, words: list[str], parent: Any = None) -> dict
 
 def check_call(words: list[str]) -> None:
     try:
-        given = parse(typer.main.get_command(app), "d2m", words)
+        given = parse(d2m(), "d2m", words)
     except typer.Exit:
         # --version and --list-words print and end.
         return
@@ -72,25 +77,26 @@ def test_every_d2m_line_is_a_call_that_d2m_takes(block: Block) -> None:
 
 def test_pages_show_every_subcommand() -> None:
     shown = {words[0] for block in SHELL_BLOCKS for words in commands(block.text, "d2m") if words}
-    assert set(typer.main.get_command(app).commands) <= shown  # type: ignore[attr-defined]
+    assert set(d2m().commands) <= shown
 
 
+@cache
 def known_options(command: Any) -> set[str]:
     """Of a command and of all that it has below it."""
     own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     return own.union({"--help"}, *map(known_options, getattr(command, "commands", {}).values()))
 
 
-FOREIGN = {"--no-deps", "--only"}
+FOREIGN = {"--no-deps", "--only", "--first-seed"}
 """Options of other programs that pages name alone."""
 
 
 def wrong_options(code: str) -> list[str]:
     """Options that a piece of code in running text names, and d2m, or the subcommand before them, does not have."""
     words = code.split()
-    if "…" in code or words[0] != "d2m" and not words[0].startswith("--"):
+    if "…" in code or not (words[0] == "d2m" or words[0].startswith("--")):
         return []
-    command: Any = typer.main.get_command(app)
+    command: Any = d2m()
     for word in words[1:] if words[0] == "d2m" else ():
         inner = getattr(command, "commands", {})
         if not inner or word.startswith("-") or not word.islower():
