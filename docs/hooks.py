@@ -13,6 +13,7 @@ from mkdocs.exceptions import PluginError
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS_MARK = "<!-- all options -->"
 _OUTWARDS = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)(?:#[^)\s]*)?\)")
+_FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _LOADED = re.compile(
     r"""<(?:script|img|iframe|audio|video|source|embed)\b[^>]*\bsrc\s*=\s*["']?(?:https?:)?//[^\s"'>]+"""
     r"""|<link\b[^>]*\bhref\s*=\s*["']?(?:https?:)?//[^\s"'>]+|url\(\s*["']?(?:https?:)?//[^\s"')]+"""
@@ -33,6 +34,15 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return path if link[1].strip("`") == path.strip("`") else f"{link[1]} ({path})"
 
     return _OUTWARDS.sub(as_path, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Keep the flags of inline code on one line: browsers would break them at their hyphens."""
+
+    def kept(code: re.Match[str]) -> str:
+        return _FLAG.sub(r'<span class="flag">\g<0></span>', code[0])
+
+    return re.sub(r"<code>[^<]*</code>", kept, html)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
@@ -71,11 +81,14 @@ def told(name: str, command: Any) -> Iterator[str]:
             if record is None or "--help" in parameter.opts:
                 continue
             spelled, about = record
-            argument = parameter.param_type_name == "argument"
-            panel = "What it takes" if argument else parameter.rich_help_panel or "Options"
+            panel = parameter.rich_help_panel or "Options"
+            if parameter.param_type_name == "argument":
+                # Its Python type says nothing that its name does not.
+                spelled, panel = spelled.partition(" <")[0], "What it takes"
             panels.setdefault(panel, []).append(f"| `{_line(spelled)}` | {_plain(_line(about))} |")
         for panel, lines in panels.items():
-            yield "\n".join([f"| {panel} | |", "|---|---|", *lines])
+            table = "\n".join([f"| {panel} | |", "|---|---|", *lines])
+            yield f'<div class="options" markdown>\n\n{table}\n\n</div>'
 
 
 def _line(text: str) -> str:
