@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -132,6 +133,18 @@ def test_python_is_python_and_names_what_d2m_has(block: Block) -> None:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("d2m_cli"):
             for name in node.names:
                 assert exists(f"{node.module}.{name.name}"), f"{node.module}.{name.name}"
+
+
+def test_poses_of_another_program_go_in_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenths = np.load(ROOT / "examples" / "videos" / "lock_112.keypoints.npz")["tenths"][0]
+    joints = np.concatenate([tenths / 10.0, np.ones((*tenths.shape[:2], 1))], axis=2)
+    np.save(tmp_path / "mine.npy", joints)
+    monkeypatch.chdir(tmp_path)
+    block = blocks(ROOT / "docs" / "dancers.md", "python")[0]
+    names: dict[str, Any] = {}
+    exec(compile(block.text, block.name, "exec"), names)
+    assert names["rhythm"].beats.bpm == pytest.approx(112, rel=0.02)
+    assert names["rhythm"].beats.confidence > 0.5
 
 
 @cache
