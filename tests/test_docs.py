@@ -83,8 +83,9 @@ def test_pages_show_every_subcommand() -> None:
 
 @cache
 def known_options(command: Any) -> set[str]:
-    """Of a command and of all that it has below it."""
-    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    """Of a command and of all that it has below it, but for those that its help hides."""
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    own = {name for parameter in shown for name in (*parameter.opts, *parameter.secondary_opts)}
     return own.union({"--help"}, *map(known_options, getattr(command, "commands", {}).values()))
 
 
