@@ -18,6 +18,7 @@ from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.listening_test import app as listening_test
 from d2m_cli.commands.pose import pose
+from d2m_cli.commands.report import report
 from d2m_cli.commands.rhythm import rhythm
 from d2m_cli.commands.status import status
 from d2m_cli.commands.train import train
@@ -86,6 +87,7 @@ app.command("eval")(evaluate)
 app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
 app.command("status")(status)
+app.command("report")(report)
 app.add_typer(cache, name="cache")
 
 

@@ -13,6 +13,8 @@ from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
 from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
+from d2m_cli.batch.report_drawing import draw_generated, drawing_path
+from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError
 from d2m_cli.generation.generated import Generated
@@ -40,6 +42,7 @@ def generate_files(
     options: GenerateOptions,
     *,
     mp4: bool = True,
+    report: bool = True,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
@@ -56,6 +59,8 @@ def generate_files(
         What music to make.
     mp4
         Whether to write the videos with their music.
+    report
+        Whether to write a page over all results (`d2m_cli.batch.report_page`).
 
     Raises
     ------
@@ -100,20 +105,27 @@ def generate_files(
                 models.value()
                 raise
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report_step: Report) -> ItemResult:
         # Only once there is something to do: a batch that is done already answers at once.
         models.begin()
 
         def told(step: str, fraction: float = 0.0) -> None:
             models.check()
-            report(step, fraction)
+            report_step(step, fraction)
 
         wanted = options.of_video(job.path)
         dance = see(job, wanted, told)
-        report("loading models", 0.3)
-        made = music_for(dance, models.value(), wanted, report, tell)
-        report("writing", 0.96)
-        return result_of(made, made.write(job.artefacts))
+        report_step("loading models", 0.3)
+        made = music_for(dance, models.value(), wanted, report_step, tell)
+        report_step("writing", 0.96)
+        notes = made.write(job.artefacts)
+        if report:
+            report_step("drawing", 0.98)
+            drawing = drawing_path(out, job.stem.as_posix())
+            why = draw_generated(drawing, made, dance.poses, job.artefacts[".json"])
+            if why is not None:
+                _say(f"{job.stem}: not drawn for the page: {why}")
+        return result_of(made, notes)
 
     settings = music_settings(generator, options, verify=batch.verify)
     common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
@@ -134,6 +146,7 @@ def generate_files(
             passed_over=videos.passed_over,
             also_read=(options.music, options.genre_audio, options.genre_table),
             label="generate",
+            page=ReportPage(batch.overwrite) if report else None,
             workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
         )
         if summary.interrupted:

@@ -224,6 +224,13 @@ def generate(
         ),
     ] = False,
     mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="Also write report.html, a page to see, hear and compare all results of the folder.",
+        ),
+    ] = True,
     cache: Cache = None,
     no_cache: NoCache = False,
     overwrite: Overwrite = False,
@@ -286,6 +293,7 @@ def generate(
         ),
         options,
         mp4=mp4,
+        report=report,
         batch=batch_options(context),
     )
     raise typer.Exit(summary.exit_code)
