@@ -82,12 +82,14 @@ def render(
     )
 
 
-def score_words(score: Score) -> str:
-    """One score in words."""
+def score_words(score: Score, steady: bool) -> str:
+    """One score in words; without a steady beat it is of the dance's accents."""
+    whose = "beats" if steady else "accents"
     what = "the music has a beat" if score.protocol == "beats70" else "something in the music begins"
+    heard = "beats" if score.protocol == "beats70" else "onsets"
     return (
-        f"At {score.hits} of {score.dance} beats of the dance {what} within {score.tolerance:g} s, of {score.music} "
-        "in the music."
+        f"At {score.hits} of the {score.dance} {whose} of the dance {what} within {score.tolerance:g} s; the music has "
+        f"{score.music} {heard}."
     )
 
 

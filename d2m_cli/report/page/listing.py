@@ -115,7 +115,8 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     if snap is not None and snap["why"]:
         found.append(f"bending the music onto the dance's beat: {snap['done']}; {snap['why']}")
     if level is not None and level["decided_by"] == "peak":
-        found.append(f"{level['loudness']:.1f} LUFS in place of {level['wanted']:g}: louder, its peaks would clip")
+        reached, wanted = f"{level['loudness']:.1f} LUFS", f"{level['wanted']:g} LUFS"
+        found.append(f"{reached}, not the {wanted} asked for: louder, its peaks would clip")
     return found
 
 

@@ -360,7 +360,8 @@
       const wide = box.width >= 640;
       this.left = wide ? 112 : 8;
       this.width = box.width - this.left - 8;
-      this.span = Math.min(this.seconds, Math.max(4, this.width / 72));
+      // Stretches of equal length, each as long as can be told apart on this screen.
+      this.span = this.seconds / Math.ceil(this.seconds / Math.max(4, this.width / 56));
       this.start = Math.max(0, Math.min(Math.floor(this.time / this.span) * this.span, this.seconds - this.span));
       const context = this.lines.getContext("2d");
       context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -406,6 +407,13 @@
       }
       context.restore();
       context.textBaseline = "middle";
+      if (!data.danceBeats.length) {
+        context.fillStyle = colour("--quiet");
+        const text = wide ? "none: the dance has no steady pulse" : "none: no steady pulse";
+        const at = left + 6;
+        context.clearRect(at - 4, 60, context.measureText(text).width + 8, 26);
+        context.fillText(text, at, 73);
+      }
       for (const [label, , name, top, height] of [...rows, ["Spectrogram", [], "--quiet", 206, 44]]) {
         context.fillStyle = colour(name);
         if (wide) context.fillText(label, 0, top + height / 2);
