@@ -95,10 +95,10 @@ def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(tmp_path: Path, monke
     with monkeypatch.context() as patched:
         patched.setattr(report_page, "render", render)
         run(tmp_path)
+        assert (tmp_path / "out" / "d2m-ledger.jsonl").read_bytes() == lines
         run(tmp_path, verify=True)
     after = page.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-    assert (tmp_path / "out" / "d2m-ledger.jsonl").read_bytes() == lines
     page.unlink()
     run(tmp_path)
     assert page.is_file()
@@ -109,7 +109,7 @@ def test_what_d2m_did_not_make_is_not_replaced_and_nothing_is_begun(tmp_path: Pa
     page = tmp_path / "out" / PAGE
     page.parent.mkdir()
     page.write_text("my own page")
-    with pytest.raises(UsageError, match="is in the way and d2m did not make it.*report=False"):
+    with pytest.raises(UsageError, match=r"is in the way and d2m did not make it.*report=False"):
         run(tmp_path)
     assert sorted(path.name for path in page.parent.iterdir()) == [PAGE]
     run(tmp_path, overwrite=True)
