@@ -128,6 +128,8 @@
     // A video that is in view gets its source, and its drawing is fetched; one that is gone gives its decoder back.
     enter() {
       this.visible = true;
+      // The browser's own controls of hundreds of videos would take long to lay out.
+      if (this.video) this.video.controls = true;
       if (this.video && !this.video.hasAttribute("src")) {
         this.video.preload = "metadata";
         this.video.src = this.video.dataset.src;
@@ -483,7 +485,11 @@
     }
   }
 
-  for (const article of document.querySelectorAll("article.result")) players.set(article.id, new Player(article));
+  // Made when it is first seen: hundreds at once would keep the page from opening.
+  function playerOf(article) {
+    if (!players.has(article.id)) players.set(article.id, new Player(article));
+    return players.get(article.id);
+  }
   window.d2mReport = (data) => players.get(document.currentScript.dataset.of).take(data);
 
   // What is only passed by in scrolling is not loaded.
@@ -491,12 +497,11 @@
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       clearTimeout(waiting.get(target.id));
-      const player = players.get(target.id);
-      if (isIntersecting) waiting.set(target.id, setTimeout(() => player.enter(), 120));
-      else player.leave();
+      if (isIntersecting) waiting.set(target.id, setTimeout(() => playerOf(target).enter(), 120));
+      else if (players.has(target.id)) players.get(target.id).leave();
     }
   });
-  for (const player of players.values()) watcher.observe(player.article);
+  for (const article of document.querySelectorAll("article.result")) watcher.observe(article);
   dark.addEventListener("change", () => players.forEach((player) => player.data && player.draw()));
 
   // The table.
@@ -505,12 +510,13 @@
   const find = document.querySelector("#find");
   const state = document.querySelector("#state");
   const count = document.querySelector("#count");
-  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  const texts = new Map();
 
   function filter() {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of rows) {
+      if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
       const fits = (!state.value || row.dataset.state === state.value) && words.every((word) => texts.get(row).includes(word));
       row.hidden = !fits;
       shown += fits;
