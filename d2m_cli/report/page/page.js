@@ -419,7 +419,10 @@
       for (const [label, , name, top, height] of [...rows, ["Spectrogram", [], "--quiet", 206, 44]]) {
         context.fillStyle = colour(name);
         if (wide) context.fillText(label, 0, top + height / 2);
-        else if (label !== "Spectrogram") context.fillText(label, left, top - 8);
+        else if (label !== "Spectrogram") {
+          context.clearRect(left - 1, top - 15, context.measureText(label).width + 4, 14);
+          context.fillText(label, left, top - 8);
+        }
       }
       this.shift();
     }
