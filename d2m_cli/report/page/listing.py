@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from d2m_cli.generation.artefacts import is_take
 from d2m_cli.ground.genres import GENRE_CODES
 from d2m_cli.ground.ledger_entries import Entry
 from d2m_cli.ground.printable import printable
@@ -34,8 +35,9 @@ def files_of(entry: Entry, document: Mapping[str, Any], stem: str) -> tuple[str,
     return tuple(artefact.path for artefact in entry.artefacts)
 
 
-def music_file(files: Iterable[str]) -> str | None:
+def music_file(files: Sequence[str]) -> str | None:
     """The one of some results that holds the music, best without loss."""
+    files = [name for name in files if not is_take(PurePosixPath(name))]
     return next(iter(_by_suffix(files, SOUNDS)), None) or next(iter(_by_suffix(files, PICTURES)), None)
 
 
@@ -75,8 +77,8 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
     backbone = document["models"]["backbone"]
     files = files_of(entry, document, stem)
     pictures = _by_suffix(files, PICTURES)
-    # Without a video of its own, the input is shown and its sound replaced.
-    picture = pictures[0] if pictures else entry.place
+    # Without a video of its own, the input is shown and its sound replaced; of a passage it would be out of step.
+    picture = pictures[0] if pictures else "" if document["video"].get("passage") else entry.place
     sounds = [Sound("The music chosen", None if pictures else _link_or_none(music_file(files)))]
     for take in music.get("takes") or []:
         sounds.append(Sound(f"Take {int(take['number'])}", link(_beside(stem, str(take["file"])))))

@@ -176,7 +176,9 @@
       this.broken = true;
       const audio = this.audio();
       this.say(
-        "The picture can't be shown here: the video was moved, or is of a kind that this browser does not know." +
+        (this.video
+          ? "The picture can't be shown here: the video was moved, or is of a kind that this browser does not know."
+          : "No video was written with this music.") +
           (audio ? " The music plays alone." : "")
       );
       if (this.video) this.video.hidden = true;
