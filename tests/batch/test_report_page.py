@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.track import Poses
+from d2m_cli.report.page.html import render
 from d2m_cli.report.page.sidecar import read_head
 from tests.generation.test_pipeline import models, quiet
 from tests.report.page_folder import SECONDS, Folder, film, record, track
@@ -48,7 +49,7 @@ def inputs(tmp_path: Path, *names: str) -> Path:
     return place
 
 
-def run(tmp_path: Path, **options: bool) -> BatchSummary:
+def run(tmp_path: Path, overwrite: bool = False, verify: bool = False) -> BatchSummary:
     """Make records of the videos of a folder, in place of music."""
 
     def work(job: Job, told: Report) -> ItemResult:
@@ -65,9 +66,9 @@ def run(tmp_path: Path, **options: bool) -> BatchSummary:
         settings={},
         artefacts=(".wav", ".json"),
         out_dir=tmp_path / "out",
-        options=BatchOptions(**options),
+        options=BatchOptions(overwrite=overwrite, verify=verify),
         label="generate",
-        page=ReportPage(options.get("overwrite", False)),
+        page=ReportPage(overwrite),
     )
 
 
@@ -145,27 +146,24 @@ def test_the_page_is_no_result_of_its_own(tmp_path: Path) -> None:
     assert [one.command for one in folder_status(tmp_path / "out")] == ["generate"]
 
 
-def test_whoever_is_last_leaves_a_page_that_holds_all(folder: Folder) -> None:
-    # Two write the page of what they see, and more is finished meanwhile.
+def test_whoever_is_last_leaves_a_page_that_holds_all(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One writes the page of what it sees, and meanwhile more is finished and shown by another.
     slow, quick = Ledger(folder.out), Ledger(folder.out)
-    original = report_page.render
-    started: list[Callable[[], None]] = []
+    calls: list[int] = []
 
-    def render(*given: object, **named: object) -> str:
-        if not started:
-            started.append(lambda: None)
+    def slowly(*given: Any, **named: Any) -> str:
+        calls.append(len(calls))
+        if len(calls) == 1:
             folder.add("three")
             ReportPage().write(quick)
             assert "three</a>" in (folder.out / PAGE).read_text()
-        return original(*given, **named)  # type: ignore[arg-type]
+        return render(*given, **named)
 
-    report_page.render = render  # type: ignore[assignment]
-    try:
-        ReportPage().write(slow)
-    finally:
-        report_page.render = original
+    monkeypatch.setattr(report_page, "render", slowly)
+    ReportPage().write(slow)
     text = (folder.out / PAGE).read_text()
     assert all(f">{name}</a>" in text for name in ("one", "two", "three"))
+    assert len(calls) == 2
 
 
 def test_many_at_once_end_with_one_page(folder: Folder) -> None:

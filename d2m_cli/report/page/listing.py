@@ -31,7 +31,7 @@ def files_of(entry: Entry, document: Mapping[str, Any], stem: str) -> tuple[str,
     """Paths of the results of one video, from the folder: as its record lists them, else as the ledger does."""
     listed = document.get("files")
     if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
-        return tuple(_beside(stem, name) for name in listed)
+        return (*(_beside(stem, name) for name in listed), f"{stem}.json")
     return tuple(artefact.path for artefact in entry.artefacts)
 
 
@@ -78,7 +78,7 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
     files = files_of(entry, document, stem)
     pictures = _by_suffix(files, PICTURES)
     # Without a video of its own, the input is shown and its sound replaced; of a passage it would be out of step.
-    picture = pictures[0] if pictures else "" if document["video"].get("passage") else entry.place
+    picture = pictures[0] if pictures else "" if "start" in settings or "duration" in settings else entry.place
     sounds = [Sound("The music chosen", None if pictures else _link_or_none(music_file(files)))]
     for take in music.get("takes") or []:
         sounds.append(Sound(f"Take {int(take['number'])}", link(_beside(stem, str(take["file"])))))
