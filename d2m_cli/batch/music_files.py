@@ -16,6 +16,8 @@ from d2m_cli.backbones.registry import known_sampling
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.pose_files import loading_poses
+from d2m_cli.batch.report_drawing import draw_generated, drawing_path
+from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.batch.voice import loading, say, size_of
 from d2m_cli.errors import InputError
@@ -51,6 +53,7 @@ def generate_files(
     options: GenerateOptions,
     *,
     formats: Sequence[str] = USUAL,
+    report: bool = True,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, the video with it, and a record of it; see `run_batch` for the rest.
@@ -67,6 +70,8 @@ def generate_files(
         What music to make.
     formats
         Of `d2m_cli.generation.artefacts.FORMATS` those to write.
+    report
+        Whether to write a page over all results of the folder (`d2m_cli.batch.report_page`).
 
     Raises
     ------
@@ -80,6 +85,8 @@ def generate_files(
 
     if options.mix is not None and not set(formats) & set(FILMS):
         _say(f"{option('mix')} has no effect without a film: ask for {' or '.join(FILMS)} with {option('format')}")
+
+    page = ReportPage(batch.overwrite) if report else None
 
     def load() -> Models | TrackModels:
         if asked.of_most.music is not None:
@@ -167,7 +174,14 @@ def generate_files(
         report.wait("waiting for the models")
         made = music_for(dance, networks(wanted), wanted, report, tell)
         report.stage("write", "writing")
-        return result_of(made, made.write(job.artefacts, job.beside))
+        notes = made.write(job.artefacts, job.beside)
+        if page is not None:
+            report("drawing", 0.9)
+            drawing = drawing_path(out, job.stem.as_posix())
+            why = draw_generated(drawing, made, dance.poses, job.artefacts[".json"])
+            if why is not None:
+                _say(f"{job.stem}: not drawn for the page: {why}")
+        return result_of(made, notes)
 
     with ExitStack() as stack, Background(load) as models:
         summary = run_batch(
@@ -182,6 +196,7 @@ def generate_files(
             also_read=(*asked.tracks, options.genre_audio, options.genre_table),
             label="generate",
             stages=("look", "music", "write"),
+            page=page,
             workers=in_hand,
         )
         if summary.interrupted:

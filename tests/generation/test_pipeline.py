@@ -366,8 +366,8 @@ def test_music_is_saved_by_its_ending(make_video, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "out" / "b.json").read_text())
     assert written.pop("files") == ["b.wav", "b.mp4"]
     assert written == generated.record
-    with pytest.raises(UsageError, match=r"b\.mp3: music is saved as \.wav, \.mp4, \.json"):
-        generated.save(tmp_path / "b.mp3")
+    with pytest.raises(UsageError, match=r"b\.ogg: music is saved as \.wav, \.flac, "):
+        generated.save(tmp_path / "b.ogg")
     with pytest.raises(UsageError, match="would replace the video"):
         generated.save(video)
     track = tmp_path / "mine.wav"
