@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 import numpy as np
 
 from .camera import Camera
-from .figure import Motion, solve
+from .figure import Motion, Transforms, solve
 from .moves import FAMILIES
 from .skeleton import Array, load_skeleton
 from .stage import Stage
@@ -130,10 +130,14 @@ class Dance:
             motion = _travel(motion, times, who, self.bpm, self.first_beat)
         return motion
 
+    def transforms(self, dancer: int, times: Array) -> Transforms:
+        """Where the joints of one dancer are at the given times."""
+        return solve(load_skeleton(self.dancers[dancer].body), self.motion(dancer, times))
+
     def world_keypoints(self, dancer: int, times: Array) -> Array:
         """COCO keypoints of one dancer in world metres, (T, 17, 3)."""
         skeleton = load_skeleton(self.dancers[dancer].body)
-        transforms = solve(skeleton, self.motion(dancer, times))
+        transforms = self.transforms(dancer, times)
         return skeleton.keypoints(transforms.rotations, transforms.translations)
 
     def pixel_keypoints(self, dancer: int, times: Array) -> Array:

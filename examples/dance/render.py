@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 from .body import SHAPES, BodyFactory, Cut, Mesh
 from .camera import Camera
 from .choreography import Dance, Outfit
-from .figure import Transforms, solve
+from .figure import Transforms
 from .rotation import unit
-from .skeleton import Array, load_skeleton
+from .skeleton import Array
 
 SUPERSAMPLING = 2
 WALL = 1.7
@@ -255,7 +255,7 @@ def actors_of(dance: Dance, factory: BodyFactory, times: Array) -> list[Actor]:
     for i, who in enumerate(dance.dancers):
         look = who.outfit
         mesh = factory.mesh(SHAPES[who.body], Cut(look.sleeve, look.leg, look.loose, look.long_hair))
-        actors.append(Actor(mesh, look, solve(load_skeleton(who.body), dance.motion(i, times))))
+        actors.append(Actor(mesh, look, dance.transforms(i, times)))
     return actors
 
 
