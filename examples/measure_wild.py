@@ -8,8 +8,8 @@ modes. Needs what `make_videos.py` needs, and takes about ten minutes on one cor
 found    share of frames with at least 12 joints of score 0.3 or more
 pck      PCK@0.2: share of joints nearer to the truth than a fifth of the torso
 tempo    beats a minute that were read, and how sure d2m is of them
-F1       of the beats (`stable`: of the accents) against the jumps at 70 ms, by mir_eval; beside it chance, the mean F1 of
-         a metronome at the true tempo over all phases
+F1       of the beats (`stable`: of the accents) against the jumps at 70 ms, by mir_eval
+chance   mean F1 of a metronome at the true tempo, over all phases
 late     median of beat minus nearest jump, ms
 """
 
