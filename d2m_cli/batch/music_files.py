@@ -352,7 +352,7 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
         notes = {**notes, "video": "; ".join(made.timeline.notes)}
     if made.notes:
         notes = {**notes, "note": "; ".join(made.notes)}
-    speed = f"{tempo.bpm:.1f} bpm" if tempo is not None else "no steady tempo"
+    speed = f"{tempo.bpm:.1f} bpm" if tempo is not None and made.rhythm.beats.steady else "no steady beat"
     source = f"{len(takes)} {'window' if len(takes) == 1 else 'windows'}" if takes else made.models.backbone
     snapped = made.music.snap
     if snapped is not None:

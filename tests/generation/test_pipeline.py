@@ -489,7 +489,7 @@ def test_music_without_a_dancer_is_by_the_prompt_alone(
     assert generated.record["notes"] == ["nobody was found in the picture: the music is by the prompt alone"]
     assert generated.record["rhythm"]["tempo"] is None  # type: ignore[index]
     result = result_of(generated, {})
-    assert result.summary.endswith("no steady tempo, 2 windows, " + generated.notes[0])
+    assert result.summary.endswith("no steady beat, 2 windows, " + generated.notes[0])
     assert result.details["note"] == generated.notes[0]
     assert "notes" not in made(make_video(tmp_path / "a.mp4", seconds=6), 6.0, GenerateOptions()).record
 
