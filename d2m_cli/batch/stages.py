@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli.batch.display import Display, say
+from d2m_cli.batch.failures import bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
-from d2m_cli.batch.outcome import Job, Outcome, Work
+from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
@@ -63,7 +63,8 @@ class Batch:
         """
         if not self.options.dry_run:
             bury(self.ledger)
-        if not self.ledger.deadly:
+        # Processes that work for this one end for themselves: that it ended says nothing of a file.
+        if not self.ledger.deadly or self.options.engine != "local":
             return range(len(self.items)), ()
         died = [self.ledger.died_over(self._targets(item)) for item in self.items]
         numbers = sorted(range(len(self.items)), key=died.__getitem__)
@@ -291,17 +292,17 @@ class Batch:
                 outcome, kind = replace(outcome, error=told(error)), "output"
             except D2MError as error:
                 outcome = replace(outcome, error=told(error))
-                kind = "resources" if is_shortage(error) else kind
+                kind = "deaths" if isinstance(error, DeathsError) else "resources" if is_shortage(error) else kind
             except OSError as error:
                 if error.errno in _DISK:
                     full = output_error(Path(error.filename or self.ledger.folder), error)
                     self._end(job, "failed", stamp, begun, told(full), "output")
                     raise OutputError(told(full)) from error
-                gone = _unreadable(outcome, job, error)
-                outcome, kind = (gone, "gone") if gone is not None else (_bug(outcome, error), "bug")
+                gone = unreadable(outcome, job, error)
+                outcome, kind = (gone, "gone") if gone is not None else (bug(outcome, error), "bug")
             except Exception as error:
-                short = is_shortage(error)
-                outcome, kind = (_short(outcome, error), "resources") if short else (_bug(outcome, error), "bug")
+                lack = error.shortage if isinstance(error, ElsewhereError) else is_shortage(error)
+                outcome, kind = (short(outcome, error), "resources") if lack else (bug(outcome, error), "bug")
             except BaseException:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
@@ -370,29 +371,6 @@ class Batch:
                 **rest,
             )
         )
-
-
-def _bug(outcome: Outcome, error: Exception) -> Outcome:
-    text = f"bug in d2m or a library: {_described(error)}"
-    return replace(outcome, error=text, bug=True, traceback="".join(traceback.format_exception(error)))
-
-
-def _short(outcome: Outcome, error: Exception) -> Outcome:
-    text = f"memory ran out ({_described(error)}): free some; the same command tries this file again"
-    return replace(outcome, error=text, traceback="".join(traceback.format_exception(error)))
-
-
-def _described(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-    return f"{said}: {error}" if str(error) else said
-
-
-def _unreadable(outcome: Outcome, job: Job, error: OSError) -> Outcome | None:
-    """What is to be said where the input itself vanished or was closed to us meanwhile."""
-    if error.filename is None or error.strerror is None or Path(os.fsdecode(error.filename)) != job.path:
-        return None
-    return replace(outcome, error=f"{job.path} can't be read: {error.strerror}")
 
 
 def targets(item: Found, artefacts: Sequence[str], out_dir: Path) -> dict[str, Path]:
