@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
 from d2m_cli.batch.display import say
+from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
-from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.errors import InputError
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre_words
@@ -66,6 +68,43 @@ def generate_files(
         for name in (*generator.given, *options.sampling.given):
             _say(f"{option(name)} has no effect with {option('music')}")
 
+    settings = music_settings(generator, options, verify=batch.verify)
+    common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
+
+    def own_settings(item: Found) -> dict[str, Any]:
+        # As if its genre had been named: a line more in a table makes no other video's music again.
+        return {**common, "genre": options.of_video(item.path).genre}
+
+    def run(work: Work, workers: int) -> BatchSummary:
+        return run_batch(
+            videos.found,
+            work,
+            settings=settings,
+            own_settings=own_settings if options.genre == AUTO and options.music is None else None,
+            artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
+            out_dir=out,
+            options=batch,
+            passed_over=videos.passed_over,
+            also_read=(options.music, options.genre_audio, options.genre_table),
+            label="generate",
+            workers=workers,
+        )
+
+    return on_engine(
+        partial(_making, generator, options),
+        run,
+        batch,
+        workers=IN_HAND_ON_GPU if takes_gpu(generator.device) else IN_HAND,
+        on_gpu=takes_gpu(generator.device),
+        settings=settings,
+        settings_there=partial(music_settings, generator, options),
+    )
+
+
+@contextmanager
+def _making(generator: Generator, options: GenerateOptions) -> Iterator[Work]:
+    """The work on one video, in whichever process it is done."""
+
     def load() -> Models | TrackModels:
         if options.music is not None:
             track = generator.track_models(options)
@@ -115,30 +154,8 @@ def generate_files(
         report("writing", 0.96)
         return result_of(made, made.write(job.artefacts))
 
-    settings = music_settings(generator, options, verify=batch.verify)
-    common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
-
-    def own_settings(item: Found) -> dict[str, Any]:
-        # As if its genre had been named: a line more in a table makes no other video's music again.
-        return {**common, "genre": options.of_video(item.path).genre}
-
     with ExitStack() as stack, Background(load) as models:
-        summary = run_batch(
-            videos.found,
-            work,
-            settings=settings,
-            own_settings=own_settings if options.genre == AUTO and options.music is None else None,
-            artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
-            out_dir=out,
-            options=batch,
-            passed_over=videos.passed_over,
-            also_read=(options.music, options.genre_audio, options.genre_table),
-            label="generate",
-            workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
-        )
-        if summary.interrupted:
-            models.stop()
-    return summary
+        yield work
 
 
 def _say(line: str) -> None:

@@ -16,18 +16,22 @@ from d2m_cli.commands.common import (
     DecoderOption,
     Device,
     DryRun,
+    Engine,
+    EngineOption,
     JsonOut,
     MaxFailures,
     NoCache,
     Out,
     Overwrite,
     Precision,
+    RayAddress,
     RetryFailed,
     ShardOption,
     Verify,
     Videos,
     batch_options,
     dance_cache,
+    device_there,
 )
 
 
@@ -232,6 +236,8 @@ def generate(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddress = None,
     json_out: JsonOut = False,
     list_words: Annotated[
         bool,
@@ -272,13 +278,14 @@ def generate(
     )
     for doubt in options.doubts:
         say(f"d2m: {doubt}")
+    how = batch_options(context)
     summary = generate_files(
         search(videos, VIDEO_SUFFIXES),
         out,
         Generator(
             backbone,
             encoders,
-            device,
+            device_there(device, how),
             compile=compiled,
             offload=offload,
             cache=dance_cache(cache, no_cache),
@@ -286,6 +293,6 @@ def generate(
         ),
         options,
         mp4=mp4,
-        batch=batch_options(context),
+        batch=how,
     )
     raise typer.Exit(summary.exit_code)

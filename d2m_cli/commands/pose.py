@@ -15,17 +15,21 @@ from d2m_cli.commands.common import (
     DecoderOption,
     Device,
     DryRun,
+    Engine,
+    EngineOption,
     JsonOut,
     MaxFailures,
     NoCache,
     Out,
     Overwrite,
+    RayAddress,
     RetryFailed,
     ShardOption,
     Verify,
     Videos,
     batch_options,
     dance_cache,
+    device_there,
 )
 
 
@@ -72,6 +76,8 @@ def pose(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddress = None,
     json_out: JsonOut = False,
 ) -> None:
     """Find the dancers of videos: 17 joints a frame, and how the camera moved.
@@ -83,11 +89,12 @@ def pose(
     from d2m_cli.pose.dancers import parse_dancers
     from d2m_cli.pose.options import PoseOptions
 
+    how = batch_options(context)
     options = PoseOptions(
         model=model,
         detector=detector,
         dancers=parse_dancers(dancers),
-        device=device,
+        device=device_there(device, how),
         decoder=decoder.value,
         flip_test=flip_test,
         decoding=decoding.value,
@@ -102,6 +109,6 @@ def pose(
         options,
         overlay=overlay,
         cache=dance_cache(cache, no_cache),
-        batch=batch_options(context),
+        batch=how,
     )
     raise typer.Exit(done.exit_code)

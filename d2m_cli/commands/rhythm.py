@@ -14,17 +14,21 @@ from d2m_cli.commands.common import (
     DecoderOption,
     Device,
     DryRun,
+    Engine,
+    EngineOption,
     JsonOut,
     MaxFailures,
     NoCache,
     Out,
     Overwrite,
+    RayAddress,
     RetryFailed,
     RhythmMode,
     ShardOption,
     Verify,
     batch_options,
     dance_cache,
+    device_there,
 )
 from d2m_cli.errors import UsageError
 
@@ -68,6 +72,8 @@ def rhythm(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddress = None,
     json_out: JsonOut = False,
     _dancer: Annotated[str | None, typer.Option("--dancer", hidden=True, callback=_renamed)] = None,
 ) -> None:
@@ -80,14 +86,15 @@ def rhythm(
     from d2m_cli.rhythm.extract import RhythmOptions
 
     options = RhythmOptions(mode=mode.value, sectors=sectors, window=window, dancers=parse_dancers(dancers))
+    how = batch_options(context)
     done = extract_files(
         find_dances(inputs),
         out,
         options,
-        device=device,
+        device=device_there(device, how),
         decoder=decoder.value,
         plot=plot,
         cache=dance_cache(cache, no_cache),
-        batch=batch_options(context),
+        batch=how,
     )
     raise typer.Exit(done.exit_code)

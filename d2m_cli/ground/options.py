@@ -11,6 +11,11 @@ def tell_flags(wanted: bool = True) -> None:
     _as_flags = wanted
 
 
+def flags_are_told() -> bool:
+    """Whether `option` writes flags, for a process that works for this one."""
+    return _as_flags
+
+
 def option(name: str, value: object = None) -> str:
     """An option for the text of an error.
 

@@ -1,0 +1,164 @@
+"""What runs on a node of a Ray cluster: one process that holds networks, and works on several files at once with them.
+
+Nothing of Ray is imported here; `d2m_cli.batch.engines.ray_pool` has Ray run it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from d2m_cli import __version__
+from d2m_cli.batch.failures import described
+from d2m_cli.batch.outcome import ElsewhereError, ItemResult, Job, Making, Work
+from d2m_cli.errors import D2MError, UsageError
+from d2m_cli.ground.digests import settings_digest
+from d2m_cli.ground.options import tell_flags
+from d2m_cli.media.shortage import is_shortage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a holder needs to know before its first file.
+
+    Attributes
+    ----------
+    making
+        Gets ready what does the work.
+    settings
+        Each setting that results hang on to a digest of its value, on the machine that gives out the files.
+    settings_there
+        The settings as the holder's node has them.
+    version
+        Of d2m.
+    folder
+        Which relative paths start from.
+    flags
+        Whether errors name options as flags.
+    """
+
+    making: Making
+    settings: Mapping[str, str]
+    settings_there: Callable[[], Mapping[str, Any]]
+    version: str
+    folder: str
+    flags: bool
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of one file.
+
+    Attributes
+    ----------
+    result
+        What is to be said of it.
+    files
+        Suffix to the whole content of each result.
+    """
+
+    result: ItemResult
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error, as it can be sent to another process."""
+
+    error: Exception
+
+
+class Holder:
+    """The networks of one process.
+
+    Results are made in a temporary folder of the node and returned whole, so that a process that nobody listens to any
+    more can't touch what another makes in its place.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._work: Work | None = None
+        self._steps: dict[int, tuple[str, float]] = {}
+
+    def open(self, plan: Plan) -> str | Failure:
+        """Get ready; returns the name of the node.
+
+        Networks are loaded when the first file needs them.
+        """
+        # Ray passes on what is printed, to the same stream: stdout is for results.
+        os.dup2(2, 1)
+        tell_flags(plan.flags)
+        try:
+            if plan.version != __version__:
+                raise UsageError(f"holds d2m {__version__}, not {plan.version}: install the same version on all nodes")
+            with suppress(OSError):  # then inputs that are named from there are missed, and that is told
+                os.chdir(plan.folder)
+            here = digests(plan.settings_there())
+            if other := sorted(name for name in {*here, *plan.settings} if here.get(name) != plan.settings.get(name)):
+                raise UsageError(
+                    f"would make other results than this machine ({', '.join(other)} differ): have the same models and "
+                    "files on all nodes, and name models outright"
+                )
+            self._work = self._stack.enter_context(plan.making())
+        except Exception as error:
+            return Failure(UsageError(f"the node {_node()}: {error if isinstance(error, D2MError) else _bug(error)}"))
+        return _node()
+
+    def make(self, number: int, job: Job) -> Made | Failure:
+        """Do the work on one file; `number` is what `step` is asked by."""
+        assert self._work is not None
+
+        def report(step: str, fraction: float = 0.0) -> None:
+            self._steps[number] = step, fraction
+
+        try:
+            with tempfile.TemporaryDirectory(prefix="d2m-") as folder:
+                try:
+                    if not job.path.exists():
+                        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(job.path))
+                    staged = {suffix: Path(folder) / path.name for suffix, path in job.artefacts.items()}
+                    result = self._work(replace(job, artefacts=staged), report)
+                    return Made(result, {suffix: path.read_bytes() for suffix, path in staged.items()})
+                except Exception as error:
+                    return Failure(_sendable(error, folder))
+        except OSError as error:  # no folder to be had
+            return Failure(_sendable(error, ""))
+        finally:
+            self._steps.pop(number, None)
+
+    def step(self, number: int) -> tuple[str, float] | None:
+        """Where the work on a file is: what it does, and how much of all is done; None where it has ended."""
+        return self._steps.get(number)
+
+
+def digests(settings: Mapping[str, Any]) -> dict[str, str]:
+    """A digest of each setting."""
+    return {name: settings_digest(name, {name: value}) for name, value in settings.items()}
+
+
+def _sendable(error: Exception, folder: str) -> Exception:
+    if isinstance(error, UsageError):
+        return type(error)(f"{error} (on the node {_node()})")
+    if isinstance(error, D2MError):
+        # Results are named as they will be called, not where they are made.
+        return type(error)(str(error).replace(f"{folder}{os.sep}", "") if folder else str(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, error.strerror, error.filename)
+    return _bug(error)
+
+
+def _bug(error: Exception) -> ElsewhereError:
+    whole = "".join(traceback.format_exception(error))
+    return ElsewhereError(f"{described(error)} (on the node {_node()})", whole, is_shortage(error))
+
+
+def _node() -> str:
+    return socket.gethostname()
