@@ -144,9 +144,11 @@ class Generator:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process loads networks of its own.
-        how = {"compile": self.compile, "offload": self.offload}
         where = self.backbone, self._encoders, self.device
-        return partial(Generator, *where, **how, cache=self._cache, tell=self._tell), ()
+        again = partial(
+            Generator, *where, compile=self.compile, offload=self.offload, cache=self._cache, tell=self._tell
+        )
+        return again, ()
 
     def choice_for(self, options: GenerateOptions) -> Choice:
         """The backbone's name and where its weights lie, as these options need it where it is left to d2m.
