@@ -230,7 +230,8 @@ class Batch:
             every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
             again = ["done", "checked", "failed"] if self.options.overwrite else []
             again += ["failed"] if self.options.retry_failed else []
-            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again, self.own_settings)
+            how = again, self.own_settings, self.options.engine != "local"
+            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, *how)
         return self.run
 
     def _holder(self, artefacts: Mapping[str, Path]) -> Entry | None:
@@ -277,6 +278,7 @@ class Batch:
                     kind = "gone"
                     raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
                 self._refuse_strangers(job)  # the user had time
+                self.run.check()
                 made = tuple(self._measured(job.artefacts[suffix], path) for suffix, path in staged.items())
                 self._write(job, "placing", artefacts=made, stamps={INPUT: stamp})
                 self._remove_stale(job)
