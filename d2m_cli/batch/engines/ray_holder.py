@@ -6,15 +6,18 @@ Nothing of Ray is imported here; `d2m_cli.batch.engines.ray_pool` has Ray run it
 from __future__ import annotations
 
 import errno
+import io
 import os
 import socket
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TextIO
 
 from d2m_cli import __version__
 from d2m_cli.batch.failures import described
@@ -63,17 +66,42 @@ class Made:
         What is to be said of it.
     files
         Suffix to the whole content of each result.
+    said
+        Lines that the process had for the user since it was last asked.
     """
 
     result: ItemResult
     files: Mapping[str, bytes]
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An error, as it can be sent to another process."""
+    """An error, as it can be sent to another process; `said` as of `Made`."""
 
     error: Exception
+    said: tuple[str, ...] = ()
+
+
+class _Said(io.TextIOBase):
+    """In place of stderr: what is printed there is also kept line by line until it is fetched."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self._inner = inner
+        self._lines: SimpleQueue[str] = SimpleQueue()
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            # What libraries print stays in Ray's log.
+            if line.startswith("d2m"):
+                self._lines.put(line)
+        return self._inner.write(text)
+
+    def flush(self) -> None:
+        self._inner.flush()
+
+    def fetched(self) -> tuple[str, ...]:
+        return tuple(self._lines.get() for _ in range(self._lines.qsize()))
 
 
 class Holder:
@@ -87,14 +115,14 @@ class Holder:
         self._stack = ExitStack()
         self._work: Work | None = None
         self._steps: dict[int, tuple[str, float]] = {}
+        self._said = _Said(sys.stderr)
 
     def open(self, plan: Plan) -> str | Failure:
         """Get ready; returns the name of the node.
 
         Networks are loaded when the first file needs them.
         """
-        # Ray passes on what is printed, to the same stream: stdout is for results.
-        os.dup2(2, 1)
+        sys.stderr = self._said
         tell_flags(plan.flags)
         try:
             if plan.version != __version__:
@@ -126,17 +154,21 @@ class Holder:
                         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(job.path))
                     staged = {suffix: Path(folder) / path.name for suffix, path in job.artefacts.items()}
                     result = self._work(replace(job, artefacts=staged), report)
-                    return Made(result, {suffix: path.read_bytes() for suffix, path in staged.items()})
+                    files = {suffix: path.read_bytes() for suffix, path in staged.items()}
+                    return Made(result, files, self._said.fetched())
                 except Exception as error:
-                    return Failure(_sendable(error, folder))
+                    return Failure(_sendable(error, folder), self._said.fetched())
         except OSError as error:  # no folder to be had
             return Failure(_sendable(error, ""))
         finally:
             self._steps.pop(number, None)
 
-    def step(self, number: int) -> tuple[str, float] | None:
-        """Where the work on a file is: what it does, and how much of all is done; None where it has ended."""
-        return self._steps.get(number)
+    def step(self, number: int) -> tuple[tuple[str, float] | None, tuple[str, ...]]:
+        """Where the work on a file is: what it does, and how much of all is done; None where it has ended.
+
+        And what was said, as of `Made`.
+        """
+        return self._steps.get(number), self._said.fetched()
 
 
 def digests(settings: Mapping[str, Any]) -> dict[str, str]:

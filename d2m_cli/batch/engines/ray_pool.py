@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -31,6 +31,8 @@ POLL_SECONDS = 0.1
 """Between two looks for a process that has time."""
 STEP_SECONDS = 1.0
 """Between two questions where the work on a file is."""
+TOLD = 1000
+"""So many lines are known as told."""
 STILLBORN = 5
 """So many processes in a row may end before they can take a file."""
 
@@ -157,6 +159,7 @@ class Pool:
         self._guard = threading.RLock()
         self._holders: list[_Held] = []
         self._stillborn = 0
+        self._told: frozenset[str] = frozenset()
         self._new = ray.remote(
             num_cpus=room.cores,
             num_gpus=room.gpus,
@@ -214,10 +217,21 @@ class Pool:
         making = held.actor.make.remote(number, job)
         while not self._ready(making, STEP_SECONDS):
             step = held.actor.step.options(concurrency_group="telling").remote(number)
-            if self._ready(step, STEP_SECONDS) and (told := self._ray.get(step)) is not None:
-                report(*told)
+            if self._ready(step, STEP_SECONDS):
+                told, said = self._ray.get(step)
+                self._tell(said)
+                if told is not None:
+                    report(*told)
         answer: Made | Failure = self._ray.get(making)
+        self._tell(answer.said)
         return answer
+
+    def _tell(self, said: Iterable[str]) -> None:
+        """Pass on what a process had to say, unless another has said the same."""
+        for line in said:
+            if line not in self._told:
+                self._told = frozenset({*self._told, line} if len(self._told) < TOLD else {line})
+                say(line)
 
     def _ready(self, ref: Any, seconds: float) -> bool:
         return bool(self._ray.wait([ref], timeout=seconds)[0])
@@ -312,7 +326,7 @@ def _connected(address: str | None) -> tuple[Any, bool]:
     # Ray ends the process at a signal; here it is for the batch to end in order.
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(**how, logging_level=logging.WARNING, log_to_driver=True)
+        ray.init(**how, logging_level=logging.WARNING, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"at {address}" if address else "of this machine"
         raise UsageError(f"no Ray cluster can be reached {where}: {error}") from error
@@ -320,4 +334,6 @@ def _connected(address: str | None) -> tuple[Any, bool]:
         for number, handler in before.items():
             if signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
+    # It tells of processes that ended on stdout, where results belong, and has no option for that.
+    ray._private.worker._worker_logs_enabled = False
     return ray, True

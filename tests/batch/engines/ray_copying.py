@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from d2m_cli.batch.display import say
 from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Work
@@ -35,6 +36,7 @@ def making(log: Path, seconds: float) -> Iterator[Work]:
         with log.open("a") as file:
             file.write(f"{job.path.name} {os.getpid()}\n")
         report("copying", 0.5)
+        say("d2m: it copies")
         content = job.path.read_bytes()
         time.sleep(seconds + float(os.environ.get(SLOW, "0")))
         if content.startswith(b"killer"):

@@ -108,7 +108,9 @@ def test_nothing_is_lost_or_made_twice_where_a_node_and_the_driver_die(
     done = counts(out, "done")
     assert 0 < len(done) < 16
 
-    code, document, _ = ends(launch(inputs, out))
+    code, document, stderr = ends(launch(inputs, out))
+    # What several processes say is said once.
+    assert stderr.splitlines().count("d2m: it copies") == 1
     assert (code, document["done"], document["already_done"]) == (1, 16 - len(done), len(done))
     failed = [item for item in document["items"] if item["state"] == "failed"]
     assert [(item["input"], item["error"]) for item in failed] == [
