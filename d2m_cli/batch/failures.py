@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from dataclasses import replace
 from pathlib import Path
 
 from d2m_cli.batch.outcome import ElsewhereError, Job, Outcome
+
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Troubles with a disk that concern every file."""
 
 
 def bug(outcome: Outcome, error: Exception) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli.batch.display import Display, say
-from d2m_cli.batch.failures import bug, short, unreadable
+from d2m_cli.batch.failures import DISK, bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
@@ -34,8 +33,6 @@ DEATHS = 3
 
 POLL_SECONDS = 0.5
 """Between two looks at what other runs have in hand."""
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass
@@ -296,7 +293,7 @@ class Batch:
                 outcome = replace(outcome, error=told(error))
                 kind = "deaths" if isinstance(error, DeathsError) else "resources" if is_shortage(error) else kind
             except OSError as error:
-                if error.errno in _DISK:
+                if error.errno in DISK:
                     full = output_error(Path(error.filename or self.ledger.folder), error)
                     self._end(job, "failed", stamp, begun, told(full), "output")
                     raise OutputError(told(full)) from error

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import Any, TextIO
 
 from d2m_cli import __version__
-from d2m_cli.batch.failures import described
+from d2m_cli.batch.failures import DISK, described
 from d2m_cli.batch.outcome import ElsewhereError, ItemResult, Job, Making, Work
 from d2m_cli.errors import D2MError, UsageError
 from d2m_cli.ground.digests import settings_digest
@@ -157,9 +157,9 @@ class Holder:
                     files = {suffix: path.read_bytes() for suffix, path in staged.items()}
                     return Made(result, files, self._said.fetched())
                 except Exception as error:
-                    return Failure(_sendable(error, folder), self._said.fetched())
+                    return Failure(_sendable(error, job, folder), self._said.fetched())
         except OSError as error:  # no folder to be had
-            return Failure(_sendable(error, ""))
+            return Failure(_sendable(error, job, tempfile.gettempdir()))
         finally:
             self._steps.pop(number, None)
 
@@ -176,14 +176,14 @@ def digests(settings: Mapping[str, Any]) -> dict[str, str]:
     return {name: settings_digest(name, {name: value}) for name, value in settings.items()}
 
 
-def _sendable(error: Exception, folder: str) -> Exception:
+def _sendable(error: Exception, job: Job, folder: str) -> Exception:
     if isinstance(error, UsageError):
         return type(error)(f"{error} (on the node {_node()})")
     if isinstance(error, D2MError):
         # Results are named as they will be called, not where they are made.
-        return type(error)(str(error).replace(f"{folder}{os.sep}", "") if folder else str(error))
-    if isinstance(error, OSError) and error.errno is not None:
-        return OSError(error.errno, error.strerror, error.filename)
+        return type(error)(str(error).replace(f"{folder}{os.sep}", ""))
+    if isinstance(error, OSError) and (error.filename == str(job.path) or error.errno in DISK):
+        return OSError(error.errno, f"{error.strerror} (on the node {_node()})", error.filename or folder)
     return _bug(error)
 
 
