@@ -99,6 +99,8 @@ class BatchOptions:
     ray_address
         Of the cluster; None takes the one that the environment variable RAY_ADDRESS names, else one of this machine
         alone, for this run.
+    store
+        Address of the results, such as "s3://bucket/music"; None has them in the folder of the ledger.
     """
 
     overwrite: bool = False
@@ -111,6 +113,7 @@ class BatchOptions:
     max_failures: int | None = None
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
+    store: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_failures is not None and self.max_failures < 1:

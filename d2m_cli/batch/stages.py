@@ -16,7 +16,7 @@ from d2m_cli.batch.failures import DISK, bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
-from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
+from d2m_cli.batch.publish import publish, refuse_folders
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
@@ -99,7 +99,7 @@ class Batch:
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
         job = Job(item.path, item.stem, content, self._targets(item), settings)
-        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        paths = {suffix: self.ledger.store.name(path) for suffix, path in job.artefacts.items()}
         if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)
         if (failed := self._failed_before(job, outcome)) is not None:
@@ -163,7 +163,7 @@ class Batch:
 
     def _already(self, job: Job, outcome: Outcome) -> Outcome:
         entry = self.ledger.entry_of(job.artefacts)
-        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        paths = {suffix: self.ledger.store.name(path) for suffix, path in job.artefacts.items()}
         return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
 
     def _failed_before(self, job: Job, outcome: Outcome) -> Outcome | None:
@@ -185,17 +185,18 @@ class Batch:
 
     def _refuse_strangers(self, job: Job) -> None:
         """Raise ResultError where something of the user's lies in the place of a result, and may not be replaced."""
-        refuse_folders(job.artefacts)
+        refuse_folders(job.artefacts, self.ledger.store)
         for path in job.artefacts.values():
-            if self.options.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
+            if self.options.overwrite or not self.ledger.store.exists(path) or self.ledger.is_own(path):
                 continue
             # Another run may have put it there since the ledger was read.
             self.ledger.refresh()
             if not self.ledger.is_own(path):
                 known = self.ledger.knows(self.ledger.relative(path))
                 what = "was changed since d2m made it" if known else "is in the way and d2m did not make it"
+                called = self.ledger.store.name(path)
                 raise ResultError(
-                    f"{path} {what}: move it, choose another folder with {option('out')}, or add "
+                    f"{called} {what}: move it, choose another folder with {option('out')}, or add "
                     f"{option('overwrite', True)}"
                 )
 
@@ -279,7 +280,7 @@ class Batch:
                 made = tuple(self._measured(job.artefacts[suffix], path) for suffix, path in staged.items())
                 self._write(job, "placing", artefacts=made, stamps={INPUT: stamp})
                 self._remove_stale(job)
-                publish(staged, job.artefacts)
+                publish(staged, job.artefacts, self.ledger.store)
             except UsageError as error:
                 self._end(job, "interrupted", stamp, begun, str(error))
                 raise
@@ -308,7 +309,7 @@ class Batch:
             else:
                 stamps = {
                     INPUT: stamp,
-                    **{self.ledger.relative(path): stamp_of(path) for path in job.artefacts.values()},
+                    **{self.ledger.relative(path): self.ledger.store.settled(path) for path in job.artefacts.values()},
                 }
                 seconds, details = time.monotonic() - begun, result.details
                 self._write(job, "done", artefacts=made, stamps=stamps, seconds=seconds, details=details)
@@ -334,16 +335,17 @@ class Batch:
         """Remove what was made for the same name with other settings and is not made again: it fits no longer."""
         for name in self.ledger.siblings(self.label, job.stem.as_posix()):
             entry, path = self.ledger.owner(name), self.ledger.folder / name
+            called = self.ledger.store.name(path)
             if path in job.artefacts.values() or entry is None or not entry.made:
                 continue
-            if (entry.content, entry.settings) == (job.content, job.settings) or not path.is_file():
+            if (entry.content, entry.settings) == (job.content, job.settings) or not self.ledger.store.exists(path):
                 continue
             if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
-                path.unlink()
+                self.ledger.store.remove(path)
                 self._write(job, "removed", artefacts=(Artefact(name, -1, ""),))
-                say(f"d2m: removed {path}: it was made with other settings than the results beside it")
+                say(f"d2m: removed {called}: it was made with other settings than the results beside it")
             else:
-                say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
+                say(f"d2m: {called} was changed since d2m made it; it is of other settings than the results beside it")
 
     def _end(
         self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None, kind: Kind | str = ""

@@ -151,6 +151,17 @@ RayAddress = Annotated[
     ),
 ]
 
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="ADDRESS",
+        help="Put the results at an address that fsspec reaches (s3://BUCKET/FOLDER, gs://...); the ledger stays in "
+        "--out.",
+        show_default=False,
+    ),
+]
+
 
 def dance_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
     """What the options of a cache mean; None where nothing is kept.

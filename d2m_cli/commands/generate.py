@@ -27,6 +27,7 @@ from d2m_cli.commands.common import (
     RayAddress,
     RetryFailed,
     ShardOption,
+    StoreOption,
     Verify,
     Videos,
     batch_options,
@@ -238,6 +239,7 @@ def generate(
     max_failures: MaxFailures = None,
     engine: EngineOption = Engine.local,
     ray_address: RayAddress = None,
+    store: StoreOption = None,
     json_out: JsonOut = False,
     list_words: Annotated[
         bool,

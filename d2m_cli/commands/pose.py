@@ -25,6 +25,7 @@ from d2m_cli.commands.common import (
     RayAddress,
     RetryFailed,
     ShardOption,
+    StoreOption,
     Verify,
     Videos,
     batch_options,
@@ -78,6 +79,7 @@ def pose(
     max_failures: MaxFailures = None,
     engine: EngineOption = Engine.local,
     ray_address: RayAddress = None,
+    store: StoreOption = None,
     json_out: JsonOut = False,
 ) -> None:
     """Find the dancers of videos: 17 joints a frame, and how the camera moved.

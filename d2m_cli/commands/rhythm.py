@@ -25,6 +25,7 @@ from d2m_cli.commands.common import (
     RetryFailed,
     RhythmMode,
     ShardOption,
+    StoreOption,
     Verify,
     batch_options,
     dance_cache,
@@ -74,6 +75,7 @@ def rhythm(
     max_failures: MaxFailures = None,
     engine: EngineOption = Engine.local,
     ray_address: RayAddress = None,
+    store: StoreOption = None,
     json_out: JsonOut = False,
     _dancer: Annotated[str | None, typer.Option("--dancer", hidden=True, callback=_renamed)] = None,
 ) -> None:
