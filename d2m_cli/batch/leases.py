@@ -156,12 +156,13 @@ def _sight(folder: Path) -> _Sight | None:
         now, known = time.monotonic(), _sights.get(folder)
         if known is not None and (now - known.looked < LOOK_SECONDS or known.machine == machine()):
             return known
-        try:
-            home, _, count = (folder / BEAT).read_bytes().partition(b" ")
-        except OSError:
-            if known is None:
-                return None
-            home, count = b"", known.count
+        home, count = b"", b"" if known is None else known.count
+        # Opening a pipe would wait for ever.
+        if (folder / BEAT).is_file():
+            with suppress(OSError):
+                home, _, count = (folder / BEAT).read_bytes().partition(b" ")
+        if known is None and not home:
+            return None
         if known is None:
             known = _sights[folder] = _Sight(home.decode(errors="replace"), count, 0.0, now)
         elif count != known.count:

@@ -224,6 +224,9 @@ def _wait_for_word(ledger: Ledger, way: tuple[str, tuple[str, ...]]) -> None:
 
 
 def _card(folder: Path) -> OtherRun | None:
+    # Opening a pipe would wait for ever.
+    if not (folder / CARD).is_file():
+        return None
     # It may just be ending, or be of a version of d2m that writes other cards: then it claims nothing we know of.
     with suppress(OSError, ValueError, KeyError, TypeError):
         card = json.loads((folder / CARD).read_bytes())
