@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-ROOT = Path(__file__).parents[1]
+from tests.documents import ROOT, blocks
+
 PAIRED = ROOT / "examples" / "paired"
 SECONDS = 2
 MUSIC = next(path.name for path in sorted((ROOT / "examples" / "music").iterdir()) if path.stem.startswith("lock_112"))
@@ -56,11 +56,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_the_python_of_the_readme(folder: Path) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 2
+    shown = blocks(ROOT / "README.md", "python")
+    assert len(shown) == 2
     names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    for block in shown:
+        exec(compile(block.text, block.name, "exec"), names)
     samples, rate = soundfile.read(folder / "music" / "dance.wav")
     assert len(samples) == SECONDS * rate
     assert np.abs(samples).max() > 0.01

@@ -28,6 +28,7 @@ ORDER = (
     "report",
     "api",
     "batch",
+    "doctor",
     "commands",
     "app",
     "entry",

@@ -143,19 +143,21 @@ def evaluate(
         table=options.clips,
         prompt=options.prompt,
     )
-    models = load_models(
-        reference=reference is not None,
-        dances=dances is not None,
-        embeddings=options.embedding,
-        classifiers=options.classifier,
-        clap=options.clap,
-        device=options.device,
-        decoder=options.decoder,
-    )
+    told = progress or Progress(quiet=True)
+    with told.busy("loading the models that listen"):
+        models = load_models(
+            reference=reference is not None,
+            dances=dances is not None,
+            embeddings=options.embedding,
+            classifiers=options.classifier,
+            clap=options.clap,
+            device=options.device,
+            decoder=options.decoder,
+        )
     return score_systems(
         pairing,
         models,
-        progress or Progress(quiet=True),
+        told,
         resamples=options.resamples,
         draws=options.draws,
         seed=options.seed,

@@ -16,6 +16,7 @@ from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.ground.kept import kept
 from d2m_cli.ground.options import option
+from d2m_cli.ground.turns import Turns
 
 if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
@@ -99,7 +100,8 @@ class Generator:
         Folder in which poses and rhythms of videos are kept and looked for, or such a cache; None makes all anew.
     tell
         Told what a user should know while the work goes on: words of a prompt that the backbone does not read, how
-        long music takes where that is long, and with a cache, the pose networks that the first video needs.
+        long music takes where that is long, that less is drawn at once for want of memory, and with a cache, the pose
+        networks that the first video needs.
 
     Attributes
     ----------
@@ -136,7 +138,8 @@ class Generator:
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
         self._choice = kept(_choose)
-        self._desk_in = kept(_open_desk)
+        self._desk_in = kept(partial(_open_desk, tell=tell))
+        self._turns = Turns()
         self._encoders_of = kept(_load_encoders)
         self._estimator = kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
         self._track_in = kept(_load_track)
@@ -195,23 +198,31 @@ class Generator:
         D2MError
             As in `d2m_cli.generate`.
         """
-        from d2m_cli.generation.pipeline import music_for, see_dance
+        from d2m_cli.generation.pipeline import halves, music_for, see_dance
         from d2m_cli.ground.digests import content_digest
         from d2m_cli.media.container import check_file
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
         options = options.of_video(video)
-        told = report or _silent
-        with self.loading(options) as models:
+        looking, composing = halves(report or _silent)
+        # There may be no room for two backbones: who needs another one waits.
+        with self._turns.of(self._networks_of(options)), self.loading(options) as models:
 
             def seeing(step: str, fraction: float = 0.0) -> None:
                 models.check()
-                told(step, fraction)
+                looking(step, fraction)
 
             networks = self.seeing(options) if options.music is None else models.value()
             dance = see_dance(video, content_digest(video), networks, options, seeing)
-            return music_for(dance, models.value(), options, told, self._tell)
+            return music_for(dance, models.value(), options, composing, self._tell)
+
+    def _networks_of(self, options: GenerateOptions) -> tuple[Any, ...]:
+        """What has to be let go before other options can be served."""
+        if options.music is not None:
+            return options.music, options.dancers, options.decoder
+        choice = self.choice_for(options)
+        return choice, options.precision, self.encoders_for(options), options.clap, options.dancers, options.decoder
 
     def loading(self, options: GenerateOptions) -> Background[Models | TrackModels]:
         """The networks that these options need, as `models` or `track_models` give them; they are being loaded."""
@@ -314,6 +325,11 @@ class Generator:
         poses = self._estimator(options.dancers, self.device, options.decoder)
         return TrackModels(poses, track, known=self._known(options))
 
+    def knows_poses(self, content: str, options: GenerateOptions) -> bool:
+        """Whether the poses of a video, told by its `content_digest`, are kept, so that no network need look at it."""
+        known = self._known(options)
+        return known is not None and known.has_poses(content, options.passage)
+
     def _known(self, options: GenerateOptions) -> DanceCache | None:
         from d2m_cli.pose.options import PoseOptions
         from d2m_cli.rhythm.cache import DanceCache
@@ -350,11 +366,11 @@ def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
     check_guidance(backbone, backbone.name, options.sampling)
 
 
-def _open_desk(*wanted: Any) -> Desk:
+def _open_desk(*wanted: Any, tell: Callable[[str], None] | None = None) -> Desk:
     """The backbone that is asked for, and the desk that draws from it: one value, so that they are let go together."""
     from d2m_cli.generation.desk import Desk
 
-    return Desk.of(_open_backbone(*wanted))
+    return Desk.of(_open_backbone(*wanted), tell)
 
 
 def _load_encoders(path: Path) -> Encoders:

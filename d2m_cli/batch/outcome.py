@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from d2m_cli import __version__
 from d2m_cli.errors import D2MError
-from d2m_cli.ground.progress import Report
-from d2m_cli.ground.search import PassedOver
+from d2m_cli.ground.progress import StageReport
+from d2m_cli.ground.search import Found, PassedOver
 
 State = Literal["done", "already done", "being made", "failed", "planned", "not tried"]
 
@@ -34,6 +34,10 @@ class Job:
         once.
     settings
         Digest of all that changes its results besides its content.
+    item
+        What the batch was given for it.
+    beside
+        Suffixes of what was made before from the same content with the same settings, is not asked for now, and stays.
     """
 
     path: Path
@@ -41,6 +45,8 @@ class Job:
     content: str
     artefacts: Mapping[str, Path]
     settings: str
+    item: Found
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,11 +168,22 @@ class BatchSummary:
 
     def to_json(self) -> dict[str, Any]:
         """The whole summary as one JSON document."""
+        counts = self.counts()
+        head = {name: counts.pop(name) for name in ("command", "version", "out")}
+        return {
+            **head,
+            "settings": dict(self.settings),
+            **counts,
+            "items": [asdict(outcome) for outcome in self.outcomes],
+            "passed_over": [{"path": str(one.path), "reason": one.reason} for one in self.passed_over],
+        }
+
+    def counts(self) -> dict[str, Any]:
+        """The summary without a word on any single file."""
         return {
             "command": self.label,
             "version": __version__,
             "out": str(self.out_dir),
-            "settings": dict(self.settings),
             "done": self.count("done"),
             "already_done": self.count("already done"),
             "being_made": self.count("being made"),
@@ -178,12 +195,10 @@ class BatchSummary:
             "stopped": self.stopped,
             "seconds": round(self.seconds, 3),
             "exit_code": self.exit_code,
-            "items": [asdict(outcome) for outcome in self.outcomes],
-            "passed_over": [{"path": str(one.path), "reason": one.reason} for one in self.passed_over],
         }
 
 
-Work = Callable[[Job, Report], ItemResult]
+Work = Callable[[Job, StageReport], ItemResult]
 
 Making = Callable[[], AbstractContextManager[Work]]
 """Gets all ready that work needs, and lets it go at the end. One that may be sent to other processes can be pickled."""

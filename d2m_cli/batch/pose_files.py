@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from d2m_cli.batch.display import say
 from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
+from d2m_cli.batch.voice import loading, say, size_of
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Search
 from d2m_cli.media.video import probe
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import pose_settings, seen_at_once, takes_gpu, unheeded
+from d2m_cli.pose.settings import network_files, pose_settings, seen_at_once, takes_gpu, unheeded
 from d2m_cli.pose.track import Poses
 from d2m_cli.pose.weights import resolved
 
@@ -80,6 +80,7 @@ def estimate_files(
             options=batch,
             passed_over=videos.passed_over,
             label="pose",
+            stages=("look", "write"),
             workers=workers,
         )
 
@@ -101,17 +102,25 @@ def _making(options: PoseOptions, overlay: bool, cache: FileCache | None) -> Ite
     def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator
 
-        loaded = PoseEstimator(options)
+        with loading_poses(options):
+            loaded = PoseEstimator(options)
         say(f"d2m pose: {loaded.description}")
         return loaded
 
     known = PoseCache(cache, options)
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         report("reading")
-        timeline = probe(job.path)
-        # Loaded only once there is something to do: a batch that is done already answers at once.
-        poses = known.poses(job.path, job.content, lambda: estimator.value().estimate(job.path, report, timeline))
+        timeline = probe(job.path, options.passage)
+        report.length(timeline.duration)
+
+        def estimate() -> Poses:
+            # Loaded only once there is something to do: a batch that is done already answers at once.
+            report.wait("waiting for the networks")
+            return estimator.value().estimate(job.path, report, timeline)
+
+        poses = known.poses(job.path, job.content, estimate)
+        report.stage("write", "writing")
         save_poses(job.artefacts[SUFFIX], poses)
         encoder = None
         if overlay:
@@ -122,6 +131,19 @@ def _making(options: PoseOptions, overlay: bool, cache: FileCache | None) -> Ite
 
     with Background(load) as estimator:
         yield work
+
+
+def loading_poses(options: PoseOptions) -> AbstractContextManager[None]:
+    """Say which pose networks are being loaded, and from where, while they are.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network is not there.
+    """
+    files = network_files(options)
+    names = " and ".join(dict.fromkeys(path.name.split(".onnx")[0] for path in files))
+    return loading(f"the pose networks {names}", sum(map(size_of, files)), files[0].parent)
 
 
 def _result(poses: Poses, encoder: str | None) -> ItemResult:

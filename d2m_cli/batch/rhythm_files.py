@@ -9,15 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d2m_cli.batch.display import say
 from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
+from d2m_cli.batch.pose_files import loading_poses
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
-from d2m_cli.errors import UsageError
+from d2m_cli.batch.voice import say
+from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, is_entry
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.inputs import Input
+from d2m_cli.ground.options import option
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
+from d2m_cli.media.passage import WHOLE, Passage
+from d2m_cli.media.video import probe
 from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
@@ -37,7 +42,7 @@ PLOT_SUFFIX = ".rhythm.png"
 ARRAYS = ".npz"
 
 
-def find_dances(inputs: Sequence[Path]) -> Search:
+def find_dances(inputs: Sequence[Path | Input]) -> Search:
     """Videos and pose files among files and folders; other .npz files of a folder, and a cache in it, are left out.
 
     Results are named after the video: those of ``a.pose.npz`` as those of ``a.mp4``.
@@ -48,7 +53,7 @@ def find_dances(inputs: Sequence[Path]) -> Search:
         There are none, or an input does not exist.
     """
     inside = search(inputs, VIDEO_SUFFIXES | {ARRAYS}, made_too=frozenset({ARRAYS}))
-    named = set(inputs)
+    named = {one.path if isinstance(one, Input) else one for one in inputs}
     kept = tuple(
         Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem)
         for item in inside.found
@@ -70,6 +75,7 @@ def extract_files(
     *,
     device: str = "auto",
     decoder: str = "auto",
+    passage: Passage = WHOLE,
     plot: bool = False,
     cache: FileCache | None = None,
     batch: BatchOptions = PLAIN,
@@ -86,6 +92,8 @@ def extract_files(
         How to read rhythm off poses.
     device, decoder
         As in `PoseOptions`, for videos.
+    passage
+        The part of each video that is looked at; pose files have none.
     plot
         Whether to write drawings.
     cache
@@ -98,7 +106,13 @@ def extract_files(
     UsageError
         The options do not fit, or a network is not there.
     """
-    pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
+    pose_options = PoseOptions(
+        dancers=to_follow(options.dancers),
+        device=device,
+        decoder=decoder,
+        start=passage.start,
+        duration=passage.duration,
+    )
 
     settings = _settings(options, pose_options, verify=batch.verify)
 
@@ -112,6 +126,7 @@ def extract_files(
             options=batch,
             passed_over=dances.passed_over,
             label="rhythm",
+            stages=("look", "rhythm", "write"),
             workers=workers,
         )
 
@@ -135,45 +150,57 @@ def _making(
     options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache: FileCache | None
 ) -> Iterator[Work]:
     """The work on one dance, in whichever process it is done."""
+    passage = pose_options.passage
     known = DanceCache(cache, pose_options)
     drawing = threading.Lock()  # matplotlib is not made for several threads
 
     def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator
 
-        loaded = PoseEstimator(pose_options)
+        with loading_poses(pose_options):
+            loaded = PoseEstimator(pose_options)
         say(f"d2m rhythm: poses: {loaded.description}")
         return loaded
 
-    def poses_of(job: Job, report: Report) -> Poses:
+    def poses_of(job: Job, report: StageReport) -> Poses:
         path = job.path
         if path.suffix.lower() == ARRAYS:
+            if not passage.is_whole:
+                raise InputError(
+                    f"{path} holds poses, and {passage} can only be taken of a video: leave out {option('start')} and "
+                    f"{option('duration')}, or give the video"
+                )
             report("reading poses")
             return load_poses(path)
 
-        def estimating(step: str, fraction: float = 0.0) -> None:
-            report(step, 0.9 * fraction)
+        def estimate() -> Poses:
+            timeline = probe(path, pose_options.passage)
+            report.length(timeline.duration)
+            # Loaded only once a video needs it: pose files and what is done already need none.
+            report.wait("waiting for the networks")
+            return estimator.value().estimate(path, report, timeline)
 
-        # Loaded only once a video needs it: pose files and what is done already need none.
-        return known.poses(path, job.content, lambda: estimator.value().estimate(path, estimating))
+        return known.poses(path, job.content, estimate)
 
     def rhythm_of(job: Job, poses: Poses) -> Rhythm:
         if job.path.suffix.lower() == ARRAYS:
             return extract_rhythm(poses, options)
         return known.rhythm(job.content, options, lambda: extract_rhythm(poses, options))
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         poses = poses_of(job, report)
-        report("rhythm", 0.9)
+        report.length(poses.duration)
+        report.stage("rhythm", "rhythm")
         found = rhythm_of(job, poses)
+        report.stage("write", "writing")
         source = {"file": job.path.name, "content": job.content, "pose_model": poses.tracks[0].model}
         save_rhythm(job.artefacts[SUFFIX], found, options, source)
         result = _result(poses, found)
         if not plot:
             return result
-        report("plot", 0.95)
+        report("plot")
         with drawing:
-            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found)})
+            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found, passage)})
 
     with Background(load) as estimator:
         yield work
@@ -193,9 +220,11 @@ def _result(poses: Poses, found: Rhythm) -> ItemResult:
     return ItemResult(f"{len(found.peaks)} peaks, {beat}", details)
 
 
-def _draw(job: Job, found: Rhythm) -> int | None:
+def _draw(job: Job, found: Rhythm, passage: Passage) -> int | None:
     """Draw, and say how many beats the video's music has; None where it has none."""
     beats = None if job.path.suffix.lower() == ARRAYS else tracked_beats(job.path)
+    if beats is not None and not passage.is_whole:
+        beats = beats[(beats >= passage.start) & (beats < passage.start + found.duration)] - passage.start
     music = None if beats is None else {TRACKED: beats}
     plot_rhythm(found, job.artefacts[PLOT_SUFFIX], title=job.path.name, music=music)
     return None if beats is None else len(beats)

@@ -12,14 +12,18 @@ from typing import Any
 
 from d2m_cli import __version__
 from d2m_cli.batch.crew import side_by_side
-from d2m_cli.batch.display import Results, close, display, say
+from d2m_cli.batch.display import Results, close, display
 from d2m_cli.batch.naming import keep_apart
 from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
+from d2m_cli.batch.pace import Pace
 from d2m_cli.batch.stages import Batch, targets
+from d2m_cli.batch.voice import say, tell
 from d2m_cli.errors import OutputError, UsageError
 from d2m_cli.ground.digests import settings_digest
+from d2m_cli.ground.event_log import Event
 from d2m_cli.ground.ledger import Ledger
+from d2m_cli.ground.ledger_entries import LASTING
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.real_paths import RealPaths
@@ -39,6 +43,7 @@ def run_batch(
     passed_over: Sequence[PassedOver] = (),
     also_read: Sequence[Path | None] = (),
     label: str,
+    stages: Sequence[str] = ("work",),
     workers: int = 1,
 ) -> BatchSummary:
     """Do `work` on every item that is not done yet, and say what became of each.
@@ -80,6 +85,8 @@ def run_batch(
         Files beside the items that the work reads, which no result may replace either; None stands for none.
     label
         Name of the command.
+    stages
+        What the work tells its `d2m_cli.ground.progress.StageReport` of, in order; time left is measured for each.
     workers
         On so many items it works at once, each in a thread of its own. What the work shares between them has to bear
         that; what becomes of an item, and what is told of it, is the same, in the order in which they are finished.
@@ -99,7 +106,7 @@ def run_batch(
     _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
     items = _share(items, named, options.shard)
     for odd in passed_over:
-        say(f"d2m: passed over: {odd.path} {odd.reason}")
+        say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
     common = settings_digest(label, settings)
 
     def settings_of(item: Found) -> str:
@@ -116,7 +123,7 @@ def run_batch(
 
     def bring_to_its_end(number: int) -> None:
         nonlocal failures
-        report = shown.start(number, str(items[number].stem))
+        report = shown.start(number, str(items[number].stem), str(items[number].path))
         try:
             outcome = batch.one(items[number], report)
         except OutputError as error:
@@ -129,8 +136,11 @@ def run_batch(
             if failures == options.max_failures:
                 raise _StopError(f"stopped after {failures} failures, as {option('max_failures', failures)} asks for")
 
+    expected = _likely_done(batch)
+    found = {"command": label, "files": len(items), "likely_done": len(expected), "out": out_dir}
+    tell(Event("found", "", found))
     try:
-        with display(len(items), label, results, options) as shown:
+        with display(len(items), label, results, options, Pace(len(items), stages, expected)) as shown:
             together, alone = batch.order()
             side_by_side(together, bring_to_its_end, 1 if options.dry_run else min(workers, len(together)))
             for number in chain(alone, batch.left_by_others(outcomes, shown)):
@@ -157,7 +167,24 @@ def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) 
     """Those that are in a share by the names that they were found under."""
     if shard is None:
         return named
-    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.stem)]
+    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.share or item.stem)]
+
+
+def _likely_done(batch: Batch) -> set[int]:
+    """Numbers of the items that will cost nothing, as far as the ledger tells without a look at any file."""
+    ledger, options = batch.ledger, batch.options
+    if options.overwrite or not ledger.has_entries:
+        return set()
+    idle = {"done", "checked"} if options.retry_failed else {"done", "checked", "failed"}
+    likely = set()
+    for number, item in enumerate(batch.items):
+        entry = ledger.entry_of(targets(item, batch.artefacts, ledger.folder))
+        # Where each file has settings of its own, it may cost reading it to tell them.
+        if entry is None or entry.status not in idle or (entry.settings != batch.settings and not batch.own_settings):
+            continue
+        if entry.status != "failed" or entry.kind in LASTING:
+            likely.add(number)
+    return likely
 
 
 def _refuse_to_replace_inputs(

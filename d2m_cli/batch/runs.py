@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from d2m_cli.batch.display import say
 from d2m_cli.batch.leases import CARD, LEASE_SECONDS, Pulse, is_at_work, is_at_work_for_sure, unheard
+from d2m_cli.batch.voice import say
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import Ledger, Status
 from d2m_cli.ground.locks import lock

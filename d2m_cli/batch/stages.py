@@ -11,19 +11,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from d2m_cli.batch.display import Display, say
+from d2m_cli.batch.display import Display
 from d2m_cli.batch.failures import DISK, bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger import INPUT, Artefact, Entry, Ledger, Status
 from d2m_cli.ground.ledger_entries import LASTING, Kind
 from d2m_cli.ground.options import option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Found
 from d2m_cli.ground.stamp import Stamp, read_digest
 from d2m_cli.media.shortage import is_shortage
@@ -82,11 +83,11 @@ class Batch:
             elif (left, holder := holders[left[0]]) != waited:
                 waited = left, holder
                 report = shown.start(left[0], str(self.items[left[0]].stem))
-                report(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
+                report.wait(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
             else:
                 time.sleep(POLL_SECONDS)
 
-    def one(self, item: Found, report: Report) -> Outcome:
+    def one(self, item: Found, report: StageReport) -> Outcome:
         """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
         begun = time.monotonic()
         outcome = Outcome(str(item.path), "failed")
@@ -98,7 +99,7 @@ class Batch:
             return replace(outcome, error=str(error))
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
-        job = Job(item.path, item.stem, content, self._targets(item), settings)
+        job = Job(item.path, item.stem, content, self._targets(item), settings, item)
         paths = {suffix: self.ledger.store.name(path) for suffix, path in job.artefacts.items()}
         if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)
@@ -260,7 +261,7 @@ class Batch:
             f"memory), so it is left out; {option('retry_failed', True)} tries it once more",
         )
 
-    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: Report, begun: float) -> Outcome:
+    def _make(self, job: Job, stamp: Stamp, outcome: Outcome, report: StageReport, begun: float) -> Outcome:
         assert self.run is not None
 
         def told(error: BaseException) -> str:
@@ -271,7 +272,8 @@ class Batch:
         with self.run.workshop() as workshop:
             try:
                 staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
-                result = self.work(replace(job, artefacts=staged), report)
+                beside = self.ledger.beside(self.label, job.stem.as_posix(), job.content, job.settings, job.artefacts)
+                result = self.work(replace(job, artefacts=staged, beside=beside), report)
                 if not stamp.same_file(Stamp.of(job.path)):
                     kind = "gone"
                     raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
@@ -307,10 +309,10 @@ class Batch:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
             else:
-                stamps = {
-                    INPUT: stamp,
-                    **{self.ledger.relative(path): self.ledger.store.settled(path) for path in job.artefacts.values()},
+                placed = {
+                    self.ledger.relative(path): self.ledger.store.settled(path) for path in job.artefacts.values()
                 }
+                stamps = {INPUT: stamp, **placed}
                 seconds, details = time.monotonic() - begun, result.details
                 self._write(job, "done", artefacts=made, stamps=stamps, seconds=seconds, details=details)
                 return replace(outcome, state="done", summary=result.summary, details=details, seconds=seconds)

@@ -13,6 +13,7 @@ import typer
 
 from d2m_cli.api.evaluation import EvaluateOptions
 from d2m_cli.commands.common import DEVICE_NAMES, Decoder, DecoderOption, known_device
+from d2m_cli.commands.logged import with_log
 from d2m_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def _moved(command: str) -> Any:
     return {"hidden": True, "is_eager": True, "expose_value": False, "callback": refuse}
 
 
+@with_log("eval")
 def evaluate(
     context: typer.Context,
     generated: Annotated[
@@ -184,6 +186,7 @@ def evaluate(
 ) -> None:
     """Score music against the true music, true beats or the dance, between what chance and the true music score."""
     from d2m_cli.api.evaluation import evaluate as score
+    from d2m_cli.batch.voice import tell
     from d2m_cli.ground.files import atomic_path
     from d2m_cli.ground.progress import Progress
     from d2m_cli.report.evaluation_table import remark_lines, rich_tables, to_csv, to_latex
@@ -204,7 +207,8 @@ def evaluate(
         seed=seed,
     )
     systems = named_systems(name, generated, system or [])
-    found = score(systems, reference=reference, dances=dances, beats=beats, options=options, progress=Progress())
+    progress = Progress(tell=tell)
+    found = score(systems, reference=reference, dances=dances, beats=beats, options=options, progress=progress)
     # Printed first: what took long to find is not lost where a file can't be written.
     out = stdout_console(OFF_TERMINAL)
     if json_out:

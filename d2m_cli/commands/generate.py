@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    INPUTS_HELP,
     Backbone,
     Cache,
     Dancers,
@@ -16,6 +17,7 @@ from d2m_cli.commands.common import (
     DecoderOption,
     Device,
     DryRun,
+    Duration,
     Engine,
     EngineOption,
     JsonOut,
@@ -27,13 +29,17 @@ from d2m_cli.commands.common import (
     RayAddress,
     RetryFailed,
     ShardOption,
+    Start,
     StoreOption,
     Verify,
-    Videos,
     batch_options,
     dance_cache,
     device_there,
 )
+from d2m_cli.commands.completion import complete_formats, complete_genres
+from d2m_cli.commands.logged import with_log
+from d2m_cli.commands.variables import on_command_line
+from d2m_cli.errors import UsageError
 
 
 class RhythmBy(StrEnum):
@@ -60,6 +66,7 @@ class EndingBy(StrEnum):
 
 
 _SAMPLING = "How music is drawn"
+FILES = "What is written"
 
 
 def _print_words(wanted: bool) -> None:
@@ -70,22 +77,62 @@ def _print_words(wanted: bool) -> None:
         raise typer.Exit
 
 
+def with_mp4(context: typer.Context, formats: tuple[str, ...], mp4: bool) -> tuple[str, ...]:
+    """Formats with or without an .mp4; of two that contradict each other, what is on the command line goes before.
+
+    Raises
+    ------
+    UsageError
+        Both are there and contradict each other, or nothing is left.
+    """
+    if mp4 is ("mp4" in formats):
+        return formats
+    if mp4:
+        return (*formats, "mp4")
+    if on_command_line(context, "formats"):
+        if not on_command_line(context, "mp4"):
+            return formats
+        raise UsageError("--no-mp4 and a --format with mp4 contradict each other: leave one of the two out")
+    left = tuple(name for name in formats if name != "mp4")
+    if not left:
+        raise UsageError("--no-mp4 leaves no format of D2M_FORMAT: name one with --format")
+    return left
+
+
+@with_log("generate")
 def generate(
     context: typer.Context,
-    videos: Videos,
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VIDEOS...", help=f"Videos, {INPUTS_HELP} With --manifest they may be left out.", show_default=False
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE.csv",
+            help="A table with a line for each piece: the column video, relative to the table, and any of genre, "
+            "prompt, negative_prompt, seed, start, duration, music, which go before the options here.",
+            show_default=False,
+        ),
+    ] = None,
     genre: Annotated[
         str | None,
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
-            "middle-hip-hop, pop, waack, or their two-letter codes; or auto: that of each video, from --genre-table or "
-            "a name as AIST gives its dances.",
+            "middle-hip-hop, pop, waack, their two-letter codes, or what dancers call them (breaking, b-boy, popping, "
+            "waacking, LA style; hip-hop is middle-hip-hop); or auto: that of each video, from --genre-table or a name "
+            "as AIST gives its dances.",
+            autocompletion=complete_genres,
             show_default=False,
         ),
     ] = None,
     genre_table: Annotated[
         Path | None,
         typer.Option(
-            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video.",
+            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video. --manifest can "
+            "say more, and goes before it.",
             show_default=False,
         ),
     ] = None,
@@ -176,6 +223,19 @@ def generate(
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    variations: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pieces for each video, with seeds that count up from --seed.")
+    ] = 1,
+    start: Start = 0.0,
+    duration: Duration = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="What results are called: text, and any of {stem}, {genre}, {seed}, {start}, {variation}. What would "
+            "be called the same gets _1, _2 and so on.",
+        ),
+    ] = "{stem}",
     snap: Annotated[
         SnapBy,
         typer.Option(
@@ -228,7 +288,45 @@ def generate(
             "stable-audio).",
         ),
     ] = False,
-    mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
+    formats: Annotated[
+        list[str],
+        typer.Option(
+            "--format",
+            metavar="NAMES",
+            autocompletion=complete_formats,
+            help="Files to write, with commas or given again: the music as wav, flac, mp3, m4a, the video with it as "
+            "mp4, mkv (with lossless sound). A .json that says how it was made is always written.",
+            rich_help_panel=FILES,
+        ),
+    ] = ["wav,mp4"],  # noqa: B006
+    mp4: Annotated[
+        bool | None,
+        typer.Option(
+            "--mp4/--no-mp4",
+            help="Write an .mp4 whatever --format says, or none.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    mix: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LU",
+            help="Keep the video's own sound in .mp4 and .mkv, so many LU above the music; -12 lays it well under it. "
+            "Files of sound hold the music alone.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    keep_candidates: Annotated[
+        bool,
+        typer.Option(
+            "--keep-candidates",
+            help="Also write the piece as it would be with each window's first take, its second and so on: "
+            ".take-1.wav to .take-N.wav, N as --candidates says.",
+            rich_help_panel=FILES,
+        ),
+    ] = False,
     cache: Cache = None,
     no_cache: NoCache = False,
     overwrite: Overwrite = False,
@@ -246,15 +344,26 @@ def generate(
         typer.Option("--list-words", callback=_print_words, is_eager=True, help="Print words for prompts and exit."),
     ] = False,
 ) -> None:
-    """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
+    """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how.
+
+    Every option takes its default from a variable: D2M_SEED for --seed, D2M_TOP_K for --top-k (docs/shell.md).
+    """
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
-    from d2m_cli.batch.display import say
+    from d2m_cli.batch.manifest import read_manifest
     from d2m_cli.batch.music_files import generate_files
+    from d2m_cli.batch.pieces import pieces_of, videos_of
+    from d2m_cli.batch.voice import say
+    from d2m_cli.generation.artefacts import parse_formats
     from d2m_cli.generation.options import GenerateOptions
+    from d2m_cli.ground.genres import genre_remark
+    from d2m_cli.ground.inputs import named_inputs
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers
 
+    wanted = parse_formats(formats)
+    if mp4 is not None:
+        wanted = with_mp4(context, wanted, mp4)
     options = GenerateOptions(
         genre=genre,
         genre_table=genre_table,
@@ -277,12 +386,24 @@ def generate(
         loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,
+        mix=mix,
+        keep_candidates=keep_candidates,
+        start=start,
+        duration=duration,
     )
+    if genre is not None and (remark := genre_remark(genre)) is not None:
+        say(f"d2m: {remark}")
     for doubt in options.doubts:
         say(f"d2m: {doubt}")
     how = batch_options(context)
+    lines = read_manifest(manifest, options) if manifest is not None else ()
+    inputs = named_inputs(videos or [])
+    found = search(inputs, VIDEO_SUFFIXES) if inputs or manifest is None else videos_of(lines)
+    pieces, unused = pieces_of(found, options, lines, variations=variations, name=name)
+    if unused:
+        say(f"d2m: {unused} {'line' if unused == 1 else 'lines'} of {manifest} are for other videos than those given")
     summary = generate_files(
-        search(videos, VIDEO_SUFFIXES),
+        pieces,
         out,
         Generator(
             backbone,
@@ -294,7 +415,7 @@ def generate(
             tell=lambda text: say(f"d2m: {text}"),
         ),
         options,
-        mp4=mp4,
+        formats=wanted,
         batch=how,
     )
     raise typer.Exit(summary.exit_code)

@@ -46,10 +46,11 @@ def make(
 ) -> None:
     """Write a blinded page on which people rate how well music and dance go together, and how good the music is."""
     from d2m_cli.evaluation.listening.page import make_listening_test, with_true_music
+    from d2m_cli.ground.progress import Progress
     from d2m_cli.report.opinion_table import made_lines
 
     systems = with_true_music(named_systems(name, generated, system or []), reference)
-    made = make_listening_test(systems, out, dances=dances, count=count, seed=seed, embed=embed)
+    made = make_listening_test(systems, out, dances=dances, count=count, seed=seed, embed=embed, progress=Progress())
     for line in made_lines(made):
         print(line, file=sys.stderr)
     print(made.page)

@@ -13,6 +13,7 @@ import typer
 
 from d2m_cli.commands.common import Backbone, Decoder, DecoderOption, Device
 from d2m_cli.commands.fields import one_of, with_options_of
+from d2m_cli.commands.logged import with_log
 from d2m_cli.training.options import DATA, ENCODERS, PRESETS, TrainOptions
 
 
@@ -23,6 +24,7 @@ def _finite(value: float) -> float:
     return value
 
 
+@with_log("train")
 @with_options_of(TrainOptions)
 def train(
     dances: Annotated[
@@ -95,6 +97,7 @@ def train(
     """
     from d2m_cli.api import training
     from d2m_cli.backbones.registry import choose
+    from d2m_cli.batch.voice import tell
     from d2m_cli.ground.progress import Progress, is_main_process
     from d2m_cli.report.training_table import dances_table, options_table, result_lines, skipped_lines
     from d2m_cli.training.run import grid_of
@@ -102,7 +105,7 @@ def train(
     options = TrainOptions.preset(preset, **choices)
     # Before the dances are read, which may take minutes.
     model = choose(backbone)
-    progress = Progress(quiet=not is_main_process())
+    progress = Progress(quiet=not is_main_process(), tell=tell)
     found = training.read_pairs(
         dances, options=options, videos=videos, music=music, camera=camera, keep_ignored=keep_ignored,
         progress=progress,

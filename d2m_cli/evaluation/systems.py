@@ -86,8 +86,9 @@ def score_systems(
     ]
     progress.say(f"chance floors: {draws} draws of each kind")
     played = TRUE_MUSIC if pairing.dances is None and pairing.reference is not None else "reference"
-    rhythm = _rhythm(measured, played, resamples, draws, seed)
-    systems = tuple(one.result(rhythm[one.name], resamples, seed) for one in measured)
+    with progress.busy("chance floors and intervals"):
+        rhythm = _rhythm(measured, played, resamples, draws, seed)
+        systems = tuple(one.result(rhythm[one.name], resamples, seed) for one in measured)
     no_verdict = ONSET_GROUPS if pairing.dances is not None or pairing.reference is None else ()
     comparisons = _comparisons(measured, rhythm, no_verdict, resamples, seed)
     number = len({clip.facts.song for clip in clips})

@@ -29,7 +29,7 @@ from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.snap import Snap, land, slack
-from d2m_cli.generation.stitch import stitch
+from d2m_cli.generation.stitch import Rows, stitch
 from d2m_cli.generation.windows import Window, candidate_seed, piece_seconds, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
 from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
@@ -79,6 +79,8 @@ class Take:
         The end of the prompt that the text encoder did not read, "" where it read all.
     scores
         Of all takes of the window, in the order they were drawn; none where one was drawn alone.
+    kept
+        Number of the take among them, from 0.
     """
 
     window: Window
@@ -87,6 +89,7 @@ class Take:
     rows: int
     unread: str = ""
     scores: tuple[Score, ...] = ()
+    kept: int = 0
 
 
 def compose(
@@ -144,7 +147,7 @@ def compose(
         if slow:
             tell(slow)
     takes: list[Take] = []
-    pieces: list[Samples] = []
+    rows = Rows(len(windows), 1 + options.kept_candidates)
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
@@ -163,23 +166,31 @@ def compose(
             scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             last = drawn[best].music
-            chosen = last.audio[0].numpy()
-            if not pieces:
-                made = np.empty((len(chosen), len(windows) * chosen.shape[1]), np.float32)
-            # A copy: what was drawn lies in one piece of memory with the takes that are left out.
-            pieces.append(made[:, len(pieces) * chosen.shape[1] :][:, : chosen.shape[1]])
-            pieces[-1][:] = chosen
-            takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores))
-    report("joining windows", 1.0)
+            # Copies: what was drawn lies in one piece of memory with the takes that are left out.
+            rows.add([last.audio[0].numpy(), *(one.music.audio[0].numpy() for one in drawn[: options.kept_candidates])])
+            takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores, best))
     rate = backbone.sample_rate
     # What was told of no first beat has its beats elsewhere until it is snapped.
     on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
-    samples = stitch(pieces, windows, rate, made_seconds, on_beats, made)
-    del pieces, made  # what is done next makes a copy
-    done: Snap | None = None
-    if bounds is not None:
-        samples, done = land(samples, rate, rhythm.beats, duration, bounds)
-    return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None), tuple(takes)
+
+    def joined() -> Music:
+        row, memory = rows.take()
+        samples = stitch(row, windows, rate, made_seconds, on_beats, memory)
+        done: Snap | None = None
+        if bounds is not None:
+            samples, done = land(samples, rate, rhythm.beats, duration, bounds)
+        if np.may_share_memory(samples, memory):
+            samples = samples.copy()
+        # The windows, which overlap, take more room than the piece that has come of them.
+        del row, memory
+        samples = np.ascontiguousarray(samples)
+        return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None)
+
+    report("joining windows", 1.0)
+    music = joined()
+    if options.kept_candidates:
+        music = replace(music, candidates=tuple(joined() for _ in range(options.kept_candidates)))
+    return music, tuple(takes)
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:
@@ -273,6 +284,8 @@ def finished(
 ) -> Music:
     """A whole piece, as long as its video: with its breaks, its ending, its loudness and its beats.
 
+    It is made in the memory of `samples`, which are lost: there is no room for a long piece twice.
+
     It ends on a beat of the dance where it was snapped, or was made for the dance's beats; else on one of its own.
     """
     steady = rhythm.beats.beats if rhythm.beats.steady else None
@@ -280,7 +293,7 @@ def finished(
     shared = steady is not None and (told or (done is not None and done.landed))
     last_beats = steady if steady is not None and shared else track_beats(samples, rate, bpm)
     breaks = breaks_in(holds, np.zeros(0) if steady is None else steady, duration)
-    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks)
+    samples, level = finish(samples, rate, last_beats, options.ending, options.loudness, breaks, out=samples)
     return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)
 
 

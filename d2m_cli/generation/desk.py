@@ -142,11 +142,15 @@ class Desk:
     rows
         So many rows has every batch, filled up with copies of its last one; None gives each batch as many as one window
         has takes, `TOGETHER` at most.
+    tell
+        Told each time that batches become smaller for want of memory.
     """
 
-    def __init__(self, backbone: Backbone, rows: int | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, rows: int | None = None, tell: Callable[[str], None] | None = None
+    ) -> None:
         self.backbone = backbone
-        self._tell: Callable[[str], None] | None = None
+        self._tell = tell
         self._fixed = rows is not None
         self._most = rows or TOGETHER
         self._asked: SimpleQueue[list[_Row] | _Call] = SimpleQueue()
@@ -155,13 +159,13 @@ class Desk:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def of(cls, backbone: Backbone) -> Desk:
+    def of(cls, backbone: Backbone, tell: Callable[[str], None] | None = None) -> Desk:
         """With batches as they suit a backbone and the device that it computes on, its attribute ``device``.
 
         One that writes whole pieces keeps a GPU busy with a few, and those of two videos are hardly ever equally long.
         """
         on_gpu = str(getattr(backbone, "device", "cpu")).startswith("cuda")
-        return cls(backbone, ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None)
+        return cls(backbone, ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None, tell)
 
     def draw(
         self,
@@ -248,16 +252,16 @@ class Desk:
         Parameters
         ----------
         tell
-            Told each time that batches become smaller for want of memory.
+            Told each time that batches become smaller for want of memory, in place of who is told otherwise.
         """
-        self._tell = tell
+        before, self._tell = self._tell, tell
         try:
             if self._fixed:
                 self._thread = threading.Thread(target=self._serve, name="d2m-drawing")
                 self._thread.start()
             yield
         finally:
-            thread, self._thread, self._tell = self._thread, None, None
+            thread, self._thread, self._tell = self._thread, None, before
             if thread is not None and thread.ident is not None:
                 interrupt(thread)
                 thread.join()

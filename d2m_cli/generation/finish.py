@@ -37,7 +37,13 @@ Gains = tuple[tuple[int, Array], ...]
 
 
 def finish(
-    samples: Samples, rate: int, beats: Array, ending: Ending, loudness: float, breaks: Sequence[Break] = ()
+    samples: Samples,
+    rate: int,
+    beats: Array,
+    ending: Ending,
+    loudness: float,
+    breaks: Sequence[Break] = (),
+    out: Samples | None = None,
 ) -> tuple[Samples, Level]:
     """Make a piece of joined windows: no constant offset, no click at either end, an ending, and one gain.
 
@@ -55,6 +61,8 @@ def finish(
         LUFS; see `d2m_cli.media.loudness.bring_to`.
     breaks
         From `breaks_in`.
+    out
+        Memory for the result, which may be that of `samples`; None takes new.
 
     Returns
     -------
@@ -63,7 +71,7 @@ def finish(
     length = samples.shape[1]
     middle = samples.mean(axis=1, keepdims=True, dtype=np.float64)
     gains = envelope(length, rate, beats, ending) + pauses(length, rate, breaks)
-    made = np.empty_like(samples, order="C")
+    made = np.empty_like(samples, order="C") if out is None else out
     for first in range(0, length, BLOCK):
         last = min(first + BLOCK, length)
         made[:, first:last] = (samples[:, first:last] - middle) * gain_of(gains, first, last)

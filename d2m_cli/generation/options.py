@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +18,17 @@ from d2m_cli.ground.options import option
 from d2m_cli.hub.known import files_stamp
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
+from d2m_cli.media.passage import Passage
 
 SNAPS = ("auto", "on", "off")
 ENDINGS = ("fade", "hit", "none")
 QUIETEST = -70.0
 """LUFS of the gate of BS.1770, below which nothing counts."""
+QUIETEST_MIX, LOUDEST_MIX = -60.0, 20.0
+"""LU beside the music, between which the own sound of a video can be mixed in."""
 FOR_A_BACKBONE = (
     "genre", "genre_table", "genre_words", "genre_audio", "clap", "prompt", "negative_prompt", "rhythm", "precision",
-    "seed", "candidates", "overlap_seconds", "sampling",
+    "seed", "candidates", "overlap_seconds", "sampling", "keep_candidates",
 )  # fmt: skip
 """Options without effect where a track takes the place of a backbone."""
 
@@ -37,8 +40,8 @@ class GenerateOptions:
     Attributes
     ----------
     genre
-        Name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from `genre_table`
-        or from a name as AIST gives its dances; or None: the prompt then goes without "@".
+        Name, common name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from
+        `genre_table` or from a name as AIST gives its dances; or None: the prompt then goes without "@".
     prompt
         The user's words, or a whole prompt with "@" and "*" of its own.
     negative_prompt
@@ -82,6 +85,15 @@ class GenerateOptions:
     genre_table
         Table (.csv) with the columns name and genre, for the genre "auto"; see
         `d2m_cli.generation.video_genre.read_genre_table`.
+    start, duration
+        The passage of the video that music is made for, in seconds: where it begins and how long it lasts, None to the
+        end. The dance is looked at there alone, and the video with the music shows that passage.
+    mix
+        By how many LU the video's own sound lies above the music in the films that are made of both, such as -12; None
+        leaves it out. Files of sound hold the music alone.
+    keep_candidates
+        Whether the piece is kept as well as it would be with the first take of each window, with the second, and so
+        on: `Music.candidates`. That takes as much memory as the piece itself for each.
 
     Raises
     ------
@@ -113,10 +125,18 @@ class GenerateOptions:
     genre_audio: Path | None = None
     clap: Path | None = None
     genre_table: Path | None = None
+    start: float = 0.0
+    duration: float | None = None
+    mix: float | None = None
+    keep_candidates: bool = False
 
     def __post_init__(self) -> None:
+        _ = self.passage
         if self.genre not in (None, AUTO):
-            object.__setattr__(self, "genre", genre_code(self.genre))
+            try:
+                object.__setattr__(self, "genre", genre_code(self.genre))
+            except UsageError as error:
+                raise UsageError(f"{option('genre')}: {error}") from None
         if self.genre_table is not None:
             object.__setattr__(self, "genre_table", Path(self.genre_table))
             if self.genre != AUTO:
@@ -128,16 +148,18 @@ class GenerateOptions:
             raise UsageError(f"{option('rhythm')} must be 'encoder' or 'words', not {self.rhythm!r}")
         if self.candidates < 1:
             raise UsageError(f"{option('candidates')} must be at least 1, not {self.candidates}")
-        if not -(2**63) <= self.seed < 2**63:
-            raise UsageError(
-                f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}"
-            )
+        check_seed(self.seed)
         if self.genre_words is not None and self.genre in (None, AUTO):
             raise UsageError(f"{option('genre_words')} puts one genre in words: name it with {option('genre')}")
         if self.ending not in ENDINGS:
             raise UsageError(f"{option('ending')} must be one of {', '.join(ENDINGS)}, not {self.ending!r}")
         if not QUIETEST <= self.loudness <= 0.0:
             raise UsageError(f"{option('loudness')} must lie between {QUIETEST:g} and 0 LUFS, not at {self.loudness}")
+        if self.mix is not None and not QUIETEST_MIX <= self.mix <= LOUDEST_MIX:
+            raise UsageError(
+                f"{option('mix')} must lie between {QUIETEST_MIX:g} and {LOUDEST_MIX:g} LU beside the music, not at "
+                f"{self.mix}"
+            )
         if self.snap not in SNAPS:
             raise UsageError(f"{option('snap')} must be one of {', '.join(SNAPS)}, not {self.snap!r}")
         self._check_track()
@@ -175,6 +197,11 @@ class GenerateOptions:
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
 
+    @property
+    def passage(self) -> Passage:
+        """The part of the video that music is made for."""
+        return Passage(self.start, self.duration)
+
     def of_video(self, video: Path) -> GenerateOptions:
         """The same with the genre of a video in place of "auto".
 
@@ -192,12 +219,32 @@ class GenerateOptions:
 
     @cached_property
     def _genres(self) -> Mapping[str, str]:
-        return read_genre_table(self.genre_table) if self.genre_table is not None else {}
+        table = self.genre_table
+        if table is None:
+            return {}
+        try:
+            state = table.stat()
+        except OSError:
+            return read_genre_table(table)  # which says what is wrong
+        return _genres_in(table, state.st_mtime_ns, state.st_size)
+
+    @property
+    def kept_candidates(self) -> int:
+        """How many takes are kept as whole pieces: none where there is nothing to choose from."""
+        return self.candidates if self.keep_candidates and self.candidates > 1 and self.music is None else 0
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All of it that has an effect, as values that JSON can hold; files by name and content, CLAP by its files."""
+        """All of it that changes the music, as values that JSON can hold; files by name and content, CLAP by its files.
+
+        What is kept beside the music is not among it.
+        """
         values = asdict(self)
+        for name in ("start", "duration"):
+            # Whole videos are told of as they were before passages could be.
+            del values[name]
+        values |= self.passage.settings
+        values.pop("keep_candidates")
         track = values.pop("music")
         if track is not None:
             made = {name: value for name, value in values.items() if name not in FOR_A_BACKBONE}
@@ -220,6 +267,8 @@ class GenerateOptions:
             # Sampling is several options, and who reads them off the command line knows which were given.
             idle = [name for name in FOR_A_BACKBONE if name in given and name != "sampling"]
             return tuple(f"{option(name)} has no effect with {option('music')}" for name in idle)
+        if self.keep_candidates and not self.kept_candidates:
+            return (f"{option('keep_candidates', True)} has no effect with {option('candidates', self.candidates)}",)
         text = self.prompt or ""
         named = option("genre") if self.genre else option("genre_audio") if self.genre_audio else None
         if GENRE_WORD in text and RHYTHM_WORD not in text:
@@ -227,3 +276,15 @@ class GenerateOptions:
         if named and RHYTHM_WORD in text and GENRE_WORD not in text:
             return (f"the prompt holds '*' but no '@': {named} has no effect",)
         return ()
+
+
+@lru_cache(maxsize=2)
+def _genres_in(table: Path, *state: int) -> Mapping[str, str]:
+    """`read_genre_table`, once for the options of many pieces; `state` tells whether the file changed."""
+    return read_genre_table(table)
+
+
+def check_seed(seed: int) -> None:
+    """Raise UsageError where a seed has more than 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise UsageError(f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {seed}")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import Poses
 
+LOOKING = 0.3
+"""Share of looking in the way from a video to its music, roughly."""
+
 NOBODY = "nobody was found in the picture: the music is by the prompt alone"
 NOBODY_TRACK = "nobody was found in the picture: the track is laid under it as it is"
 """Notes on music that follows no dance."""
@@ -42,7 +45,7 @@ class Dance:
     content
         `content_digest` of it.
     timeline
-        Of the video.
+        Of the video, or of the passage that music is wanted for.
     poses
         Of its dancers; None where nobody dances and that is allowed.
     """
@@ -61,8 +64,24 @@ def generate_music(
     report: Report,
     tell: Tell | None = None,
 ) -> Generated:
-    """Make the music of one video: `see_dance`, then `music_for`; parameters and errors as there."""
-    return music_for(see_dance(video, content, models, options, report), models, options, report, tell)
+    """Make the music of one video: `see_dance`, then `music_for`; parameters and errors as there.
+
+    Fractions that are reported are those of the whole.
+    """
+    looking, composing = halves(report)
+    return music_for(see_dance(video, content, models, options, looking), models, options, composing, tell)
+
+
+def halves(report: Report) -> tuple[Report, Report]:
+    """For `see_dance` and `music_for`: reports of each, as parts of the way from a video to its music."""
+
+    def looking(step: str, fraction: float = 0.0) -> None:
+        report(step, LOOKING * fraction)
+
+    def composing(step: str, fraction: float = 0.0) -> None:
+        report(step, LOOKING + (1.0 - LOOKING) * fraction)
+
+    return looking, composing
 
 
 def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOptions, report: Report) -> Dance:
@@ -79,24 +98,21 @@ def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOption
     options
         What music to make.
     report
-        Told where the work is.
+        Told where the work is; fractions are those of seeing alone.
 
     Raises
     ------
     InputError
-        The video can't be used, or outlasts the track.
+        The video can't be used, does not hold the passage, or outlasts the track.
     NoPersonError
         Nobody dances in it, and the options do not allow that.
     """
     from d2m_cli.media.video import probe
 
-    def estimating(step: str, fraction: float = 0.0) -> None:
-        report(step, 0.3 * fraction)
-
-    timeline = probe(video)
+    timeline = probe(video, options.passage)
     if isinstance(seeing, TrackModels):
         seeing.track.check_length(timeline.duration, options.music_start)
-    return Dance(video, content, timeline, _seen(video, content, timeline, seeing, options, estimating))
+    return Dance(video, content, timeline, _seen(video, content, timeline, seeing, options, report))
 
 
 def music_for(
@@ -117,7 +133,7 @@ def music_for(
     options
         What music to make.
     report
-        Told where the work is.
+        Told where the work is; fractions are those of making music alone.
     tell
         Told which words of the prompts the backbone does not read, and how long music takes where that is long.
 
@@ -128,9 +144,6 @@ def music_for(
     """
     from d2m_cli.rhythm.holds import find_holds
 
-    def composing(step: str, fraction: float = 0.0) -> None:
-        report(step, 0.3 + 0.65 * fraction)
-
     if isinstance(models, Models):
         # The record tells how the music was drawn, and not what was left open.
         options = replace(options, sampling=full_sampling(models.backbone, options.sampling))
@@ -139,19 +152,19 @@ def music_for(
         # Without a dance there is nothing for "*" to say.
         by_prompt = replace(options, rhythm="words")
         nobody = unseen(timeline.duration)
-        music, takes = _made(nobody, timeline.duration, models, by_prompt, content, composing, tell)
+        music, takes = _made(nobody, timeline.duration, models, by_prompt, content, report, tell)
         note = NOBODY if options.music is None else NOBODY_TRACK
         return Generated(video, content, timeline, options, models.used(None), None, nobody, music, takes, (note,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
-    rhythm = models.rhythm(poses, content, grid.mode)
+    rhythm = models.rhythm(poses, content, grid.mode, options.passage)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        learned = models.rhythm(poses, content, "beats")
+        learned = models.rhythm(poses, content, "beats", options.passage)
         tempo = learned.tempo if learned.beats.steady else rhythm.tempo
         rhythm = replace(rhythm, mapped=learned.beats, tempo=tempo)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
-    music, takes = _made(rhythm, timeline.duration, models, options, content, composing, tell, holds)
+    music, takes = _made(rhythm, timeline.duration, models, options, content, report, tell, holds)
     used = models.used(poses.source)
     return Generated(video, content, timeline, options, used, poses.source, rhythm, music, takes)
 
@@ -177,7 +190,7 @@ def _seen(
 ) -> Poses | None:
     """Poses of a video; None where nobody is in it and that is allowed."""
     try:
-        return models.dancers(video, content, report, timeline)
+        return models.dancers(video, content, report, timeline, options.passage)
     except NoPersonError as error:
         # A dancer asked for by number who is not there is a slip, not a video without dance.
         if only_dancer(options.dancers) is not None:

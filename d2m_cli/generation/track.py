@@ -143,4 +143,4 @@ def lay_track(
         length = round(duration * rate)
         samples = samples[:, round((start or 0.0) * rate) :][:, :length]
         samples = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-    return finished(np.ascontiguousarray(samples), rate, rhythm, duration, options, holds, done)
+    return finished(np.array(samples, order="C"), rate, rhythm, duration, options, holds, done)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _as_flags = False
+_variables: Mapping[str, str] = {}
 
 
 def tell_flags(wanted: bool = True) -> None:
@@ -14,6 +17,12 @@ def tell_flags(wanted: bool = True) -> None:
 def flags_are_told() -> bool:
     """Whether `option` writes flags, for a process that works for this one."""
     return _as_flags
+
+
+def tell_variables(given: Mapping[str, str]) -> None:
+    """Have `option` also name the variable of the environment that an option has its value from, by option."""
+    global _variables
+    _variables = dict(given)
 
 
 def option(name: str, value: object = None) -> str:
@@ -29,11 +38,13 @@ def option(name: str, value: object = None) -> str:
     Returns
     -------
     "top_k" or "rhythm='words'"; on the command line "--top-k" or "--rhythm words". True and False are switches there:
-    "--overwrite", "--no-embed".
+    "--overwrite", "--no-embed". One whose value is a variable's is "--top-k (from D2M_TOP_K)".
     """
     if not _as_flags:
         return name if value is None else f"{name}={value!r}"
     flag = name.replace("_", "-")
     if value is False:
         return f"--no-{flag}"
+    if value is None and name in _variables:
+        return f"--{flag} (from {_variables[name]})"
     return f"--{flag}" if value is None or value is True else f"--{flag} {value}"

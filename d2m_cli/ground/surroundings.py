@@ -13,6 +13,10 @@ import sys
 from d2m_cli.errors import UsageError
 
 _NUMBA, _MATPLOTLIB, _CACHE = "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_TURNS = "1000"
+"""Some 30 microseconds, in which one layer of a network follows on another; libgomp's own 300,000 take CPU time from
+whoever shares the cores, several times what the work takes."""
 
 
 def settle_libraries() -> None:
@@ -50,7 +54,9 @@ def settle_program(words: list[str]) -> None:
     """Set what only a program of its own may set for its whole process.
 
     Hugging Face's libraries stay off the network unless weights are pulled. Matplotlib takes the backend that draws to
-    files whatever ``MPLBACKEND`` says: that of a notebook can't be loaded outside of it.
+    files whatever ``MPLBACKEND`` says: that of a notebook can't be loaded outside of it. PyTorch's threads, which
+    would turn round for milliseconds before they sleep, give cores up at once that others may want, unless
+    ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` says how they are to wait.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ def settle_program(words: list[str]) -> None:
     if [word for word in words if not word.startswith("-")][:2] != ["weights", "pull"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["MPLBACKEND"] = "agg"
+    if not any(name in os.environ for name in _WAITING):
+        os.environ["GOMP_SPINCOUNT"] = _TURNS
 
 
 def check_folders() -> None:

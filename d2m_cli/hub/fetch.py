@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from d2m_cli.errors import D2MError, DownloadError
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.files import flush
-from d2m_cli.ground.progress import Progress
+from d2m_cli.ground.progress import Progress, is_terminal
 from d2m_cli.hub.catalogue import Download
 from d2m_cli.hub.disk import check_room, telling_disk_errors
+from d2m_cli.hub.growing import telling_growth
 from d2m_cli.hub.models import offline_error
 
 HOME_VARIABLE = "D2M_HOME"
@@ -65,7 +65,8 @@ def download(source: Download, target: Path, progress: Progress, opens: Callable
         try:
             check_room(waiting, source.size or 0, HOME_VARIABLE)
             progress.say(f"{source.url}: fetching")
-            part = _receive(source.url, waiting, target.name)
+            with telling_growth(progress, target.name, waiting, source.size):
+                part = _receive(source.url, waiting, target.name)
             digest = file_sha256(part)
             if not digest.startswith(source.sha256 or ""):
                 raise DownloadError(
@@ -104,7 +105,7 @@ def _receive(url: str, folder: Path, name: str) -> Path:
     pooch.get_logger().setLevel(logging.WARNING)
     # Published sums are mostly the first digits alone, which pooch can't check.
     store = pooch.create(folder, base_url="", registry={name: None}, urls={name: url}, retry_if_failed=TRIES - 1)
-    downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=sys.stderr.isatty())
+    downloader = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=is_terminal())
     try:
         return Path(store.fetch(name, downloader=downloader))
     except requests.HTTPError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,9 +19,10 @@ from pathlib import Path
 
 from d2m_cli.errors import DownloadError, MissingWeightsError, UsageError
 from d2m_cli.ground.digests import file_sha256
-from d2m_cli.ground.progress import Progress
+from d2m_cli.ground.progress import Progress, is_terminal
 from d2m_cli.hub.catalogue import HubModel
 from d2m_cli.hub.disk import check_room, telling_disk_errors
+from d2m_cli.hub.growing import telling_growth
 
 CACHE_VARIABLE = "HF_HOME"
 ABANDONED_SECONDS = 3600.0
@@ -207,8 +207,9 @@ def fetch(model: HubModel, revision: str, files: Sequence[HubFile], progress: Pr
         check_room(cache, needed, CACHE_VARIABLE)
     progress.say(f"fetching {len(new)} files ({needed / 1e6:.1f} MB) of {model.repo} from {endpoint()}")
     # In a log, its bars are many lines.
-    bars = nullcontext() if sys.stderr.isatty() else disable_progress_bars()
-    with telling_disk_errors(cache, CACHE_VARIABLE), telling_hub_errors(model), bars:
+    bars = nullcontext() if is_terminal() else disable_progress_bars()
+    growth = telling_growth(progress, model.repo, repository, needed)
+    with telling_disk_errors(cache, CACHE_VARIABLE), telling_hub_errors(model), bars, growth:
         came = Path(snapshot_download(model.repo, allow_patterns=[glob.escape(file.path) for file in files]))
     if came.name != revision:
         raise DownloadError(f"{model.repo} changed at {endpoint()} while it was fetched; fetch it again")

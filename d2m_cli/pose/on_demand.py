@@ -48,13 +48,14 @@ class EstimatorOnDemand:
     @property
     def model_hashes(self) -> dict[str, str]:
         """As `PoseEstimator` has them; loads the networks."""
-        return self._estimator().model_hashes
+        return self.load().model_hashes
 
     def estimate(self, video: Path, report: Report | None = None, timeline: Timeline | None = None) -> Poses:
         """As `PoseEstimator.estimate`; loads the networks."""
-        return self._estimator().estimate(video, report, timeline)
+        return self.load().estimate(video, report, timeline)
 
-    def _estimator(self) -> PoseEstimator:
+    def load(self) -> PoseEstimator:
+        """Load the networks, where they are not loaded."""
         with self._guard:
             if self._loaded is None:
                 from d2m_cli.pose.estimator import PoseEstimator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from d2m_cli.errors import MissingWeightsError
 from d2m_cli.ground.devices import names_gpu
@@ -37,6 +38,7 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
         "longest": options.longest,
         "detect_longest": options.detect_longest,
         "camera": options.camera,
+        **options.passage.settings,
     }
 
 
@@ -62,8 +64,8 @@ def seen_at_once(device: str) -> int:
     return 4 if takes_gpu(device) else 2
 
 
-def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:
-    """SHA-256 of the pose network and of the detector that these options mean.
+def network_files(options: PoseOptions) -> tuple[Path, Path]:
+    """Files of the pose network and of the detector that these options mean.
 
     Raises
     ------
@@ -77,6 +79,18 @@ def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, s
     for path in (network, detector):
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
+    return network, detector
+
+
+def network_hashes(options: PoseOptions, *, verify: bool = False) -> dict[str, str]:
+    """SHA-256 of the pose network and of the detector that these options mean.
+
+    Raises
+    ------
+    MissingWeightsError
+        A network is not there.
+    """
+    network, detector = network_files(options)
     return {
         "pose": known_sha256(network, verify=verify),
         "detector": known_sha256(detector, verify=verify),

@@ -116,7 +116,8 @@ def _run(request: TrainRequest, accelerator: Accelerator, progress: Progress) ->
     # On a GPU frozen weights are held in what the training computes in; on a CPU autocast is faster with fp32 ones.
     on_gpu = accelerator.device.type == "cuda"
     precision = request.options.precision if on_gpu else "auto"
-    backbone = open_backbone(request.choice, str(accelerator.device), precision)
+    with progress.busy(f"loading {request.choice.name} from {request.choice.folder}"):
+        backbone = open_backbone(request.choice, str(accelerator.device), precision)
     progress.say(f"d2m train: {backbone.description}; licence of its weights: {backbone.licence}")
     task, skipped = _task(request, backbone, accelerator, progress)
     course = _train(request, task, accelerator, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,35 @@ def test_another_backbone_is_loaded_once_the_one_before_is_gone(
         assert models.desk.backbone is models.backbone
         del models
     assert alive == [0, 0, 0]
+
+
+def test_threads_that_want_other_backbones_take_turns(
+    loaded: list[object], make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[FakeBackbone]] = []
+    alive: list[int] = []
+
+    def backbone(*_: object) -> FakeBackbone:
+        alive.append(sum(one() is not None for one in made))
+        new = FakeBackbone()
+        made.append(weakref.ref(new))
+        return new
+
+    monkeypatch.setattr(music, "_open_backbone", backbone)
+    video, generator = make_video(tmp_path / "a.mp4", seconds=1), d2m.Generator("embedded")
+    results: list[d2m.Generated] = []
+
+    def generate(precision: str) -> None:
+        results.append(generator.generate(video, d2m.GenerateOptions(precision=precision, candidates=1)))
+
+    threads = [threading.Thread(target=generate, args=[one]) for one in ("auto", "fp32", "auto", "fp32")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(results) == 4
+    assert 2 <= len(alive) <= 4
+    assert set(alive) == {0}
 
 
 def test_a_generator_tells_what_its_backbone_does_and_asks_for_nobody_else(

@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from d2m_cli.batch import display
-from d2m_cli.batch.display import say
+from d2m_cli.batch import lines
 from d2m_cli.batch.options import BatchOptions, Shard
 from d2m_cli.batch.outcome import ItemResult, Job
 from d2m_cli.batch.runner import run_batch
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import VideoError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.progress import Report
@@ -36,10 +36,11 @@ def main() -> None:
     parser.add_argument("--shard")
     parser.add_argument("--retry-failed", action="store_true")
     parser.add_argument("--max-failures", type=int)
+    parser.add_argument("--own", action="store_true", help="each file has settings of its own")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--silence", type=float, default=display.SILENCE_SECONDS, help="longest time without a word")
+    parser.add_argument("--silence", type=float, default=lines.SILENCE_SECONDS, help="longest time without a word")
     options = parser.parse_args()
-    display.SILENCE_SECONDS = options.silence
+    lines.SILENCE_SECONDS = options.silence
 
     def work(job: Job, report: Report) -> ItemResult:
         content = job.path.read_bytes()
@@ -63,6 +64,7 @@ def main() -> None:
         found.found,
         work,
         settings={"seed": options.seed},
+        own_settings=(lambda item: {"seed": options.seed, "name": item.path.stem}) if options.own else None,
         artefacts=options.artefacts.split(","),
         out_dir=options.out,
         options=BatchOptions(

@@ -7,14 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from d2m_cli.batch import display as module
-from d2m_cli.batch.display import Results, close, display, say
+from d2m_cli.batch import lines as module
+from d2m_cli.batch.display import Results, close, display
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
+from d2m_cli.batch.pace import Pace
+from d2m_cli.batch.voice import say
 
 ROOT = Path(__file__).resolve().parents[2]
 ODD = "in/new\nline\x1b[2J\u202e.mp4"
@@ -55,8 +56,8 @@ def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert captured.out == f"{ESCAPED}.wav  (a\\x07b)\n"
     assert captured.err.splitlines() == [
-        f"[1/2] {ESCAPED}: done in 1.0 s, about 0:00 left",
-        f"[2/2] {ESCAPED}: failed: is\\rnot a video",
+        f"[1/2] {ESCAPED}: done in 1.0 s; about 0:00 left",
+        f"[2/2] {ESCAPED}: failed: is\\rnot a video; 1 failed so far",
         "d2m copy: 1 done, 1 failed in 0:01",
         f"  failed: {ESCAPED}: is\\rnot a video",
         f"d2m: error: can't write {ESCAPED}",
@@ -77,34 +78,32 @@ def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch
     time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("[1/3] first: done")
-    assert lines[1] == "[2/3] still at clip\\n"
-    assert "[2/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %" in lines
+    assert lines[1].startswith("[1/3] still at clip\\n; about ")
+    both = "[1/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %; about "
+    assert any(line.startswith(both) for line in lines)
     assert lines[-1].startswith("[2/3] clip\\n: done")
     assert len(lines) <= 5
     assert module.SILENCE_SECONDS == 0.2
 
 
-def test_the_time_left_counts_what_is_done_of_files_in_hand(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_time_left_counts_what_is_done_of_files_in_hand(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
-    with display(4, "copy", Results(), BatchOptions(json_out=True)) as shown:
-        shown.start(0, "a")("pose", 0.9)
-        shown.start(1, "b")("pose", 0.5)
+    pace = Pace(4, ("work",), now=lambda: now)
+    with display(4, "copy", Results(), BatchOptions(json_out=True), pace) as shown:
+        shown.start(0, "a")("pose", 0.2)
+        report = shown.start(1, "b")
         now = 100.0
+        report("pose", 0.5)
         shown.finish(0, Outcome("a", "done", seconds=100.0))
-        shown.start(2, "c")("pose", 0.5)
+        report = shown.start(2, "c")
         now = 150.0
-        shown.finish(1, Outcome("b", "done", seconds=150.0))
-        shown.start(3, "d")("pose", 1.0)
-        now = 210.0
-        shown.finish(2, Outcome("c", "done", seconds=110.0))
+        report("pose", 0.5)
+        shown.finish(1, Outcome("b", "failed", error="b: odd", seconds=150.0))
     assert capsys.readouterr().err.splitlines() == [
-        # One file and a half in 100 s, and two and a half to come; then 2.5 in 150 s, and 1.5 to come.
-        "[1/4] a: done in 100.0 s, about 2:47 left",
-        "[2/4] b: done in 150.0 s, about 1:30 left",
-        "[3/4] c: done in 110.0 s, about 0:00 left",
+        # 1.3 files in 100 s: two that wait take 153.8 s; b, which is slower, (50 + 23.1) / 0.8 * 0.5 = 45.7 s.
+        "[1/4] a: done in 100.0 s; about 3:20 left",
+        # a counts 0.95 by now: (47.5 + 75 + 25) / (0.76 + 1 + 0.5) = 65.3 s a file; c (25 + 19.6) / 0.8 * 0.5 = 27.9 s.
+        "[2/4] b: failed: odd; 1 failed so far, about 1:33 left",
     ]
 
 

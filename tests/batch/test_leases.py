@@ -21,7 +21,7 @@ from d2m_cli.batch.runs import Run, at_work, bury, is_alive
 from d2m_cli.errors import OutputError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.ledger import LEDGER_NAME, Ledger
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import search
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +141,7 @@ def test_the_count_goes_on_until_the_run_ends(tmp_path: Path, monkeypatch: pytes
 
 
 def copied(inputs: Path, out: Path, work: Any = None, **options: Any) -> BatchSummary:
-    def copy(job: Job, report: Report) -> ItemResult:
+    def copy(job: Job, report: StageReport) -> ItemResult:
         for path in job.artefacts.values():
             with atomic_path(path) as part:
                 # As the process does it that the test kills.
@@ -194,7 +194,7 @@ def test_a_run_that_was_taken_for_dead_places_nothing_any_more(tmp_path: Path) -
     for name in "ab":
         (inputs / f"{name}.mov").write_bytes(name.encode())
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         for path in job.artefacts.values():
             path.write_bytes(b"late")
         # Another machine has buried this run.

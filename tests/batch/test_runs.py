@@ -73,8 +73,8 @@ def test_two_runs_with_the_same_settings_share_the_work_and_end_with_it(inputs: 
     first = launch(inputs, out, "--json", "--wait-for", go)
     wait_for(first, "at a.mov")
     second = launch(inputs, out, "--json", "--silence", "0.2")
-    wait_for(second, f"[1/4] {inputs / 'a.mov'}: being made by another run")
-    wait_for(second, f"[4/4] still at a: waiting for another run (process {first.pid} on ")
+    wait_for(second, f"[0/4] {inputs / 'a.mov'}: being made by another run")
+    wait_for(second, f"[3/4] still at a: waiting for another run (process {first.pid} on ")
     assert second.poll() is None
     go.touch()
     (code, document), (other_code, other) = ends(second), ends(first)
@@ -97,7 +97,7 @@ def test_the_wait_for_another_run_ends_with_its_death_or_an_interrupt(inputs: Pa
     waiting = []
     for _ in range(2):  # one after the other, so that the last finds all but one made
         waiting.append(launch(inputs, out, "--json", "--silence", "0.2"))
-        wait_for(waiting[-1], "[4/4] still at a: waiting for another run")
+        wait_for(waiting[-1], "[3/4] still at a: waiting for another run")
     second, third = waiting
     third.send_signal(signal.SIGINT)
     code, document = ends(third)

@@ -65,6 +65,19 @@ def test_from_the_first_file_to_the_end(inputs: Path, tmp_path: Path) -> None:
     assert (found.seconds_left, found.runs) == (None, ())
 
 
+def test_what_is_done_by_settings_of_its_own_is_done(inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (inputs / "b.mov").write_bytes(b"bad")
+    run(inputs, out, "--own")
+    assert counts(out) == (5, 1, 0, 0, 0)
+    # No file's settings are those of the run, which has to say that they need not be.
+    work = launch(inputs, out, "--own", "--retry-failed", "--wait-for", tmp_path / "never")
+    wait_for(work, "at b.mov")
+    assert counts(out) == (5, 0, 1, 0, 0)
+    work.kill()
+    work.communicate()
+
+
 def test_what_is_to_be_made_again_waits(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (inputs / "b.mov").write_bytes(b"bad")

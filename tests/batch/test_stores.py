@@ -12,7 +12,7 @@ from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job
 from d2m_cli.batch.runner import run_batch
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.ledger import LEDGER_NAME
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import search
 
 ADDRESS = "memory://music"
@@ -28,7 +28,7 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def copied(inputs: Path, seed=0, artefacts=(".wav", ".json"), overwrite=False) -> BatchSummary:
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         for suffix, path in job.artefacts.items():
             with atomic_path(path) as part:
                 part.write_bytes(f"{seed} {suffix} {job.path.read_text()}".encode())

@@ -1,4 +1,4 @@
-"""The worked example of docs/backbones.md: a family that another package brings, trained and played."""
+"""The worked example of docs/adding-a-backbone.md: a family that another package brings, trained and played."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def drums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_the_page_shows_the_file_that_runs_here() -> None:
-    page = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
     code = (ROOT / "examples" / "drum_backbone.py").read_text(encoding="utf-8")
     shown = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class DrumBackbone" in block]
     assert shown == [code]

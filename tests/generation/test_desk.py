@@ -132,8 +132,10 @@ def test_where_memory_runs_out_batches_are_halved_and_that_is_said() -> None:
     ]
     # Also where batches have no shape of their own; and one row is as few as it gets.
     single: Any = Sums(most=1)
-    plain = Desk(single)
+    heard: list[str] = []
+    plain = Desk.of(single, heard.append)
     assert [one.rows for one in plain.draw(condition(1.0), condition(0.0), [1, 2, 3], None, SAMPLING)] == [1, 1, 1]
+    assert [line.rpartition("drawn ")[2].partition(" at")[0] for line in heard] == ["2 takes", "1 take"]
     none: Any = Sums(most=0)
     with pytest.raises(torch.OutOfMemoryError):
         Desk(none, 4).draw(condition(1.0), condition(0.0), [1], None, SAMPLING)

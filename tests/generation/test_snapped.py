@@ -184,9 +184,9 @@ def test_music_ends_on_beats_that_it_has(monkeypatch, done: Snap | None, told: b
 
     ends: list[float] = []
 
-    def ending(samples, rate, beats, *rest):
+    def ending(samples, rate, beats, *rest, **named):
         ends.append(float(beats[np.abs(beats - 11.0).argmin()]))
-        return finish(samples, rate, beats, *rest)
+        return finish(samples, rate, beats, *rest, **named)
 
     monkeypatch.setattr(module, "finish", ending)
     monkeypatch.setattr(module, "track_beats", lambda *_: np.arange(0.25, SECONDS, 1.0))

@@ -283,3 +283,18 @@ def test_a_command_with_stderr_closed(place: Place, clip: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(str(place.work / "out" / "clip.pose.npz"))
     assert len(done.stdout.splitlines()) == 1
+
+
+WAITS = "from d2m_cli.ground.surroundings import settle_program\nsettle_program(['generate'])\nimport torch\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PyTorch's threads are libgomp's on Linux")
+@pytest.mark.parametrize(
+    ("variables", "turns"),
+    [({}, 1000), ({"GOMP_SPINCOUNT": "77"}, 77), ({"OMP_WAIT_POLICY": "PASSIVE"}, 0)],
+)
+def test_threads_that_wait_leave_the_cores_to_others(place: Place, variables: dict[str, str], turns: int) -> None:
+    unset = {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": None, "OMP_NUM_THREADS": None}
+    # libgomp itself says what it goes by, once it is loaded.
+    done = place.run(WAITS, **(unset | variables), OMP_DISPLAY_ENV="VERBOSE")
+    assert f"GOMP_SPINCOUNT = '{turns}'" in done.stderr

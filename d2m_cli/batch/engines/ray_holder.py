@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -83,6 +84,41 @@ class Failure:
     said: tuple[str, ...] = ()
 
 
+Step = tuple[str, tuple[Any, ...]]
+"""Method of a `StageReport`, and what it was called with."""
+
+
+class _Steps:
+    """A `StageReport` that keeps what it is told until that is fetched; of fractions of one step the last alone."""
+
+    def __init__(self) -> None:
+        self._told: list[Step] = []
+        self._guard = threading.Lock()
+
+    def __call__(self, step: str, fraction: float = 0.0) -> None:
+        self._note("__call__", step, fraction)
+
+    def stage(self, name: str, step: str = "") -> None:
+        self._note("stage", name, step)
+
+    def wait(self, step: str) -> None:
+        self._note("wait", step)
+
+    def length(self, seconds: float) -> None:
+        self._note("length", seconds)
+
+    def fetched(self) -> tuple[Step, ...]:
+        with self._guard:
+            told, self._told = tuple(self._told), []
+        return told
+
+    def _note(self, method: str, *values: Any) -> None:
+        with self._guard:
+            if method == "__call__" and self._told and self._told[-1][0] == method:
+                self._told.pop()
+            self._told.append((method, values))
+
+
 class _Said(io.TextIOBase):
     """In place of stderr: what is printed there is also kept line by line until it is fetched."""
 
@@ -114,7 +150,7 @@ class Holder:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._work: Work | None = None
-        self._steps: dict[int, tuple[str, float]] = {}
+        self._steps: dict[int, _Steps] = {}
         self._said = _Said(sys.stderr)
 
     def open(self, plan: Plan) -> str | Failure:
@@ -141,12 +177,9 @@ class Holder:
         return _node()
 
     def make(self, number: int, job: Job) -> Made | Failure:
-        """Do the work on one file; `number` is what `step` is asked by."""
+        """Do the work on one file; `number` is what `steps` is asked by."""
         assert self._work is not None
-
-        def report(step: str, fraction: float = 0.0) -> None:
-            self._steps[number] = step, fraction
-
+        report = self._steps[number] = _Steps()
         try:
             with tempfile.TemporaryDirectory(prefix="d2m-") as folder:
                 try:
@@ -163,12 +196,10 @@ class Holder:
         finally:
             self._steps.pop(number, None)
 
-    def step(self, number: int) -> tuple[tuple[str, float] | None, tuple[str, ...]]:
-        """Where the work on a file is: what it does, and how much of all is done; None where it has ended.
-
-        And what was said, as of `Made`.
-        """
-        return self._steps.get(number), self._said.fetched()
+    def steps(self, number: int) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+        """What the work on a file has reported since it was last asked; and what was said, as of `Made`."""
+        report = self._steps.get(number)
+        return () if report is None else report.fetched(), self._said.fetched()
 
 
 def digests(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -17,15 +17,15 @@ from itertools import count
 from typing import Any
 
 from d2m_cli import __version__
-from d2m_cli.batch.display import say
 from d2m_cli.batch.engines.ray_holder import Failure, Holder, Made, Plan, digests
 from d2m_cli.batch.outcome import BatchSummary, DeathsError, ItemResult, Job, Making, Work
 from d2m_cli.batch.stages import DEATHS
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import MissingExtraError, UsageError
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.devices import names_gpu
 from d2m_cli.ground.options import flags_are_told, option
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 
 POLL_SECONDS = 0.1
 """Between two looks for a process that has time."""
@@ -172,13 +172,13 @@ class Pool:
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(room.cores)}},
         )(Holder)
 
-    def work(self, job: Job, report: Report) -> ItemResult:
+    def work(self, job: Job, report: StageReport) -> ItemResult:
         """Have one file worked on, and write its results where the job wants them."""
         alone, deaths = False, 0
         while True:
-            report("waiting for a process" + (" of its own" if alone else ""))
+            report.wait("waiting for a process" + (" of its own" if alone else ""))
             with self._held(alone) as held:
-                report(f"on {held.place}")
+                report.wait(f"on {held.place}")
                 try:
                     answer = self._ask(held, job, report)
                 except self._ray.exceptions.RayTaskError:
@@ -212,16 +212,16 @@ class Pool:
         for held in self._holders:
             self._kill(held)
 
-    def _ask(self, held: _Held, job: Job, report: Report) -> Made | Failure:
+    def _ask(self, held: _Held, job: Job, report: StageReport) -> Made | Failure:
         number = next(self._numbers)
         making = held.actor.make.remote(number, job)
         while not self._ready(making, STEP_SECONDS):
-            step = held.actor.step.options(concurrency_group="telling").remote(number)
-            if self._ready(step, STEP_SECONDS):
-                told, said = self._ray.get(step)
+            asked = held.actor.steps.options(concurrency_group="telling").remote(number)
+            if self._ready(asked, STEP_SECONDS):
+                steps, said = self._ray.get(asked)
                 self._tell(said)
-                if told is not None:
-                    report(*told)
+                for method, values in steps:
+                    getattr(report, method)(*values)
         answer: Made | Failure = self._ray.get(making)
         self._tell(answer.said)
         return answer

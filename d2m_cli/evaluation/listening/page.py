@@ -28,6 +28,7 @@ from d2m_cli.evaluation.pairing import Missing
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.options import option
+from d2m_cli.ground.progress import Progress
 
 LIMIT_BYTES = 200 * 2**20
 """Largest page that `make_listening_test` writes with everything inside."""
@@ -106,6 +107,7 @@ def make_listening_test(
     embed: bool = True,
     same_loudness: bool = True,
     limit_bytes: int = LIMIT_BYTES,
+    progress: Progress | None = None,
 ) -> ListeningTest:
     """Write a blinded listening test: OUT/index.html to give away, and OUT/key.json to keep.
 
@@ -134,6 +136,8 @@ def make_listening_test(
         one of them under full scale.
     limit_bytes
         Largest page with everything inside.
+    progress
+        Told where the work is; None for silence.
 
     Raises
     ------
@@ -150,9 +154,14 @@ def make_listening_test(
     sources = {name: source for dance in drawn for name, source in dance.items()}
     test = _test_name(sources, same_loudness)
     _refuse_other_key(out / KEY, test)
-    gains, level, notes = equal_gains(sources, same_loudness)
+    told = progress or Progress(quiet=True)
+    with told.busy("measuring the loudness of all clips"):
+        gains, level, notes = equal_gains(sources, same_loudness)
 
-    with tempfile.TemporaryDirectory(prefix="d2m-listening-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="d2m-listening-") as folder,
+        told.stage("writing clips", len(sources)) as advance,
+    ):
         media: dict[str, Path] = {}
         seconds = 0.0
         for name, source in sources.items():
@@ -160,6 +169,7 @@ def make_listening_test(
             length, note = write_clip(source, gains[name], media[name])
             seconds += length
             notes += [f"{source.system}, {source.clip}: {note}"] if note else []
+            advance(1, f"{source.system}, {source.clip}")
         document = {
             "test": test,
             "clips": [list(dance) for dance in drawn],

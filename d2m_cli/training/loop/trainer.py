@@ -178,8 +178,7 @@ class _Run:
             self._save()
         saved = time.monotonic()
         try:
-            with asked_to_stop() as asked, self.progress.stage("training", self.updates) as advance:
-                advance(state.update)
+            with asked_to_stop() as asked, self.progress.stage("training", self.updates, state.update) as advance:
                 while not state.finished:
                     loss = self._update()
                     advance(1, f"epoch {(state.update - 1) // self.each + 1} of {self.options.epochs}, loss {loss:.4f}")

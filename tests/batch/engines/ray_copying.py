@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from d2m_cli.batch.display import say
 from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Work
 from d2m_cli.batch.runner import run_batch
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import VideoError
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.files import atomic_path
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import search
 
 SLOW = "D2M_TEST_SLOW"
@@ -32,7 +32,7 @@ SLOW = "D2M_TEST_SLOW"
 def making(log: Path, seconds: float) -> Iterator[Work]:
     """The work; each time that it begins on a file is noted in a log."""
 
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         with log.open("a") as file:
             file.write(f"{job.path.name} {os.getpid()}\n")
         report("copying", 0.5)

@@ -14,7 +14,7 @@ from d2m_cli.batch.engines.engine import device_there, on_engine
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Work
 from d2m_cli.errors import MissingExtraError, UsageError
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
 
 RAY = BatchOptions(engine="ray")
 
@@ -29,7 +29,7 @@ def test_what_does_the_work_hears_of_an_interrupt(interrupted: bool) -> None:
 
     @contextmanager
     def making() -> Iterator[Work]:
-        def work(job: Job, report: Report) -> ItemResult:
+        def work(job: Job, report: StageReport) -> ItemResult:
             raise AssertionError("never called")
 
         try:

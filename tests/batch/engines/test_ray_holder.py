@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from d2m_cli import Generator, __version__
-from d2m_cli.batch.display import say
 from d2m_cli.batch.engines.ray_holder import Failure, Holder, Made, Plan, digests
 from d2m_cli.batch.outcome import ElsewhereError, ItemResult, Job, Work
+from d2m_cli.batch.voice import say
 from d2m_cli.errors import MissingWeightsError, ResultError, UsageError, VideoError
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import StageReport
+from d2m_cli.ground.search import Found
 
 
 @contextmanager
 def making(error: Exception | None) -> Iterator[Work]:
-    def work(job: Job, report: Report) -> ItemResult:
+    def work(job: Job, report: StageReport) -> ItemResult:
         report("copying", 0.5)
         say("d2m: it copies")
         print("a library speaks", file=sys.stderr)
@@ -54,7 +55,8 @@ def plan(tmp_path: Path, error: Exception | None = None, **more: Any) -> Plan:
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     (tmp_path / "a.mov").write_bytes(b"abc")
-    return Job(tmp_path / "a.mov", Path("a"), "c", {".wav": tmp_path / "out" / "a.wav"}, "s")
+    found = Found(tmp_path / "a.mov", Path("a"))
+    return Job(found.path, found.stem, "c", {".wav": tmp_path / "out" / "a.wav"}, "s", found)
 
 
 @pytest.fixture(autouse=True)

@@ -181,7 +181,7 @@ class Told(Progress):
         super().__init__(quiet=True)
         self.heard: list[object] = []
 
-    def stage(self, label: str, total: int):
+    def stage(self, label: str, total: int, done: int = 0):
         from contextlib import contextmanager
 
         self.heard.append(total)
