@@ -20,6 +20,7 @@ from d2m_cli.commands.eval import evaluate
 from d2m_cli.commands.generate import generate
 from d2m_cli.commands.listening_test import app as listening_test
 from d2m_cli.commands.pose import pose
+from d2m_cli.commands.report import report
 from d2m_cli.commands.rhythm import rhythm
 from d2m_cli.commands.status import status
 from d2m_cli.commands.train import train
@@ -91,6 +92,7 @@ app.command("eval", cls=with_variables(_SHARED))(evaluate)
 app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
 app.command("status")(status)
+app.command("report")(report)
 app.add_typer(cache, name="cache")
 app.command("demo")(demo)
 app.command("doctor")(doctor)

@@ -334,7 +334,8 @@ def test_music_beside_its_videos(invoke, fake_models, make_video, tmp_path: Path
     for state in ("done", "already_done"):
         document = json.loads(invoke("generate", ".", "--out", ".", "--json").stdout)
         assert (len(document["items"]), document[state]) == (1, 1)
-    assert sorted(os.listdir()) == ["a.json", "a.mov", "a.mp4", "a.wav", "d2m-ledger.jsonl"]
+    made = ["a.json", "a.mov", "a.mp4", "a.wav", "d2m-ledger.jsonl", "report.html", "report_files"]
+    assert sorted(os.listdir()) == made
 
 
 def test_dry_run(invoke, fake_models, make_video, tmp_path: Path) -> None:

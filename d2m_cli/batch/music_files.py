@@ -17,9 +17,11 @@ from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.pose_files import loading_poses
+from d2m_cli.batch.report_drawing import draw_generated, drawing_path
+from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.batch.voice import loading, say, size_of
-from d2m_cli.errors import InputError
+from d2m_cli.errors import InputError, UsageError
 from d2m_cli.generation.artefacts import FILMS, USUAL, suffixes
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre, check_genre_words
@@ -52,6 +54,7 @@ def generate_files(
     options: GenerateOptions,
     *,
     formats: Sequence[str] = USUAL,
+    report: bool = True,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
     """Write the music of each video, the video with it, and a record of it; see `run_batch` for the rest.
@@ -68,6 +71,8 @@ def generate_files(
         What music to make.
     formats
         Of `d2m_cli.generation.artefacts.FORMATS` those to write.
+    report
+        Whether to write a page over all results of the folder (`d2m_cli.batch.report_page`).
 
     Raises
     ------
@@ -82,6 +87,10 @@ def generate_files(
     if options.mix is not None and not set(formats) & set(FILMS):
         _say(f"{option('mix')} has no effect without a film: ask for {' or '.join(FILMS)} with {option('format')}")
 
+    if report and batch.store is not None:
+        raise UsageError(f"{option('report')} shows results beside it: leave out {option('store')}")
+    page = ReportPage(batch.overwrite) if report else None
+
     def run(work: Work, workers: int) -> BatchSummary:
         return run_batch(
             videos.found,
@@ -95,12 +104,14 @@ def generate_files(
             also_read=(*asked.tracks, options.genre_audio, options.genre_table),
             label="generate",
             stages=("look", "music", "write"),
+            page=page,
             workers=workers,
         )
 
     on_gpu = takes_gpu(generator.device)
     return on_engine(
-        partial(_making, asked, generator, options),
+        # Other nodes need not see the folder: what they make is drawn for the page at the end.
+        partial(_making, asked, generator, options, out if report and batch.engine == "local" else None),
         run,
         batch,
         workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
@@ -111,8 +122,11 @@ def generate_files(
 
 
 @contextmanager
-def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Iterator[Work]:
-    """The work on one piece, in whichever process it is done."""
+def _making(
+    asked: Asked, generator: Generator, options: GenerateOptions, drawings: Path | None
+) -> Iterator[Work]:
+    """The work on one piece, in whichever process it is done; it is drawn for the page of a folder where one is given.
+    """
 
     def load() -> Models | TrackModels:
         if asked.of_most.music is not None:
@@ -200,7 +214,14 @@ def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Ite
         report.wait("waiting for the models")
         made = music_for(dance, networks(wanted), wanted, report, tell)
         report.stage("write", "writing")
-        return result_of(made, made.write(job.artefacts, job.beside))
+        notes = made.write(job.artefacts, job.beside)
+        if drawings is not None:
+            report("drawing", 0.9)
+            drawing = drawing_path(drawings, job.stem.as_posix())
+            why = draw_generated(drawing, made, dance.poses, job.artefacts[".json"])
+            if why is not None:
+                _say(f"{job.stem}: not drawn for the page: {why}")
+        return result_of(made, notes)
 
     with ExitStack() as stack, Background(load) as models:
         yield work

@@ -17,6 +17,7 @@ from d2m_cli.batch.naming import keep_apart
 from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.pace import Pace
+from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.batch.voice import say, tell
 from d2m_cli.errors import OutputError, UsageError
@@ -45,6 +46,7 @@ def run_batch(
     label: str,
     stages: Sequence[str] = ("work",),
     workers: int = 1,
+    page: ReportPage | None = None,
 ) -> BatchSummary:
     """Do `work` on every item that is not done yet, and say what became of each.
 
@@ -90,17 +92,21 @@ def run_batch(
     workers
         On so many items it works at once, each in a thread of its own. What the work shares between them has to bear
         that; what becomes of an item, and what is told of it, is the same, in the order in which they are finished.
+    page
+        Written over all results of the folder at the end, unless the batch is interrupted; None for none.
 
     Raises
     ------
     UsageError
-        A result would replace an input; or raised by work.
+        A result would replace an input; something that is not d2m's lies in the place of the page; or raised by work.
     """
     out_dir = Path(out_dir)
     if out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with {option('out')}")
     settings = {**settings, "d2m": __version__}
     ledger = Ledger(out_dir, store_at(options.store, out_dir))
+    if page is not None:
+        page.check(ledger)
     # All are named before a share is taken: names must not hang on which share is worked on where.
     named = keep_apart(items, artefacts, ledger)
     _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
@@ -151,11 +157,21 @@ def run_batch(
         interrupted = True
     finally:
         batch.end()
+    written: Path | None = None
+    if page is not None and not interrupted and not options.dry_run:
+        try:
+            written = page.write(ledger)
+        except OutputError as error:
+            stopped = stopped or str(error)
+        except KeyboardInterrupt:
+            interrupted = True
     told = tuple(outcomes.get(number, Outcome(str(item.path), "not tried")) for number, item in enumerate(items))
     summary = BatchSummary(
         label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
     )
     close(summary, results, json_out=options.json_out)
+    if written is not None:
+        say(f"d2m: to see and hear it, open {written} in a browser")
     return replace(summary, unlisted=results.lost)
 
 

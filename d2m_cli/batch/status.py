@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli.batch.outcome import cause
+from d2m_cli.batch.report_page import PAGE_COMMAND
 from d2m_cli.batch.runs import OtherRun, at_work, is_alive
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.ledger import LEDGER_NAME, Entry, Ledger
@@ -120,6 +121,8 @@ def folder_status(folder: Path) -> tuple[CommandStatus, ...]:
     runs = at_work(ledger)
     latest: dict[Key, Entry] = {}
     for entry in ledger.owned().values():
+        if entry.command == PAGE_COMMAND:
+            continue  # a page about the results, and no result
         key = _key(entry)
         if key not in latest or entry.at > latest[key].at:
             latest[key] = entry

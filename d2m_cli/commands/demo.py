@@ -17,7 +17,7 @@ def demo(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the results.")] = Path("d2m_demo"),
 ) -> None:
     """Make music for a dance video that ships with d2m, and say how to watch it: about a minute without a GPU."""
-    from d2m_cli.batch.display import say
+    from d2m_cli.batch.voice import say
     from d2m_cli.ground.example_clip import CLIP_GENRE, example_clip
     from d2m_cli.ground.interrupts import EXIT_CODE
 

@@ -34,7 +34,7 @@ def doctor(
     """
     import json
 
-    from d2m_cli.batch.display import say
+    from d2m_cli.batch.voice import say
     from d2m_cli.doctor.examine import Findings, examine
 
     say(f"d2m doctor: looking at this machine{'' if quick else '; the self-test at the end may take a minute'}")

@@ -308,6 +308,14 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="Also write report.html, a page to see, hear and compare all results of the folder.",
+            rich_help_panel=FILES,
+        ),
+    ] = True,
     mix: Annotated[
         float | None,
         typer.Option(
@@ -416,6 +424,7 @@ def generate(
         ),
         options,
         formats=wanted,
+        report=report,
         batch=how,
     )
     raise typer.Exit(summary.exit_code)

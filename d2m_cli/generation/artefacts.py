@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
@@ -52,6 +52,6 @@ def take_number(suffix: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def is_take(path: Path) -> bool:
+def is_take(path: PurePath) -> bool:
     """Whether a file is called as such a piece is."""
     return take_number("".join(path.suffixes[-2:])) is not None

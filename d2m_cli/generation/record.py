@@ -59,6 +59,8 @@ def describe(made: Generated) -> dict[str, Any]:
             "mode": rhythm.mode,
             "tempo": asdict(rhythm.tempo) if rhythm.tempo is not None else None,
             "peaks": [round(float(peak), 6) for peak in rhythm.peaks],
+            "steady": rhythm.beats.steady,
+            "beats": [round(float(beat), 6) for beat in rhythm.beats.beats],
         },
         "music": {
             "seconds": music.seconds,

@@ -363,9 +363,11 @@ def test_music_is_saved_by_its_ending(make_video, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.json", "b.mp4", "b.wav"]
     samples, _ = load_audio(tmp_path / "out" / "b.wav")
     np.testing.assert_allclose(samples, generated.music.samples, atol=1 / 32767)
-    assert json.loads((tmp_path / "out" / "b.json").read_text()) == generated.record
-    with pytest.raises(UsageError, match=r"b\.mp3: music is saved as \.wav, \.mp4, \.json"):
-        generated.save(tmp_path / "b.mp3")
+    written = json.loads((tmp_path / "out" / "b.json").read_text())
+    assert written.pop("files") == ["b.wav", "b.mp4"]
+    assert written == generated.record
+    with pytest.raises(UsageError, match=r"b\.ogg: music is saved as \.wav, \.flac, "):
+        generated.save(tmp_path / "b.ogg")
     with pytest.raises(UsageError, match="would replace the video"):
         generated.save(video)
     track = tmp_path / "mine.wav"
