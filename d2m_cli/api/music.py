@@ -145,6 +145,14 @@ class Generator:
         self._track_in = kept(_load_track)
         self._listener = kept(_load_listener)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process loads networks of its own.
+        where = self.backbone, self._encoders, self.device
+        again = partial(
+            Generator, *where, compile=self.compile, offload=self.offload, cache=self._cache, tell=self._tell
+        )
+        return again, ()
+
     def choice_for(self, options: GenerateOptions) -> Choice:
         """The backbone's name and where its weights lie, as these options need it where it is left to d2m.
 

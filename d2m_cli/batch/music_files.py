@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
+from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.pose_files import loading_poses
 from d2m_cli.batch.report_drawing import draw_generated, drawing_path
 from d2m_cli.batch.report_page import ReportPage
-from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.batch.voice import loading, say, size_of
-from d2m_cli.errors import InputError
+from d2m_cli.errors import InputError, UsageError
 from d2m_cli.generation.artefacts import FILMS, USUAL, suffixes
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre, check_genre_words
@@ -86,7 +87,46 @@ def generate_files(
     if options.mix is not None and not set(formats) & set(FILMS):
         _say(f"{option('mix')} has no effect without a film: ask for {' or '.join(FILMS)} with {option('format')}")
 
+    if report and batch.store is not None:
+        raise UsageError(f"{option('report')} shows results beside it: leave out {option('store')}")
     page = ReportPage(batch.overwrite) if report else None
+
+    def run(work: Work, workers: int) -> BatchSummary:
+        return run_batch(
+            videos.found,
+            work,
+            settings=asked.settings,
+            own_settings=asked.settings_of if asked.differs else None,
+            artefacts=suffixes(formats, options.kept_candidates),
+            out_dir=out,
+            options=batch,
+            passed_over=videos.passed_over,
+            also_read=(*asked.tracks, options.genre_audio, options.genre_table),
+            label="generate",
+            stages=("look", "music", "write"),
+            page=page,
+            workers=workers,
+        )
+
+    on_gpu = takes_gpu(generator.device)
+    return on_engine(
+        # Other nodes need not see the folder: what they make is drawn for the page at the end.
+        partial(_making, asked, generator, options, out if report and batch.engine == "local" else None),
+        run,
+        batch,
+        workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
+        on_gpu=on_gpu,
+        settings=music_settings(generator, asked.of_most),
+        settings_there=partial(music_settings, generator, asked.of_most),
+    )
+
+
+@contextmanager
+def _making(
+    asked: Asked, generator: Generator, options: GenerateOptions, drawings: Path | None
+) -> Iterator[Work]:
+    """The work on one piece, in whichever process it is done; it is drawn for the page of a folder where one is given.
+    """
 
     def load() -> Models | TrackModels:
         if asked.of_most.music is not None:
@@ -175,33 +215,16 @@ def generate_files(
         made = music_for(dance, networks(wanted), wanted, report, tell)
         report.stage("write", "writing")
         notes = made.write(job.artefacts, job.beside)
-        if page is not None:
+        if drawings is not None:
             report("drawing", 0.9)
-            drawing = drawing_path(out, job.stem.as_posix())
+            drawing = drawing_path(drawings, job.stem.as_posix())
             why = draw_generated(drawing, made, dance.poses, job.artefacts[".json"])
             if why is not None:
                 _say(f"{job.stem}: not drawn for the page: {why}")
         return result_of(made, notes)
 
     with ExitStack() as stack, Background(load) as models:
-        summary = run_batch(
-            videos.found,
-            work,
-            settings=asked.settings,
-            own_settings=asked.settings_of if asked.differs else None,
-            artefacts=suffixes(formats, options.kept_candidates),
-            out_dir=out,
-            options=batch,
-            passed_over=videos.passed_over,
-            also_read=(*asked.tracks, options.genre_audio, options.genre_table),
-            label="generate",
-            stages=("look", "music", "write"),
-            page=page,
-            workers=in_hand,
-        )
-        if summary.interrupted:
-            models.stop()
-    return summary
+        yield work
 
 
 def _say(line: str) -> None:

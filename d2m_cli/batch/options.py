@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Literal
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.options import option
@@ -93,6 +94,13 @@ class BatchOptions:
         Try again what failed before with the same content, settings and version.
     max_failures
         Stop after so many failures; None goes on to the end.
+    engine
+        "local": this process does the work; "ray": processes on the nodes of a Ray cluster do.
+    ray_address
+        Of the cluster; None takes the one that the environment variable RAY_ADDRESS names, else one of this machine
+        alone, for this run.
+    store
+        Address of the results, such as "s3://bucket/music"; None has them in the folder of the ledger.
     """
 
     overwrite: bool = False
@@ -103,10 +111,15 @@ class BatchOptions:
     shard: Shard | None = None
     retry_failed: bool = False
     max_failures: int | None = None
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    store: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_failures is not None and self.max_failures < 1:
             raise UsageError(f"{option('max_failures')} must be at least 1, not {self.max_failures}")
+        if self.ray_address is not None and self.engine != "ray":
+            raise UsageError(f"{option('ray_address')} is for {option('engine', 'ray')} alone: give both, or neither")
 
 
 PLAIN = BatchOptions()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from d2m_cli import __version__
+from d2m_cli.errors import D2MError
 from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import Found, PassedOver
 
@@ -197,3 +199,30 @@ class BatchSummary:
 
 
 Work = Callable[[Job, StageReport], ItemResult]
+
+Making = Callable[[], AbstractContextManager[Work]]
+"""Gets all ready that work needs, and lets it go at the end. One that may be sent to other processes can be pickled."""
+
+
+class ElsewhereError(Exception):
+    """An error that nobody foresaw, which came over work in another process.
+
+    Parameters
+    ----------
+    described
+        What it was, and where.
+    traceback
+        As text.
+    shortage
+        Whether memory ran out there.
+    """
+
+    def __init__(self, described: str, traceback: str, shortage: bool) -> None:
+        super().__init__(described, traceback, shortage)
+        self.described = described
+        self.traceback = traceback
+        self.shortage = shortage
+
+
+class DeathsError(D2MError):
+    """The processes that worked on one file ended over it, again and again."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
-from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.batch.voice import loading, say, size_of
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache
@@ -20,7 +23,7 @@ from d2m_cli.media.video import probe
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import network_files, pose_settings, seen_at_once, unheeded
+from d2m_cli.pose.settings import network_files, pose_settings, seen_at_once, takes_gpu, unheeded
 from d2m_cli.pose.track import Poses
 from d2m_cli.pose.weights import resolved
 
@@ -65,6 +68,37 @@ def estimate_files(
         given = getattr(options, name)
         say(f"d2m pose: {option(name, given)} has no effect with {option('model', resolved(options.model))}")
 
+    settings = pose_settings(options, verify=batch.verify)
+
+    def run(work: Work, workers: int) -> BatchSummary:
+        return run_batch(
+            videos.found,
+            work,
+            settings=settings,
+            artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
+            out_dir=out,
+            options=batch,
+            passed_over=videos.passed_over,
+            label="pose",
+            stages=("look", "write"),
+            workers=workers,
+        )
+
+    return on_engine(
+        partial(_making, options, overlay, cache),
+        run,
+        batch,
+        workers=seen_at_once(options.device),
+        on_gpu=takes_gpu(options.device),
+        settings=settings,
+        settings_there=partial(pose_settings, options),
+    )
+
+
+@contextmanager
+def _making(options: PoseOptions, overlay: bool, cache: FileCache | None) -> Iterator[Work]:
+    """The work on one video, in whichever process it is done."""
+
     def load() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator
 
@@ -96,18 +130,7 @@ def estimate_files(
         return _result(poses, encoder)
 
     with Background(load) as estimator:
-        return run_batch(
-            videos.found,
-            work,
-            settings=pose_settings(options, verify=batch.verify),
-            artefacts=(SUFFIX, OVERLAY_SUFFIX) if overlay else (SUFFIX,),
-            out_dir=out,
-            options=batch,
-            passed_over=videos.passed_over,
-            label="pose",
-            stages=("look", "write"),
-            workers=seen_at_once(options.device),
-        )
+        yield work
 
 
 def loading_poses(options: PoseOptions) -> AbstractContextManager[None]:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from d2m_cli import __version__
 from d2m_cli.batch.outcome import cause
-from d2m_cli.batch.publish import stamp_of
 from d2m_cli.batch.report_drawing import FOLDER, draw_again, drawing_path
 from d2m_cli.batch.runs import is_alive
 from d2m_cli.errors import ResultError, UsageError
@@ -27,6 +26,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.printable import printable
 from d2m_cli.ground.progress import Progress
 from d2m_cli.ground.search import name_key
+from d2m_cli.ground.stores import Folder
 from d2m_cli.report.page.html import render
 from d2m_cli.report.page.listing import list_failed, list_made
 from d2m_cli.report.page.sidecar import read_head
@@ -304,7 +304,7 @@ def _place(ledger: Ledger, pages: dict[str, bytes], state: str, overwrite: bool)
 
 def _note(ledger: Ledger, status: Status, state: str, artefacts: tuple[Artefact, ...]) -> None:
     done = status == "checked"
-    stamps = {one.path: stamp_of(ledger.folder / one.path) for one in artefacts} if done else {}
+    stamps = {one.path: Folder().settled(ledger.folder / one.path) for one in artefacts} if done else {}
     ledger.add(
         Entry(
             PAGE,

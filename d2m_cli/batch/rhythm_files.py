@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pose_files import loading_poses
-from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
+from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.batch.voice import say
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.background import Background
@@ -24,7 +27,7 @@ from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
 from d2m_cli.pose.options import PoseOptions
-from d2m_cli.pose.settings import pose_settings, seen_at_once
+from d2m_cli.pose.settings import pose_settings, seen_at_once, takes_gpu
 from d2m_cli.pose.track import Poses
 from d2m_cli.report.beats_plot import TRACKED, plot_rhythm, tracked_beats
 from d2m_cli.rhythm.cache import DanceCache
@@ -111,6 +114,43 @@ def extract_files(
         duration=passage.duration,
     )
 
+    settings = _settings(options, pose_options, verify=batch.verify)
+
+    def run(work: Work, workers: int) -> BatchSummary:
+        return run_batch(
+            dances.found,
+            work,
+            settings=settings,
+            artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
+            out_dir=out,
+            options=batch,
+            passed_over=dances.passed_over,
+            label="rhythm",
+            stages=("look", "rhythm", "write"),
+            workers=workers,
+        )
+
+    return on_engine(
+        partial(_making, options, pose_options, plot, cache),
+        run,
+        batch,
+        workers=seen_at_once(device),
+        on_gpu=takes_gpu(device),
+        settings=settings,
+        settings_there=partial(_settings, options, pose_options),
+    )
+
+
+def _settings(options: RhythmOptions, pose_options: PoseOptions, *, verify: bool = False) -> dict[str, Any]:
+    return {"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=verify)}
+
+
+@contextmanager
+def _making(
+    options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache: FileCache | None
+) -> Iterator[Work]:
+    """The work on one dance, in whichever process it is done."""
+    passage = pose_options.passage
     known = DanceCache(cache, pose_options)
     drawing = threading.Lock()  # matplotlib is not made for several threads
 
@@ -163,18 +203,7 @@ def extract_files(
             return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found, passage)})
 
     with Background(load) as estimator:
-        return run_batch(
-            dances.found,
-            work,
-            settings={"rhythm": settings_of(options), "pose": pose_settings(pose_options, verify=batch.verify)},
-            artefacts=(SUFFIX, PLOT_SUFFIX) if plot else (SUFFIX,),
-            out_dir=out,
-            options=batch,
-            passed_over=dances.passed_over,
-            label="rhythm",
-            stages=("look", "rhythm", "write"),
-            workers=seen_at_once(device),
-        )
+        yield work
 
 
 def _result(poses: Poses, found: Rhythm) -> ItemResult:

@@ -29,6 +29,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.real_paths import RealPaths
 from d2m_cli.ground.search import Found, PassedOver
+from d2m_cli.ground.stores import store_at
 
 
 def run_batch(
@@ -103,7 +104,7 @@ def run_batch(
     if out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with {option('out')}")
     settings = {**settings, "d2m": __version__}
-    ledger = Ledger(out_dir)
+    ledger = Ledger(out_dir, store_at(options.store, out_dir))
     if page is not None:
         page.check(ledger)
     # All are named before a share is taken: names must not hang on which share is worked on where.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli.batch.display import Display
+from d2m_cli.batch.failures import DISK, bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
-from d2m_cli.batch.outcome import Job, Outcome, Work
-from d2m_cli.batch.publish import publish, refuse_folders, stamp_of
+from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
+from d2m_cli.batch.publish import publish, refuse_folders
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.batch.voice import say
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
@@ -35,8 +34,6 @@ DEATHS = 3
 
 POLL_SECONDS = 0.5
 """Between two looks at what other runs have in hand."""
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass
@@ -64,7 +61,8 @@ class Batch:
         """
         if not self.options.dry_run:
             bury(self.ledger)
-        if not self.ledger.deadly:
+        # Processes that work for this one end for themselves: that it ended says nothing of a file.
+        if not self.ledger.deadly or self.options.engine != "local":
             return range(len(self.items)), ()
         died = [self.ledger.died_over(self._targets(item)) for item in self.items]
         numbers = sorted(range(len(self.items)), key=died.__getitem__)
@@ -102,7 +100,7 @@ class Batch:
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
         job = Job(item.path, item.stem, content, self._targets(item), settings, item)
-        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        paths = {suffix: self.ledger.store.name(path) for suffix, path in job.artefacts.items()}
         if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)
         if (failed := self._failed_before(job, outcome)) is not None:
@@ -166,7 +164,7 @@ class Batch:
 
     def _already(self, job: Job, outcome: Outcome) -> Outcome:
         entry = self.ledger.entry_of(job.artefacts)
-        paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
+        paths = {suffix: self.ledger.store.name(path) for suffix, path in job.artefacts.items()}
         return replace(outcome, state="already done", artefacts=paths, details=entry.details if entry else {})
 
     def _failed_before(self, job: Job, outcome: Outcome) -> Outcome | None:
@@ -188,17 +186,18 @@ class Batch:
 
     def _refuse_strangers(self, job: Job) -> None:
         """Raise ResultError where something of the user's lies in the place of a result, and may not be replaced."""
-        refuse_folders(job.artefacts)
+        refuse_folders(job.artefacts, self.ledger.store)
         for path in job.artefacts.values():
-            if self.options.overwrite or not os.path.lexists(path) or self.ledger.is_own(path):
+            if self.options.overwrite or not self.ledger.store.exists(path) or self.ledger.is_own(path):
                 continue
             # Another run may have put it there since the ledger was read.
             self.ledger.refresh()
             if not self.ledger.is_own(path):
                 known = self.ledger.knows(self.ledger.relative(path))
                 what = "was changed since d2m made it" if known else "is in the way and d2m did not make it"
+                called = self.ledger.store.name(path)
                 raise ResultError(
-                    f"{path} {what}: move it, choose another folder with {option('out')}, or add "
+                    f"{called} {what}: move it, choose another folder with {option('out')}, or add "
                     f"{option('overwrite', True)}"
                 )
 
@@ -230,7 +229,8 @@ class Batch:
             every = (self.ledger.relative(path) for item in self.items for path in self._targets(item).values())
             again = ["done", "checked", "failed"] if self.options.overwrite else []
             again += ["failed"] if self.options.retry_failed else []
-            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, again, self.own_settings)
+            how = again, self.own_settings, self.options.engine != "local"
+            self.run = Run(self.ledger, self.settings, self.artefacts, every, self.label, *how)
         return self.run
 
     def _holder(self, artefacts: Mapping[str, Path]) -> Entry | None:
@@ -278,10 +278,11 @@ class Batch:
                     kind = "gone"
                     raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
                 self._refuse_strangers(job)  # the user had time
+                self.run.check()
                 made = tuple(self._measured(job.artefacts[suffix], path) for suffix, path in staged.items())
                 self._write(job, "placing", artefacts=made, stamps={INPUT: stamp})
                 self._remove_stale(job)
-                publish(staged, job.artefacts)
+                publish(staged, job.artefacts, self.ledger.store)
             except UsageError as error:
                 self._end(job, "interrupted", stamp, begun, str(error))
                 raise
@@ -293,22 +294,24 @@ class Batch:
                 outcome, kind = replace(outcome, error=told(error)), "output"
             except D2MError as error:
                 outcome = replace(outcome, error=told(error))
-                kind = "resources" if is_shortage(error) else kind
+                kind = "deaths" if isinstance(error, DeathsError) else "resources" if is_shortage(error) else kind
             except OSError as error:
-                if error.errno in _DISK:
+                if error.errno in DISK:
                     full = output_error(Path(error.filename or self.ledger.folder), error)
                     self._end(job, "failed", stamp, begun, told(full), "output")
                     raise OutputError(told(full)) from error
-                gone = _unreadable(outcome, job, error)
-                outcome, kind = (gone, "gone") if gone is not None else (_bug(outcome, error), "bug")
+                gone = unreadable(outcome, job, error)
+                outcome, kind = (gone, "gone") if gone is not None else (bug(outcome, error), "bug")
             except Exception as error:
-                short = is_shortage(error)
-                outcome, kind = (_short(outcome, error), "resources") if short else (_bug(outcome, error), "bug")
+                lack = error.shortage if isinstance(error, ElsewhereError) else is_shortage(error)
+                outcome, kind = (short(outcome, error), "resources") if lack else (bug(outcome, error), "bug")
             except BaseException:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
             else:
-                placed = {self.ledger.relative(path): stamp_of(path) for path in job.artefacts.values()}
+                placed = {
+                    self.ledger.relative(path): self.ledger.store.settled(path) for path in job.artefacts.values()
+                }
                 stamps = {INPUT: stamp, **placed}
                 seconds, details = time.monotonic() - begun, result.details
                 self._write(job, "done", artefacts=made, stamps=stamps, seconds=seconds, details=details)
@@ -334,16 +337,17 @@ class Batch:
         """Remove what was made for the same name with other settings and is not made again: it fits no longer."""
         for name in self.ledger.siblings(self.label, job.stem.as_posix()):
             entry, path = self.ledger.owner(name), self.ledger.folder / name
+            called = self.ledger.store.name(path)
             if path in job.artefacts.values() or entry is None or not entry.made:
                 continue
-            if (entry.content, entry.settings) == (job.content, job.settings) or not path.is_file():
+            if (entry.content, entry.settings) == (job.content, job.settings) or not self.ledger.store.exists(path):
                 continue
             if self.ledger.is_done(entry.content, entry.settings, {"": path}, verify=True):
-                path.unlink()
+                self.ledger.store.remove(path)
                 self._write(job, "removed", artefacts=(Artefact(name, -1, ""),))
-                say(f"d2m: removed {path}: it was made with other settings than the results beside it")
+                say(f"d2m: removed {called}: it was made with other settings than the results beside it")
             else:
-                say(f"d2m: {path} was changed since d2m made it; it is of other settings than the results beside it")
+                say(f"d2m: {called} was changed since d2m made it; it is of other settings than the results beside it")
 
     def _end(
         self, job: Job, status: Status, stamp: Stamp, begun: float, error: str | None, kind: Kind | str = ""
@@ -370,29 +374,6 @@ class Batch:
                 **rest,
             )
         )
-
-
-def _bug(outcome: Outcome, error: Exception) -> Outcome:
-    text = f"bug in d2m or a library: {_described(error)}"
-    return replace(outcome, error=text, bug=True, traceback="".join(traceback.format_exception(error)))
-
-
-def _short(outcome: Outcome, error: Exception) -> Outcome:
-    text = f"memory ran out ({_described(error)}): free some; the same command tries this file again"
-    return replace(outcome, error=text, traceback="".join(traceback.format_exception(error)))
-
-
-def _described(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-    return f"{said}: {error}" if str(error) else said
-
-
-def _unreadable(outcome: Outcome, job: Job, error: OSError) -> Outcome | None:
-    """What is to be said where the input itself vanished or was closed to us meanwhile."""
-    if error.filename is None or error.strerror is None or Path(os.fsdecode(error.filename)) != job.path:
-        return None
-    return replace(outcome, error=f"{job.path} can't be read: {error.strerror}")
 
 
 def targets(item: Found, artefacts: Sequence[str], out_dir: Path) -> dict[str, Path]:

@@ -37,6 +37,13 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class Engine(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    ray = "ray"
+
+
 class RhythmMode(StrEnum):
     """How peaks are found."""
 
@@ -164,6 +171,30 @@ RetryFailed = Annotated[
 ]
 MaxFailures = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False)]
 
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="Work in this process, or on the nodes of a Ray cluster (extra: ray).")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="Of the Ray cluster, or auto. Default: RAY_ADDRESS, else one of this machine alone.",
+        show_default=False,
+    ),
+]
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="ADDRESS",
+        help="Put the results at an address that fsspec reaches (s3://BUCKET/FOLDER, gs://...); the ledger stays in "
+        "--out.",
+        show_default=False,
+    ),
+]
+
 
 def dance_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
     """What the options of a cache mean; None where nothing is kept.
@@ -186,6 +217,13 @@ def dance_cache(cache: Path | None, no_cache: bool) -> FileCache | None:
     return found
 
 
+def device_there(device: str, batch: BatchOptions) -> str:
+    """The device that a name means where the work is done."""
+    from d2m_cli.batch.engines.engine import device_there as device_on_engine
+
+    return device_on_engine(device, batch)
+
+
 def batch_options(context: typer.Context) -> BatchOptions:
     """What the options of a command, which all that take videos share, and 'd2m --verbose' say of the batch."""
     from dataclasses import fields
@@ -195,4 +233,6 @@ def batch_options(context: typer.Context) -> BatchOptions:
     given = {**context.find_root().params, **context.params}
     if given.get("shard") is not None:
         given["shard"] = Shard.parse(given["shard"])
+    if given.get("engine") is not None:
+        given["engine"] = given["engine"].value
     return BatchOptions(**{one.name: given[one.name] for one in fields(BatchOptions) if one.name in given})

@@ -18,18 +18,23 @@ from d2m_cli.commands.common import (
     Device,
     DryRun,
     Duration,
+    Engine,
+    EngineOption,
     JsonOut,
     MaxFailures,
     NoCache,
     Out,
     Overwrite,
     Precision,
+    RayAddress,
     RetryFailed,
     ShardOption,
     Start,
+    StoreOption,
     Verify,
     batch_options,
     dance_cache,
+    device_there,
 )
 from d2m_cli.commands.completion import complete_formats, complete_genres
 from d2m_cli.commands.logged import with_log
@@ -338,6 +343,9 @@ def generate(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddress = None,
+    store: StoreOption = None,
     json_out: JsonOut = False,
     list_words: Annotated[
         bool,
@@ -395,6 +403,7 @@ def generate(
         say(f"d2m: {remark}")
     for doubt in options.doubts:
         say(f"d2m: {doubt}")
+    how = batch_options(context)
     lines = read_manifest(manifest, options) if manifest is not None else ()
     inputs = named_inputs(videos or [])
     found = search(inputs, VIDEO_SUFFIXES) if inputs or manifest is None else videos_of(lines)
@@ -407,7 +416,7 @@ def generate(
         Generator(
             backbone,
             encoders,
-            device,
+            device_there(device, how),
             compile=compiled,
             offload=offload,
             cache=dance_cache(cache, no_cache),
@@ -416,6 +425,6 @@ def generate(
         options,
         formats=wanted,
         report=report,
-        batch=batch_options(context),
+        batch=how,
     )
     raise typer.Exit(summary.exit_code)

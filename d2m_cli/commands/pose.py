@@ -16,18 +16,23 @@ from d2m_cli.commands.common import (
     Device,
     DryRun,
     Duration,
+    Engine,
+    EngineOption,
     JsonOut,
     MaxFailures,
     NoCache,
     Out,
     Overwrite,
+    RayAddress,
     RetryFailed,
     ShardOption,
     Start,
+    StoreOption,
     Verify,
     Videos,
     batch_options,
     dance_cache,
+    device_there,
 )
 from d2m_cli.commands.logged import with_log
 
@@ -78,6 +83,9 @@ def pose(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddress = None,
+    store: StoreOption = None,
     json_out: JsonOut = False,
 ) -> None:
     """Find the dancers of videos: 17 joints a frame, and how the camera moved.
@@ -90,11 +98,12 @@ def pose(
     from d2m_cli.pose.dancers import parse_dancers
     from d2m_cli.pose.options import PoseOptions
 
+    how = batch_options(context)
     options = PoseOptions(
         model=model,
         detector=detector,
         dancers=parse_dancers(dancers),
-        device=device,
+        device=device_there(device, how),
         decoder=decoder.value,
         flip_test=flip_test,
         decoding=decoding.value,
@@ -111,6 +120,6 @@ def pose(
         options,
         overlay=overlay,
         cache=dance_cache(cache, no_cache),
-        batch=batch_options(context),
+        batch=how,
     )
     raise typer.Exit(done.exit_code)

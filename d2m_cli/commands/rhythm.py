@@ -16,18 +16,23 @@ from d2m_cli.commands.common import (
     Device,
     DryRun,
     Duration,
+    Engine,
+    EngineOption,
     JsonOut,
     MaxFailures,
     NoCache,
     Out,
     Overwrite,
+    RayAddress,
     RetryFailed,
     RhythmMode,
     ShardOption,
     Start,
+    StoreOption,
     Verify,
     batch_options,
     dance_cache,
+    device_there,
 )
 from d2m_cli.commands.logged import with_log
 from d2m_cli.errors import UsageError
@@ -75,6 +80,9 @@ def rhythm(
     shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddress = None,
+    store: StoreOption = None,
     json_out: JsonOut = False,
     _dancer: Annotated[str | None, typer.Option("--dancer", hidden=True, callback=_renamed)] = None,
 ) -> None:
@@ -89,15 +97,16 @@ def rhythm(
     from d2m_cli.rhythm.extract import RhythmOptions
 
     options = RhythmOptions(mode=mode.value, sectors=sectors, window=window, dancers=parse_dancers(dancers))
+    how = batch_options(context)
     done = extract_files(
         find_dances(named_inputs(inputs)),
         out,
         options,
-        device=device,
+        device=device_there(device, how),
         decoder=decoder.value,
         passage=Passage(start, duration),
         plot=plot,
         cache=dance_cache(cache, no_cache),
-        batch=batch_options(context),
+        batch=how,
     )
     raise typer.Exit(done.exit_code)

@@ -15,7 +15,8 @@ from d2m_cli.errors import OutputError
 from d2m_cli.ground.files import output_error
 from d2m_cli.ground.ledger_entries import INPUT, Artefact, Entry, Status, parse, to_json
 from d2m_cli.ground.locks import lock
-from d2m_cli.ground.stamp import Stamp, read_digest
+from d2m_cli.ground.stamp import Stamp
+from d2m_cli.ground.stores import Folder, Store
 
 LEDGER_NAME = "d2m-ledger.jsonl"
 
@@ -31,10 +32,13 @@ class Ledger:
     ----------
     folder
         The folder of the results; made when the first line is added.
+    store
+        Where the results lie, if not in that folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: Store | None = None) -> None:
         self.folder = Path(folder)
+        self.store = store or Folder()
         self.path = self.folder / LEDGER_NAME
         self._below = f"{self.folder}{os.sep}"
         # Name of a run, and of the first artefact, to the line of what it has in hand.
@@ -69,7 +73,8 @@ class Ledger:
             return False
         try:
             stamp = entry.stamps.get(name) if entry is not None and entry.made else None
-            return (stamp is not None and stamp.vouches_for(Stamp.of(path))) or read_digest(path)[0] in digests
+            known = stamp is not None and stamp.vouches_for(self.store.stamp(path))
+            return known or self.store.digest(path)[0] in digests
         except OSError:
             return False
 
@@ -128,13 +133,13 @@ class Ledger:
                 return None
             known = next(made for made in entry.artefacts if made.path == name)
             try:
-                now = Stamp.of(path)
+                now = self.store.stamp(path)
                 if now.size != known.size:
                     return None
                 stamp = entry.stamps.get(name)
                 if stamp is not None and stamp.vouches_for(now) and not verify:
                     continue
-                digest, fresh[name] = read_digest(path)
+                digest, fresh[name] = self.store.digest(path)
             except OSError:
                 return None
             if digest != known.digest:

@@ -14,6 +14,11 @@ def tell_flags(wanted: bool = True) -> None:
     _as_flags = wanted
 
 
+def flags_are_told() -> bool:
+    """Whether `option` writes flags, for a process that works for this one."""
+    return _as_flags
+
+
 def tell_variables(given: Mapping[str, str]) -> None:
     """Have `option` also name the variable of the environment that an option has its value from, by option."""
     global _variables

@@ -16,6 +16,7 @@ from d2m_cli.ground import stamp
 from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import find_files, search
+from d2m_cli.ground.stores import Store
 from tests.batch.copier import Copier, ledger_lines, run, states
 
 
@@ -96,8 +97,8 @@ def test_a_name_whose_result_was_removed_is_not_d2ms_any_more(inputs: Path) -> N
 def test_results_that_were_being_placed_when_d2m_ended_are_known(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, really = inputs.parent / "out", stages.publish  # type: ignore[attr-defined]
 
-    def half(staged: dict[str, Path], artefacts: dict[str, Path]) -> None:
-        really({".wav": staged[".wav"]}, artefacts)
+    def half(staged: dict[str, Path], artefacts: dict[str, Path], store: Store) -> None:
+        really({".wav": staged[".wav"]}, artefacts, store)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "publish", half)
