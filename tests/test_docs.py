@@ -62,7 +62,7 @@ def test_calls_are_found_in_shell() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["generate"], ["generate", "a.mp4", "--no-such"], ["generate", "a.mp4", "--snap", "maybe"], ["nothing", "a.mp4"]],
+    [["status"], ["generate", "a.mp4", "--no-such"], ["generate", "a.mp4", "--snap", "maybe"], ["nothing", "a.mp4"]],
 )
 def test_wrong_calls_are_told_from_right_ones(words: list[str]) -> None:
     with pytest.raises(Exception, match=r"(?i)missing|no such|not one of|invalid"):
