@@ -33,6 +33,10 @@ def d2m() -> Any:
 
 def parse(command: Any, name: str, words: list[str], parent: Any = None) -> dict[str, Any]:
     """What a call of the command line would be given, of the innermost subcommand; nothing is run."""
+    eager = {flag for parameter in command.params if parameter.is_eager for flag in parameter.opts}
+    if eager.union({"--help", "-h"}) & set(words):
+        # Such an option, as --version or --install-completion, does its work while it is parsed.
+        return {}
     with command.make_context(name, list(words), parent=parent) as context:
         if not hasattr(command, "commands"):
             return dict(context.params)
@@ -44,15 +48,17 @@ def parse(command: Any, name: str, words: list[str], parent: Any = None) -> dict
 
 
 def check_call(words: list[str]) -> None:
-    try:
-        given = parse(d2m(), "d2m", words)
-    except typer.Exit:
-        # --version and --list-words print and end.
-        return
+    given = parse(d2m(), "d2m", words)
     if (backbone := given.get("backbone")) is not None:
         assert backbone.partition(":")[0] in {"auto", *families(), "drums"}, backbone
     if (genre := given.get("genre")) not in (None, "auto"):
         genre_code(genre)
+
+
+def test_what_ends_a_call_while_it_is_parsed_is_not_parsed(capsys: pytest.CaptureFixture[str]) -> None:
+    check_call(["--version"])
+    check_call(["generate", "--list-words"])
+    assert capsys.readouterr().out == ""
 
 
 def test_calls_are_found_in_shell() -> None:
