@@ -33,9 +33,9 @@ def d2m() -> Any:
 
 def parse(command: Any, name: str, words: list[str], parent: Any = None) -> dict[str, Any]:
     """What a call of the command line would be given, of the innermost subcommand; nothing is run."""
-    eager = {flag for parameter in command.params if parameter.is_eager for flag in parameter.opts}
-    if eager.union({"--help", "-h"}) & set(words):
-        # Such an option, as --version or --install-completion, does its work while it is parsed.
+    # Such options, as --version or --install-completion, give the command nothing: they act while they are parsed.
+    acting = [parameter for parameter in command.params if parameter.is_eager or not parameter.expose_value]
+    if {"--help", "-h"}.union(*(parameter.opts for parameter in acting)) & set(words):
         return {}
     with command.make_context(name, list(words), parent=parent) as context:
         if not hasattr(command, "commands"):
