@@ -21,6 +21,7 @@ from d2m_cli.commands.pose import pose
 from d2m_cli.commands.rhythm import rhythm
 from d2m_cli.commands.status import status
 from d2m_cli.commands.train import train
+from d2m_cli.commands.variables import with_variables
 from d2m_cli.commands.weights import app as weights
 from d2m_cli.errors import D2MError
 from d2m_cli.ground.interrupts import EXIT_CODE, Interruptible
@@ -57,7 +58,6 @@ app = typer.Typer(
     help="Music that moves with the dancers: dance videos in, music in time with them out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -78,11 +78,14 @@ def _options(
     pass
 
 
-app.command("pose")(pose)
-app.command("rhythm")(rhythm)
-app.command("train")(train)
-app.command("generate")(generate)
-app.command("eval")(evaluate)
+_SHARED = frozenset({"--backbone", "--cache", "--decoder", "--device", "--no-cache"})
+"""Flags that mean the same for all commands; others, such as --out, mean another thing for each."""
+
+app.command("pose", cls=with_variables())(pose)
+app.command("rhythm", cls=with_variables())(rhythm)
+app.command("train", cls=with_variables(_SHARED - {"--cache", "--no-cache"}))(train)
+app.command("generate", cls=with_variables())(generate)
+app.command("eval", cls=with_variables(_SHARED))(evaluate)
 app.add_typer(listening_test, name="listening-test")
 app.add_typer(weights, name="weights")
 app.command("status")(status)

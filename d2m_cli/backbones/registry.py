@@ -238,7 +238,10 @@ def _automatic(unfit: Callable[[Path], str]) -> Choice:
 def _family(name: str, spec: str) -> Family:
     known = families()
     if name not in known:
-        raise UsageError(f"unknown backbone {spec!r}. Families: auto, {', '.join(known)}; or FAMILY:FOLDER_OR_HUB_ID")
+        raise UsageError(
+            f"{option('backbone')}: unknown backbone {spec!r}. Families: auto, {', '.join(known)}; or "
+            "FAMILY:FOLDER_OR_HUB_ID"
+        )
     family = known[name]
     return family if isinstance(family, Family) else Family(family.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cache
@@ -15,6 +16,7 @@ from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError
+from d2m_cli.generation.artefacts import FILMS, USUAL, suffixes
 from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.genre import check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
@@ -26,6 +28,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
 from d2m_cli.hub.known import files_stamp, known_sha256
+from d2m_cli.media.mix import NO_SOUND, SILENT
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import network_hashes, seen_at_once, takes_gpu
 
@@ -39,10 +42,10 @@ def generate_files(
     generator: Generator,
     options: GenerateOptions,
     *,
-    mp4: bool = True,
+    formats: Sequence[str] = USUAL,
     batch: BatchOptions = PLAIN,
 ) -> BatchSummary:
-    """Write the music of each video, a record of it, and the video with it; see `run_batch` for the rest.
+    """Write the music of each video, the video with it, and a record of it; see `run_batch` for the rest.
 
     Parameters
     ----------
@@ -54,8 +57,8 @@ def generate_files(
         The networks.
     options
         What music to make.
-    mp4
-        Whether to write the videos with their music.
+    formats
+        Of `d2m_cli.generation.artefacts.FORMATS` those to write.
 
     Raises
     ------
@@ -65,6 +68,9 @@ def generate_files(
     if options.music is not None:
         for name in (*generator.given, *options.sampling.given):
             _say(f"{option(name)} has no effect with {option('music')}")
+
+    if options.mix is not None and not set(formats) & set(FILMS):
+        _say(f"{option('mix')} has no effect without a film: ask for {' or '.join(FILMS)} with {option('format')}")
 
     def load() -> Models | TrackModels:
         if options.music is not None:
@@ -113,7 +119,7 @@ def generate_files(
         report("loading models", 0.3)
         made = music_for(dance, models.value(), wanted, report, tell)
         report("writing", 0.96)
-        return result_of(made, made.write(job.artefacts))
+        return result_of(made, made.write(job.artefacts, job.beside))
 
     settings = music_settings(generator, options, verify=batch.verify)
     common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
@@ -128,7 +134,7 @@ def generate_files(
             work,
             settings=settings,
             own_settings=own_settings if options.genre == AUTO and options.music is None else None,
-            artefacts=(".wav", ".mp4", ".json") if mp4 else (".wav", ".json"),
+            artefacts=suffixes(formats, options.kept_candidates),
             out_dir=out,
             options=batch,
             passed_over=videos.passed_over,
@@ -197,8 +203,9 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
     snapped = made.music.snap
     if snapped is not None:
         notes = {**notes, "snap": snapped.done if not snapped.why else f"{snapped.done}: {snapped.why}"}
+    lacking = [notes["mix"]] if notes.get("mix") in (NO_SOUND, SILENT) else []
     return ItemResult(
-        summary=", ".join([f"{made.music.seconds:.2f} s", speed, source, *made.notes]),
+        summary=", ".join([f"{made.music.seconds:.2f} s", speed, source, *made.notes, *lacking]),
         details={
             "seconds": round(made.music.seconds, 6),
             "genre": made.options.genre,

@@ -32,6 +32,8 @@ class Job:
         once.
     settings
         Digest of all that changes its results besides its content.
+    beside
+        Suffixes of what was made before from the same content with the same settings, is not asked for now, and stays.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Job:
     content: str
     artefacts: Mapping[str, Path]
     settings: str
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,8 @@ class Batch:
         with self.run.workshop() as workshop:
             try:
                 staged = {suffix: workshop / path.name for suffix, path in job.artefacts.items()}
-                result = self.work(replace(job, artefacts=staged), report)
+                beside = self.ledger.beside(self.label, job.stem.as_posix(), job.content, job.settings, job.artefacts)
+                result = self.work(replace(job, artefacts=staged, beside=beside), report)
                 if not stamp.same_file(Stamp.of(job.path)):
                     kind = "gone"
                     raise InputError(f"{job.path} changed while d2m worked on it: run the same command again")
@@ -306,10 +307,8 @@ class Batch:
                 self._end(job, "interrupted", stamp, begun, None)
                 raise
             else:
-                stamps = {
-                    INPUT: stamp,
-                    **{self.ledger.relative(path): stamp_of(path) for path in job.artefacts.values()},
-                }
+                placed = {self.ledger.relative(path): stamp_of(path) for path in job.artefacts.values()}
+                stamps = {INPUT: stamp, **placed}
                 seconds, details = time.monotonic() - begun, result.details
                 self._write(job, "done", artefacts=made, stamps=stamps, seconds=seconds, details=details)
                 return replace(outcome, state="done", summary=result.summary, details=details, seconds=seconds)

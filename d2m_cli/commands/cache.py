@@ -20,7 +20,13 @@ app = typer.Typer(
 
 _Folder = Annotated[
     Path | None,
-    typer.Option("--cache", help="The folder, where commands were given one.", show_default="in your cache folder"),
+    typer.Option(
+        "--cache",
+        envvar="D2M_CACHE",
+        show_envvar=False,
+        help="The folder, where commands were given one.",
+        show_default="in your cache folder",
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from d2m_cli.commands.completion import complete_backbones
 from d2m_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ Backbone = Annotated[
     typer.Option(
         help="Text-to-music model: auto, embedded, riffusion, musicgen, audiocraft, ace-step, stable-audio; or with a "
         "model of your own, "
-        "FAMILY:FOLDER_OR_HUB_ID."
+        "FAMILY:FOLDER_OR_HUB_ID.",
+        autocompletion=complete_backbones,
     ),
 ]
 

@@ -29,6 +29,9 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
 )
+from d2m_cli.commands.completion import complete_formats, complete_genres
+from d2m_cli.commands.variables import on_command_line
+from d2m_cli.errors import UsageError
 
 
 class RhythmBy(StrEnum):
@@ -55,6 +58,7 @@ class EndingBy(StrEnum):
 
 
 _SAMPLING = "How music is drawn"
+FILES = "What is written"
 
 
 def _print_words(wanted: bool) -> None:
@@ -65,6 +69,28 @@ def _print_words(wanted: bool) -> None:
         raise typer.Exit
 
 
+def with_mp4(context: typer.Context, formats: tuple[str, ...], mp4: bool) -> tuple[str, ...]:
+    """Formats with or without an .mp4; of two that contradict each other, what is on the command line goes before.
+
+    Raises
+    ------
+    UsageError
+        Both are there and contradict each other, or nothing is left.
+    """
+    if mp4 is ("mp4" in formats):
+        return formats
+    if mp4:
+        return (*formats, "mp4")
+    if on_command_line(context, "formats"):
+        if not on_command_line(context, "mp4"):
+            return formats
+        raise UsageError("--no-mp4 and a --format with mp4 contradict each other: leave one of the two out")
+    left = tuple(name for name in formats if name != "mp4")
+    if not left:
+        raise UsageError("--no-mp4 leaves no format of D2M_FORMAT: name one with --format")
+    return left
+
+
 def generate(
     context: typer.Context,
     videos: Videos,
@@ -72,8 +98,10 @@ def generate(
         str | None,
         typer.Option(
             help="Dance genre, the '@' of the prompt: break, house, ballet-jazz, street-jazz, krump, la-hip-hop, lock, "
-            "middle-hip-hop, pop, waack, or their two-letter codes; or auto: that of each video, from --genre-table or "
-            "a name as AIST gives its dances.",
+            "middle-hip-hop, pop, waack, their two-letter codes, or what dancers call them (breaking, b-boy, popping, "
+            "waacking, LA style; hip-hop is middle-hip-hop); or auto: that of each video, from --genre-table or a name "
+            "as AIST gives its dances.",
+            autocompletion=complete_genres,
             show_default=False,
         ),
     ] = None,
@@ -223,7 +251,45 @@ def generate(
             "stable-audio).",
         ),
     ] = False,
-    mp4: Annotated[bool, typer.Option("--mp4/--no-mp4", help="Also write the video with its new music.")] = True,
+    formats: Annotated[
+        list[str],
+        typer.Option(
+            "--format",
+            metavar="NAMES",
+            autocompletion=complete_formats,
+            help="Files to write, with commas or given again: the music as wav, flac, mp3, m4a, the video with it as "
+            "mp4, mkv (with lossless sound). A .json that says how it was made is always written.",
+            rich_help_panel=FILES,
+        ),
+    ] = ["wav,mp4"],  # noqa: B006
+    mp4: Annotated[
+        bool | None,
+        typer.Option(
+            "--mp4/--no-mp4",
+            help="Write an .mp4 whatever --format says, or none.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    mix: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LU",
+            help="Keep the video's own sound in .mp4 and .mkv, so many LU above the music; -12 lays it well under it. "
+            "Files of sound hold the music alone.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    keep_candidates: Annotated[
+        bool,
+        typer.Option(
+            "--keep-candidates",
+            help="Also write the piece as it would be with each window's first take, its second and so on: "
+            ".take-1.wav to .take-N.wav, N as --candidates says.",
+            rich_help_panel=FILES,
+        ),
+    ] = False,
     cache: Cache = None,
     no_cache: NoCache = False,
     overwrite: Overwrite = False,
@@ -238,15 +304,23 @@ def generate(
         typer.Option("--list-words", callback=_print_words, is_eager=True, help="Print words for prompts and exit."),
     ] = False,
 ) -> None:
-    """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how."""
+    """Make music that moves with the dancers of each video: a .wav, the video with it, and a .json that says how.
+
+    Every option takes its default from a variable: D2M_SEED for --seed, D2M_TOP_K for --top-k (docs/shell.md).
+    """
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
     from d2m_cli.batch.display import say
     from d2m_cli.batch.music_files import generate_files
+    from d2m_cli.generation.artefacts import parse_formats
     from d2m_cli.generation.options import GenerateOptions
+    from d2m_cli.ground.genres import genre_remark
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers
 
+    wanted = parse_formats(formats)
+    if mp4 is not None:
+        wanted = with_mp4(context, wanted, mp4)
     options = GenerateOptions(
         genre=genre,
         genre_table=genre_table,
@@ -269,7 +343,11 @@ def generate(
         loudness=loudness,
         genre_audio=genre_audio,
         clap=clap,
+        mix=mix,
+        keep_candidates=keep_candidates,
     )
+    if genre is not None and (remark := genre_remark(genre)) is not None:
+        say(f"d2m: {remark}")
     for doubt in options.doubts:
         say(f"d2m: {doubt}")
     summary = generate_files(
@@ -285,7 +363,7 @@ def generate(
             tell=lambda text: say(f"d2m: {text}"),
         ),
         options,
-        mp4=mp4,
+        formats=wanted,
         batch=batch_options(context),
     )
     raise typer.Exit(summary.exit_code)

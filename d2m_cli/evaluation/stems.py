@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from d2m_cli.errors import UsageError
+from d2m_cli.generation.artefacts import RECORD, is_take
 
 
 def by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
     """All files below a folder with one of the suffixes, hidden ones left out, by path without suffix.
 
     Symbolic links are followed, into each folder once; one that leads nowhere is listed like any file, so that whoever
-    opens it can say so.
+    opens it can say so. Of results of d2m, which have a record beside them, the .wav goes before other sound and the
+    .mp4 before the .mkv, and the pieces that it kept of each take are left out.
 
     Raises
     ------
@@ -25,11 +27,18 @@ def by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
         raise UsageError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder; check the spelling'}")
     found: dict[str, Path] = {}
     for path in sorted(_below(folder, suffixes)):
+        if is_take(path) and _record(path.with_suffix("")).is_file():
+            continue
         stem = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-        if stem in found:
+        # Those of d2m are the same music, and what goes before comes last in the alphabet.
+        if stem in found and not _record(path).is_file():
             raise UsageError(f"{found[stem]} and {path} have the same name but for the suffix; move one of them away")
         found[stem] = path
     return found
+
+
+def _record(path: Path) -> Path:
+    return path.with_suffix(RECORD)
 
 
 def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:

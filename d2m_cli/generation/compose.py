@@ -29,7 +29,7 @@ from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.snap import Snap, land, slack
-from d2m_cli.generation.stitch import stitch
+from d2m_cli.generation.stitch import Rows, stitch
 from d2m_cli.generation.windows import Window, candidate_seed, piece_seconds, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
 from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
@@ -79,6 +79,8 @@ class Take:
         The end of the prompt that the text encoder did not read, "" where it read all.
     scores
         Of all takes of the window, in the order they were drawn; none where one was drawn alone.
+    kept
+        Number of the take among them, from 0.
     """
 
     window: Window
@@ -87,6 +89,7 @@ class Take:
     rows: int
     unread: str = ""
     scores: tuple[Score, ...] = ()
+    kept: int = 0
 
 
 def compose(
@@ -144,7 +147,7 @@ def compose(
         if slow:
             tell(slow)
     takes: list[Take] = []
-    pieces: list[Samples] = []
+    rows = Rows(len(windows), 1 + options.kept_candidates)
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
@@ -163,23 +166,27 @@ def compose(
             scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             last = drawn[best].music
-            chosen = last.audio[0].numpy()
-            if not pieces:
-                made = np.empty((len(chosen), len(windows) * chosen.shape[1]), np.float32)
-            # A copy: what was drawn lies in one piece of memory with the takes that are left out.
-            pieces.append(made[:, len(pieces) * chosen.shape[1] :][:, : chosen.shape[1]])
-            pieces[-1][:] = chosen
-            takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores))
-    report("joining windows", 1.0)
+            # Copies: what was drawn lies in one piece of memory with the takes that are left out.
+            rows.add([last.audio[0].numpy(), *(one.music.audio[0].numpy() for one in drawn[: options.kept_candidates])])
+            takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores, best))
     rate = backbone.sample_rate
     # What was told of no first beat has its beats elsewhere until it is snapped.
     on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
-    samples = stitch(pieces, windows, rate, made_seconds, on_beats, made)
-    del pieces, made  # what is done next makes a copy
-    done: Snap | None = None
-    if bounds is not None:
-        samples, done = land(samples, rate, rhythm.beats, duration, bounds)
-    return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None), tuple(takes)
+
+    def joined() -> Music:
+        row, memory = rows.take()
+        samples = stitch(row, windows, rate, made_seconds, on_beats, memory)
+        del row, memory  # what is done next makes a copy
+        done: Snap | None = None
+        if bounds is not None:
+            samples, done = land(samples, rate, rhythm.beats, duration, bounds)
+        return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None)
+
+    report("joining windows", 1.0)
+    music = joined()
+    if options.kept_candidates:
+        music = replace(music, candidates=tuple(joined() for _ in range(options.kept_candidates)))
+    return music, tuple(takes)
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:

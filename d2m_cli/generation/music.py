@@ -29,6 +29,9 @@ class Music:
         (start, end) in seconds of where it is silent since the dance holds.
     snap
         What was done to bring its beats onto the dance's; None where that was not asked for.
+    candidates
+        The piece as it would be if take number one had been kept of each window, number two, and so on; each window's
+        takes go on from the one that was kept before. Empty where they were not to be kept.
     """
 
     samples: NDArray[np.float32]
@@ -37,6 +40,7 @@ class Music:
     level: Level | None = None
     breaks: tuple[tuple[float, float], ...] = ()
     snap: Snap | None = None
+    candidates: tuple[Music, ...] = ()
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:

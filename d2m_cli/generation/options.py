@@ -23,9 +23,11 @@ SNAPS = ("auto", "on", "off")
 ENDINGS = ("fade", "hit", "none")
 QUIETEST = -70.0
 """LUFS of the gate of BS.1770, below which nothing counts."""
+QUIETEST_MIX, LOUDEST_MIX = -60.0, 20.0
+"""LU beside the music, between which the own sound of a video can be mixed in."""
 FOR_A_BACKBONE = (
     "genre", "genre_table", "genre_words", "genre_audio", "clap", "prompt", "negative_prompt", "rhythm", "precision",
-    "seed", "candidates", "overlap_seconds", "sampling",
+    "seed", "candidates", "overlap_seconds", "sampling", "keep_candidates",
 )  # fmt: skip
 """Options without effect where a track takes the place of a backbone."""
 
@@ -37,8 +39,8 @@ class GenerateOptions:
     Attributes
     ----------
     genre
-        Name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from `genre_table`
-        or from a name as AIST gives its dances; or None: the prompt then goes without "@".
+        Name, common name or two-letter code of a dance genre (held as its code); "auto" for that of each video, from
+        `genre_table` or from a name as AIST gives its dances; or None: the prompt then goes without "@".
     prompt
         The user's words, or a whole prompt with "@" and "*" of its own.
     negative_prompt
@@ -82,6 +84,12 @@ class GenerateOptions:
     genre_table
         Table (.csv) with the columns name and genre, for the genre "auto"; see
         `d2m_cli.generation.video_genre.read_genre_table`.
+    mix
+        By how many LU the video's own sound lies above the music in the films that are made of both, such as -12; None
+        leaves it out. Files of sound hold the music alone.
+    keep_candidates
+        Whether the piece is kept as well as it would be with the first take of each window, with the second, and so
+        on: `Music.candidates`. That takes as much memory as the piece itself for each.
 
     Raises
     ------
@@ -113,10 +121,15 @@ class GenerateOptions:
     genre_audio: Path | None = None
     clap: Path | None = None
     genre_table: Path | None = None
+    mix: float | None = None
+    keep_candidates: bool = False
 
     def __post_init__(self) -> None:
         if self.genre not in (None, AUTO):
-            object.__setattr__(self, "genre", genre_code(self.genre))
+            try:
+                object.__setattr__(self, "genre", genre_code(self.genre))
+            except UsageError as error:
+                raise UsageError(f"{option('genre')}: {error}") from None
         if self.genre_table is not None:
             object.__setattr__(self, "genre_table", Path(self.genre_table))
             if self.genre != AUTO:
@@ -138,6 +151,11 @@ class GenerateOptions:
             raise UsageError(f"{option('ending')} must be one of {', '.join(ENDINGS)}, not {self.ending!r}")
         if not QUIETEST <= self.loudness <= 0.0:
             raise UsageError(f"{option('loudness')} must lie between {QUIETEST:g} and 0 LUFS, not at {self.loudness}")
+        if self.mix is not None and not QUIETEST_MIX <= self.mix <= LOUDEST_MIX:
+            raise UsageError(
+                f"{option('mix')} must lie between {QUIETEST_MIX:g} and {LOUDEST_MIX:g} LU beside the music, not at "
+                f"{self.mix}"
+            )
         if self.snap not in SNAPS:
             raise UsageError(f"{option('snap')} must be one of {', '.join(SNAPS)}, not {self.snap!r}")
         self._check_track()
@@ -194,10 +212,19 @@ class GenerateOptions:
     def _genres(self) -> Mapping[str, str]:
         return read_genre_table(self.genre_table) if self.genre_table is not None else {}
 
+    @property
+    def kept_candidates(self) -> int:
+        """How many takes are kept as whole pieces: none where there is nothing to choose from."""
+        return self.candidates if self.keep_candidates and self.candidates > 1 and self.music is None else 0
+
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All of it that has an effect, as values that JSON can hold; files by name and content, CLAP by its files."""
+        """All of it that changes the music, as values that JSON can hold; files by name and content, CLAP by its files.
+
+        What is kept beside the music is not among it.
+        """
         values = asdict(self)
+        values.pop("keep_candidates")
         track = values.pop("music")
         if track is not None:
             made = {name: value for name, value in values.items() if name not in FOR_A_BACKBONE}
@@ -220,6 +247,8 @@ class GenerateOptions:
             # Sampling is several options, and who reads them off the command line knows which were given.
             idle = [name for name in FOR_A_BACKBONE if name in given and name != "sampling"]
             return tuple(f"{option(name)} has no effect with {option('music')}" for name in idle)
+        if self.keep_candidates and not self.kept_candidates:
+            return (f"{option('keep_candidates', True)} has no effect with {option('candidates', self.candidates)}",)
         text = self.prompt or ""
         named = option("genre") if self.genre else option("genre_audio") if self.genre_audio else None
         if GENRE_WORD in text and RHYTHM_WORD not in text:

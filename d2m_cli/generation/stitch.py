@@ -18,6 +18,29 @@ MAX_GAIN_DB = 3.0
 _SILENCE = 1e-5
 
 
+class Rows:
+    """The windows of several pieces, each piece in memory of its own, which goes with it."""
+
+    def __init__(self, windows: int, count: int) -> None:
+        self._windows, self._count, self._filled = windows, count, 0
+        self._memory: list[Samples] = []
+
+    def add(self, pieces: Sequence[Samples]) -> None:
+        """The next window of each piece, (channels, n)."""
+        length = pieces[0].shape[1]
+        if not self._memory:
+            shape = (len(pieces[0]), self._windows * length)
+            self._memory = [np.empty(shape, np.float32) for _ in range(self._count)]
+        for memory, piece in zip(self._memory, pieces, strict=True):
+            memory[:, self._filled * length :][:, :length] = piece
+        self._filled += 1
+
+    def take(self) -> tuple[list[Samples], Samples]:
+        """The windows of the first piece that is left, one behind the other in its memory; and that memory."""
+        memory = self._memory.pop(0)
+        return np.split(memory, self._filled, axis=1), memory
+
+
 def stitch(
     audio: Sequence[Samples],
     windows: Sequence[Window],

@@ -89,6 +89,16 @@ class Ledger:
         """All artefacts that a command ever made under this stem."""
         return frozenset(self._siblings.get((command, stem), ()))
 
+    def beside(
+        self, command: str, stem: str, content: str, settings: str, artefacts: Mapping[str, Path]
+    ) -> tuple[str, ...]:
+        """Suffixes of what a command made under this stem of the same, beside these artefacts, and is what it was."""
+        given = {self.relative(path) for path in artefacts.values()}
+        others = sorted(self.siblings(command, stem) - given)
+        return tuple(
+            name.removeprefix(stem) for name in others if self.is_done(content, settings, {"": self.folder / name})
+        )
+
     def is_done(self, content: str, settings: str, artefacts: Mapping[str, Path], *, verify: bool = False) -> bool:
         """Whether every artefact asked for was made from this content with these settings and is still what it was.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from d2m_cli.errors import AudioError, VideoError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.media.container import check_file
 from d2m_cli.media.process import SEPARATE, media_process
-from d2m_cli.media.timeline import LONGEST, silent
+from d2m_cli.media.timeline import LONGEST, Timeline, silent
 
 Samples = NDArray[np.float32]
 
@@ -63,6 +65,25 @@ def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -
     return samples, rate
 
 
+def film_sound(timeline: Timeline) -> tuple[Samples, int] | None:
+    """The sound of a video from its time zero to the end of its picture at most, and its rate in Hz; None without.
+
+    Of more than two channels it is the mix for two. Where it begins later, silence stands in front.
+
+    Raises
+    ------
+    AudioError
+        It can't be decoded.
+    """
+    if not timeline.has_audio:
+        return None
+    zero = float(timeline.zero * timeline.time_base)
+    samples, rate = _read_pyav(timeline.path, {"zero": zero, "seconds": timeline.duration, "stereo": True})
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{timeline.path}: its sound holds values that are not numbers; convert it")
+    return (samples, rate) if samples.shape[1] else None
+
+
 def save_wav(path: Path, samples: Samples, sample_rate: int, bits: int = 16) -> None:
     """Write a PCM .wav file, whole or not at all; each value is rounded to the nearest step, nothing is dithered.
 
@@ -91,7 +112,7 @@ def save_wav(path: Path, samples: Samples, sample_rate: int, bits: int = 16) -> 
         content, "w", samplerate=sample_rate, channels=len(samples), format="WAV", subtype=f"PCM_{bits}"
     ) as file:
         for first in range(0, samples.shape[1], BLOCK):
-            file.write(_to_steps(samples[:, first : first + BLOCK], bits).T)
+            file.write(to_steps(samples[:, first : first + BLOCK], bits).T)
     # Written in one go from memory: libsndfile does not say why a write failed, the system does.
     with atomic_path(path) as part:
         part.write_bytes(content.getbuffer())
@@ -112,7 +133,7 @@ def fit_length(samples: Samples, length: int) -> Samples:
     return np.pad(samples, ((0, 0), (0, missing))) if missing > 0 else samples[:, :length]
 
 
-def _to_steps(samples: Samples, bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
+def to_steps(samples: Samples, bits: int) -> NDArray[np.int16] | NDArray[np.int32]:
     if bits not in (16, 24):
         raise ValueError(f"a .wav is written with 16 or 24 bits, not {bits}")
     if samples.ndim != 2 or not np.isfinite(samples).all():
@@ -141,23 +162,23 @@ def _read_soundfile(path: Path) -> tuple[Samples, int] | None:
     return np.ascontiguousarray(np.concatenate(blocks[1:] or blocks).T), rate
 
 
-def _read_pyav(path: Path) -> tuple[Samples, int]:
+def _read_pyav(path: Path, asked: Mapping[str, Any] = MappingProxyType({})) -> tuple[Samples, int]:
     """The sound as FFmpeg decodes it, in another process; see `d2m_cli.media.sound`."""
-    taken = list(_blocks(path))
+    taken = list(_blocks(path, asked))
     if not taken:
         return np.zeros((1, 0), np.float32), 0
     return np.concatenate([block for _, block in taken], axis=1), taken[0][0]
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, Samples]]:
+def _blocks(path: Path, asked: Mapping[str, Any]) -> Iterator[tuple[int, Samples]]:
     try:
         if not SEPARATE:
             from d2m_cli.media.sound import decode_sound
 
-            yield from decode_sound(path, silent)
+            yield from decode_sound(path, silent, **asked)
             return
         with media_process() as process:
-            process.request(path, {"do": "sound"})
+            process.request(path, {"do": "sound", **asked})
             while "end" not in (answer := process.answer(path))[0]:
                 message, blobs = answer
                 yield message["rate"], np.frombuffer(blobs[0], np.float32).reshape(message["channels"], -1)

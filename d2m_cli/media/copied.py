@@ -1,4 +1,4 @@
-"""The picture of a video as it is, for an .mp4: packets with the times that its timeline says."""
+"""The picture of a video as it is, for another file: packets with the times that its timeline says."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from d2m_cli.media.container import first_line, open_media
 from d2m_cli.media.decoded import decoded
 from d2m_cli.media.encoded import clock_of
+from d2m_cli.media.film_formats import MP4, FilmFormat
 from d2m_cli.media.packets import DROPPED, HIDDEN, decoding_times
 from d2m_cli.media.timeline import Tell, Timeline
 
-_MP4_CODECS = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"})
 _REORDERED = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 
 Ints = NDArray[np.int64]
 
 
 class CantCopyError(Exception):
-    """An .mp4 can't hold this picture as it is; the text says why."""
+    """The file can't hold this picture as it is; the text says why."""
 
 
-def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell) -> Iterator[Any]:
+def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell, kind: FilmFormat) -> Iterator[Any]:
     """Packets of the picture for a stream that is added to `target` at once.
 
     Parameters
@@ -36,6 +36,8 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell) -> 
         Of the source.
     tell
         Told how many packets have come.
+    kind
+        What is written.
 
     Raises
     ------
@@ -47,8 +49,8 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell) -> 
     stream = source.streams[timeline.stream]
     # A decoder's own name may differ from its codec's, as libdav1d's.
     codec = stream.codec_context.codec.canonical_name
-    if codec not in _MP4_CODECS:
-        raise CantCopyError(f"an .mp4 can't hold {codec}")
+    if codec not in kind.codecs:
+        raise CantCopyError(f"an {kind.suffix} can't hold {codec}")
     clock = clock_of(timeline)
     order = timeline.order
     if timeline.in_sequence and codec in _REORDERED:
@@ -61,10 +63,10 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell) -> 
         copy = target.add_stream_from_template(stream, opaque=True)
         copy.time_base = clock
         copy.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio or 0
-        if codec == "hevc":
+        if codec == "hevc" and kind is MP4:
             copy.codec_context.codec_tag = "hvc1"  # the only one of its two tags that Apple's players take
     except (av.error.FFmpegError, ValueError) as error:
-        raise CantCopyError(f"an .mp4 can't hold it as it is ({first_line(error)})") from error
+        raise CantCopyError(f"an {kind.suffix} can't hold it as it is ({first_line(error)})") from error
 
     def packets() -> Iterator[Any]:
         for place, packet in enumerate(_nth_packets(source, stream, kept)):

@@ -1,4 +1,4 @@
-"""The picture of a video re-encoded as H.264, where an .mp4 can't hold it as it is."""
+"""The picture of a video re-encoded as H.264, where a film can't hold it as it is."""
 
 from __future__ import annotations
 

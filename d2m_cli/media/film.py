@@ -1,4 +1,4 @@
-"""Write an .mp4 of a video's picture and other sound. FFmpeg runs in the present process, where damage may end it."""
+"""Write a film of a video's picture and other sound. FFmpeg runs in the present process, where damage may end it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from d2m_cli.errors import VideoError
-from d2m_cli.media.aac import sound_packets
 from d2m_cli.media.audio import Samples
 from d2m_cli.media.container import explained, first_line, open_media, refuse_want_of_memory
 from d2m_cli.media.copied import CantCopyError, copied_packets
 from d2m_cli.media.encoded import encoded_packets
+from d2m_cli.media.film_formats import FilmFormat
 from d2m_cli.media.timeline import Tell, Timeline, read_timeline
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -53,11 +53,19 @@ class Film:
 
 
 def write_film(
-    timeline: Timeline, samples: Samples, sample_rate: int, part: Path, tell: Tell, *, titles: bool = True
+    timeline: Timeline,
+    samples: Samples,
+    sample_rate: int,
+    part: Path,
+    tell: Tell,
+    *,
+    kind: FilmFormat,
+    titles: bool = True,
+    comment: str = "",
 ) -> Film:
-    """Write an .mp4 with the picture of a video and the given sound.
+    """Write a film with the picture of a video and the given sound.
 
-    The picture is copied where an .mp4 can hold it; the copy is read back, and where it is not in step with the
+    The picture is copied where such a file can hold it; the copy is read back, and where it is not in step with the
     timeline, or FFmpeg stumbles, the picture is re-encoded.
 
     Parameters
@@ -67,13 +75,17 @@ def write_film(
     samples
         (1 or 2, n) float32, as long as the picture.
     sample_rate
-        In Hz, one that AAC knows.
+        In Hz, one that the sound of such a file knows.
     part
         The file to write.
     tell
         Told now and then how many packets have come.
+    kind
+        What to write.
     titles
         Whether to keep the video's title, date and place. Without, the file says nothing of its origin.
+    comment
+        What it is to tell besides, behind the video's own comment.
 
     Raises
     ------
@@ -85,14 +97,15 @@ def write_film(
     import av
 
     def copy(source: Any, target: Any) -> Iterator[Any]:
-        return copied_packets(source, target, timeline, tell)
+        return copied_packets(source, target, timeline, tell, kind)
 
     def encode(source: Any, target: Any) -> Iterator[Any]:
         return encoded_packets(source, target, timeline, tell, notes)
 
     notes: list[str] = []
+    told = _Told(titles, comment)
     try:
-        _write(timeline, samples, sample_rate, part, titles, copy)
+        _write(timeline, samples, sample_rate, part, kind, told, copy)
         out_of_step = _out_of_step(timeline, part, tell)
         if out_of_step is None:
             return Film(True, "picture copied", timeline.duration)
@@ -103,7 +116,7 @@ def write_film(
         refuse_want_of_memory(error)
         reason = f"it can't be copied ({first_line(error)})"
     try:
-        _write(timeline, samples, sample_rate, part, titles, encode)
+        _write(timeline, samples, sample_rate, part, kind, told, encode)
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         refuse_want_of_memory(error)
         cause = first_line(error)
@@ -111,11 +124,33 @@ def write_film(
     return Film(False, "; ".join([f"picture re-encoded as H.264: {reason}", *notes]), timeline.duration)
 
 
-def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: bool, picture: PicturePackets) -> None:
+@dataclass(frozen=True)
+class _Told:
+    """What a film tells of itself: whether what the video did, and a comment of its own."""
+
+    titles: bool
+    comment: str
+
+    def of(self, source: Any) -> dict[str, str]:
+        found = {key.lower(): value for key, value in source.metadata.items()} if self.titles else {}
+        told = {key: found[key] for key in _KEPT if key in found}
+        comments = [text for text in (told.get("comment"), self.comment) if text]
+        return {**told, "comment": "; ".join(comments)} if comments else told
+
+
+def _write(
+    timeline: Timeline,
+    samples: Samples,
+    rate: int,
+    part: Path,
+    kind: FilmFormat,
+    told: _Told,
+    picture: PicturePackets,
+) -> None:
     import av
 
-    options = {"movflags": "+faststart", "movie_timescale": "90000"}
-    if not titles:
+    options = dict(kind.options)
+    if not told.titles:
         options["fflags"] = "+bitexact"
     # Python names a folder that went or may not be written; FFmpeg's words for it are those for a codec it refuses.
     part.open("wb").close()
@@ -124,13 +159,11 @@ def _write(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: 
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise explained(timeline.path, error) from error
     with source:
-        target = av.open(str(part), "w", format="mp4", options=options, metadata_errors="replace")
+        target = av.open(str(part), "w", format=kind.container, options=options, metadata_errors="replace")
         try:
-            if titles:
-                told = {key.lower(): value for key, value in source.metadata.items()}
-                target.metadata.update({key: told[key] for key in _KEPT if key in told})
+            target.metadata.update(told.of(source))
             packets = picture(source, target)
-            sound = sound_packets(target, samples, rate)
+            sound = kind.sound(target, samples, rate)
             for packet in heapq.merge(packets, sound, key=lambda packet: packet.dts * packet.time_base):
                 with writing(part):
                     target.mux(packet)

@@ -1,4 +1,4 @@
-"""Put music under a video: the picture is copied as it is, the sound becomes AAC."""
+"""Put music under a video: the picture is copied as it is, the sound becomes AAC (.mp4) or FLAC (.mkv)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from d2m_cli.ground.files import atomic_path
-from d2m_cli.media.aac import AAC_FRAME, AAC_RATES
+from d2m_cli.media.aac import AAC_FRAME
 from d2m_cli.media.audio import Samples, fit_length, resample
 from d2m_cli.media.film import Film, write_film
+from d2m_cli.media.film_formats import FILM_FORMATS, FilmFormat
 from d2m_cli.media.messages import pack, shared_memory
 from d2m_cli.media.process import SEPARATE, media_process
 from d2m_cli.media.timeline import Timeline, silent
@@ -26,7 +27,7 @@ class MuxResult:
     Attributes
     ----------
     path
-        The .mp4.
+        The film.
     copied
         Whether the picture was copied bit for bit.
     note
@@ -42,12 +43,19 @@ class MuxResult:
 
 
 def mux(
-    video: Path, samples: Samples, sample_rate: int, out: Path, *, timeline: Timeline | None = None, titles: bool = True
+    video: Path,
+    samples: Samples,
+    sample_rate: int,
+    out: Path,
+    *,
+    timeline: Timeline | None = None,
+    titles: bool = True,
+    comment: str = "",
 ) -> MuxResult:
-    """Write an .mp4 with the picture of `video` and the given music in place of any sound it had.
+    """Write a film with the picture of `video` and the given music in place of any sound it had.
 
     Every picture is shown when the timeline of the video says, turned and mirrored as before. The picture is copied, or
-    encoded to H.264 where an .mp4 can't hold it. The music is cut or lengthened with silence to the length of the
+    encoded to H.264 where such a film can't hold it. The music is cut or lengthened with silence to the length of the
     picture where they differ by more than one AAC frame.
 
     Parameters
@@ -57,14 +65,16 @@ def mux(
     samples
         (channels, n) float32, one or two channels.
     sample_rate
-        In Hz; a rate that AAC does not know is converted to 48 kHz.
+        In Hz; a rate that AAC does not know is converted to 48 kHz for an .mp4.
     out
-        The .mp4 to make, whole or not at all.
+        The .mp4 or .mkv to make, whole or not at all.
     timeline
         That of the video where it has been read; else it is read here.
     titles
         Whether to keep the video's title, artist, comment, date and place. Without, the file tells nothing of its
         origin.
+    comment
+        What the film is to tell besides, behind the video's own comment.
 
     Raises
     ------
@@ -75,13 +85,14 @@ def mux(
     """
     if samples.ndim != 2 or samples.shape[0] not in (1, 2):
         raise ValueError(f"samples must be of shape (1 or 2, n), not {samples.shape}")
-    if sample_rate not in AAC_RATES:
+    kind = FILM_FORMATS[out.suffix]
+    if kind.rates is not None and sample_rate not in kind.rates:
         samples, sample_rate = resample(samples, sample_rate, 48000), 48000
     if timeline is None:
         timeline = probe(video)
     samples, sound_note = _match_length(samples, sample_rate, timeline.duration)
     with atomic_path(out) as part:
-        film = _film(timeline, samples, sample_rate, part, titles)
+        film = _film(timeline, samples, sample_rate, part, kind, titles, comment)
     return MuxResult(out, film.copied, film.note + sound_note, film.seconds)
 
 
@@ -96,10 +107,12 @@ def picture_seconds(video: Path) -> float:
     return probe(video).duration
 
 
-def _film(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: bool) -> Film:
+def _film(
+    timeline: Timeline, samples: Samples, rate: int, part: Path, kind: FilmFormat, titles: bool, comment: str
+) -> Film:
     """`write_film` in another process, where there is one to be had."""
     if not SEPARATE:
-        return write_film(timeline, samples, rate, part, silent, titles=titles)
+        return write_film(timeline, samples, rate, part, silent, kind=kind, titles=titles, comment=comment)
     channels, count = samples.shape
     length = max(4 * samples.size, 4)
     handle = shared_memory(length)
@@ -114,7 +127,9 @@ def _film(timeline: Timeline, samples: Samples, rate: int, part: Path, titles: b
             "count": count,
             "rate": rate,
             "part": os.path.abspath(part),
+            "kind": kind.suffix,
             "titles": titles,
+            "comment": comment,
         }
         with media_process() as process:
             process.request(timeline.path, request, blobs, handle)

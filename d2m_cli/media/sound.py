@@ -17,11 +17,26 @@ GAP = 0.001
 """Seconds by which sound may begin late without silence in front; below what any listener notices."""
 
 
-def decode_sound(path: Path, tell: Tell) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def decode_sound(
+    path: Path, tell: Tell, *, zero: float | None = None, seconds: float | None = None, stereo: bool = False
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Sample rate in Hz and blocks (channels, n) of the first sound track, from time zero on.
 
-    Time zero of a film is that of its timeline, so that sound which begins later has silence in front; a file of sound
-    alone begins with its sound.
+    Time zero of a film is that of its timeline, so that sound which begins later has silence in front, and what comes
+    earlier is left out; a file of sound alone begins with its sound.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tell
+        Told how many samples have come.
+    zero
+        The container's time in seconds that is time zero of a film, where it is known; else its timeline is read.
+    seconds
+        How much is decoded at most; None decodes all.
+    stereo
+        Whether more than two channels are mixed down to two.
 
     Raises
     ------
@@ -35,26 +50,37 @@ def decode_sound(path: Path, tell: Tell) -> Iterator[tuple[int, NDArray[np.float
         with open_media(path) as container:
             stream = _sound_stream(path, container)
             film, rate = bool(films_of(container)), int(stream.rate)
-            zero = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
-            if film:
+            if not film:
+                zero = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+            elif zero is None:
                 timeline = read_timeline(path, tell)
                 zero = float(timeline.zero * timeline.time_base)
-            resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
-            begun, samples = False, 0
+            most = None if seconds is None else round(seconds * rate)
+            layout = "stereo" if stereo and len(stream.layout.channels) > 2 else stream.layout
+            resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+            begun, samples, early = False, 0, 0
             for frame in container.decode(stream):
                 if not begun:
                     begun = True
                     late = (frame.time or 0.0) - zero
                     if film and GAP < late < LONGEST:
-                        yield rate, np.zeros((len(stream.layout.channels), round(late * rate)), np.float32)
+                        channels = 2 if layout == "stereo" else len(stream.layout.channels)
+                        samples = round(late * rate) if most is None else min(round(late * rate), most)
+                        yield rate, np.zeros((channels, samples), np.float32)
+                    early = round(-late * rate) if film and -LONGEST < late < -GAP else 0
                 for block in _planes(resampler, frame):
-                    samples += block.shape[1]
+                    heard = block[:, early:][:, : None if most is None else most - samples]
+                    early = max(early - block.shape[1], 0)
+                    samples += heard.shape[1]
                     if samples > LONGEST * rate:
                         raise AudioError(f"{path}: its sound lasts over {LONGEST / 3600:.0f} h; cut it into parts")
-                    yield rate, block
+                    if heard.shape[1]:
+                        yield rate, heard
                 tell(samples)
+                if samples == most:
+                    return
             for block in _planes(resampler, None):
-                yield rate, block
+                yield rate, block[:, early:][:, : None if most is None else most - samples]
     except (av.error.FFmpegError, IndexError, ValueError, OSError) as error:
         refuse_want_of_memory(error)
         raise _undecodable(path, error) from error

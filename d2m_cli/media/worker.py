@@ -163,6 +163,7 @@ def _check_decord(link: _Link, request: Message, blobs: list[bytes], handle: int
 
 def _film(link: _Link, request: Message, blobs: list[bytes], handle: int | None) -> None:
     from d2m_cli.media.film import write_film
+    from d2m_cli.media.film_formats import FILM_FORMATS
 
     assert handle is not None, "sound comes by shared memory"
     timeline = unpack(request["timeline"], blobs)
@@ -172,7 +173,14 @@ def _film(link: _Link, request: Message, blobs: list[bytes], handle: int | None)
     samples = np.frombuffer(mmap.mmap(handle, 0), np.float32, shape[0] * shape[1]).reshape(shape)
     try:
         film = write_film(
-            timeline, samples, request["rate"], Path(request["part"]), link.beat, titles=request["titles"]
+            timeline,
+            samples,
+            request["rate"],
+            Path(request["part"]),
+            link.beat,
+            kind=FILM_FORMATS[request["kind"]],
+            titles=request["titles"],
+            comment=request["comment"],
         )
     except OSError as error:
         link.send({"system": [error.errno, error.strerror, error.filename]})
@@ -184,7 +192,8 @@ def _sound(link: _Link, request: Message, blobs: list[bytes], handle: int | None
     from d2m_cli.media.sound import decode_sound
 
     _allow(0)
-    for rate, block in decode_sound(Path(request["path"]), link.beat):
+    asked = {name: request[name] for name in ("zero", "seconds", "stereo") if name in request}
+    for rate, block in decode_sound(Path(request["path"]), link.beat, **asked):
         link.send({"rate": rate, "channels": len(block)}, [np.ascontiguousarray(block).tobytes()])
     link.send({"end": True})
 

@@ -203,3 +203,10 @@ def test_dances_beside_the_true_music(tmp_path: Path) -> None:
     assert pairing.reference is not None
     assert (pairing.dances["a"].name, pairing.reference["a"].name) == ("a.mp4", "a.wav")
     assert pairing.missing[0].lacks == ("no dance",)
+
+
+def test_of_several_formats_of_one_result_the_wav_is_heard_and_kept_takes_are_not(tmp_path: Path) -> None:
+    ends = (".wav", ".flac", ".m4a", ".mp4", ".mkv", ".take-1.wav", ".take-2.wav", ".json")
+    folder = touch(tmp_path, *(f"a{end}" for end in ends), "b.mkv", "b.mp4", "b.json", "c.take-1.wav")
+    found = {stem: path.name for stem, path in music_by_stem(folder).items()}
+    assert found == {"a": "a.wav", "b": "b.mp4", "c.take-1": "c.take-1.wav"}

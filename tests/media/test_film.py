@@ -16,6 +16,7 @@ from d2m_cli.media import film
 from d2m_cli.media import mux as mux_room
 from d2m_cli.media.copied import copied_packets
 from d2m_cli.media.film import write_film
+from d2m_cli.media.film_formats import MP4
 from d2m_cli.media.mux import mux
 from d2m_cli.media.timeline import read_timeline
 from tests.media.films import (
@@ -88,7 +89,7 @@ def test_a_full_disk_is_told_from_a_codec_that_is_refused(make_video, tmp_path: 
         pytest.skip("no device that is always full")
     timeline = read_timeline(make_video(tmp_path / "a.mp4", seconds=0.4))
     with pytest.raises(OSError, match="No space left") as caught:
-        write_film(timeline, clicks(44100, 0.4), 44100, full, lambda count: None)
+        write_film(timeline, clicks(44100, 0.4), 44100, full, lambda count: None, kind=MP4)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(full))
 
 
@@ -96,7 +97,7 @@ def test_signs_of_life_come_while_it_is_copied_and_while_it_is_encoded(make_vide
     for name, codec in (("a.mp4", "libx264"), ("a.webm", "libvpx")):
         timeline = read_timeline(make_video(tmp_path / name, seconds=5, codec=codec))
         told: list[int] = []
-        write_film(timeline, clicks(44100, 5.0), 44100, tmp_path / "part.mp4", told.append)
+        write_film(timeline, clicks(44100, 5.0), 44100, tmp_path / "part.mp4", told.append, kind=MP4)
         assert len(told) >= 2
         assert max(told) >= 100
 

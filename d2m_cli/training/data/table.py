@@ -25,7 +25,7 @@ from pathlib import Path
 
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.aist import Split
-from d2m_cli.ground.genres import genre_code
+from d2m_cli.ground.genres import genre_code, genre_hint
 from d2m_cli.media.timeline import LONGEST
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.rhythm.io import SUFFIX as RHYTHM_SUFFIX
@@ -225,7 +225,7 @@ def _genre(cell: str) -> str | None:
     try:
         return genre_code(cell)
     except UsageError as error:
-        raise _LineError("unknown genre", f" {quote(cell)}") from error
+        raise _LineError("unknown genre", f" {quote(cell)}{genre_hint(cell)}") from error
 
 
 def _start(cell: str) -> float:

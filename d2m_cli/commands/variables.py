@@ -1,0 +1,77 @@
+"""Variables of the environment that give options their defaults: D2M_SEED is what --seed is by default."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+PREFIX = "D2M_"
+ONCE = frozenset({"--overwrite", "--retry-failed", "--dry-run", "--verify", "--json", "--list-words"})
+"""Flags that are meant for one call: a variable that was forgotten must not replace files or change what is printed."""
+CONTRARY = (("cache", "no_cache"), ("genre", "genre_audio"), ("no_cache", "cache"), ("genre_audio", "genre"))
+"""Of each two the first, where it is given on the command line, goes before a variable for the second."""
+
+
+def variable_of(flag: str) -> str:
+    """Name of the variable for a flag: "D2M_TOP_K" for "--top-k"."""
+    return PREFIX + flag.lstrip("-").replace("-", "_").upper()
+
+
+def with_variables(only: Collection[str] | None = None) -> type[TyperCommand]:
+    """The class of a command whose options take their defaults from variables.
+
+    Parameters
+    ----------
+    only
+        The flags that do; None stands for all but `ONCE`.
+    """
+
+    class Command(TyperCommand):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            option: Any
+            for option in self.params:
+                flag = next((text for text in option.opts if text.startswith("--")), None)
+                if flag is not None and (flag in only if only is not None else flag not in ONCE):
+                    # Not in the help of each: it says once how they are called.
+                    option.envvar, option.show_envvar = variable_of(flag), False
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            try:
+                left: list[str] = super().parse_args(ctx, args)
+            except typer.BadParameter as error:
+                option = error.param
+                if option is not None and from_variable(ctx, str(option.name)):
+                    error.param_hint = f"'{option.opts[0]}' (from {option.envvar})"
+                raise
+            for first, second in CONTRARY:
+                if ctx.params.get(first) and on_command_line(ctx, first) and from_variable(ctx, second):
+                    ctx.params[second] = next(one for one in self.params if one.name == second).get_default(ctx)
+            return left
+
+        def invoke(self, ctx: Any) -> Any:
+            from d2m_cli.ground.options import tell_variables
+
+            given = [one for one in self.params if one.envvar is not None and from_variable(ctx, str(one.name))]
+            tell_variables({str(one.envvar).removeprefix(PREFIX).lower(): str(one.envvar) for one in given})
+            return super().invoke(ctx)
+
+    return Command
+
+
+def from_variable(context: Any, name: str) -> bool:
+    """Whether an option has its value from a variable."""
+    return _source(context, name) == "ENVIRONMENT"
+
+
+def on_command_line(context: Any, name: str) -> bool:
+    """Whether an option was given on the command line."""
+    return _source(context, name) == "COMMANDLINE"
+
+
+def _source(context: Any, name: str) -> str | None:
+    found = context.get_parameter_source(name)
+    return None if found is None else str(found.name)
