@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,20 @@ from d2m_cli.api.music import Generator
 from d2m_cli.backbones.registry import known_sampling
 from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
+from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.errors import InputError
 from d2m_cli.generation.artefacts import FILMS, USUAL, suffixes
 from d2m_cli.generation.generated import Generated
-from d2m_cli.generation.genre import check_genre_words
+from d2m_cli.generation.genre import check_genre, check_genre_words
 from d2m_cli.generation.models import Models, TrackModels
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.own import NOTHING_OWN, OwnOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
 from d2m_cli.generation.video_genre import AUTO
 from d2m_cli.ground.background import Background
+from d2m_cli.ground.digests import settings_digest
+from d2m_cli.ground.once import Once
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import Found, Search
@@ -50,7 +55,7 @@ def generate_files(
     Parameters
     ----------
     videos
-        What the search for them found and passed over.
+        What the search for them found and passed over; or the pieces that `d2m_cli.batch.pieces.pieces_of` made of it.
     out
         Folder of the results.
     generator
@@ -65,7 +70,8 @@ def generate_files(
     UsageError
         The options do not fit, or a network is not there.
     """
-    if options.music is not None:
+    asked = Asked(videos.found, generator, options, verify=batch.verify)
+    if asked.of_most.music is not None:
         for name in (*generator.given, *options.sampling.given):
             _say(f"{option(name)} has no effect with {option('music')}")
 
@@ -73,15 +79,17 @@ def generate_files(
         _say(f"{option('mix')} has no effect without a film: ask for {' or '.join(FILMS)} with {option('format')}")
 
     def load() -> Models | TrackModels:
-        if options.music is not None:
-            track = generator.track_models(options)
+        if asked.of_most.music is not None:
+            track = generator.track_models(asked.of_most)
             _say(track.description)
             return track
-        loaded = generator.models(options)
+        loaded = generator.models(asked.of_most)
+        asked.check(loaded)
         for name in options.sampling.given:
             if name not in loaded.backbone.heeds:
-                _say(f"{option(name)} has no effect with {option('backbone', generator.choice_for(options).name)}")
-        for remark in generator.remarks(options):
+                backbone = generator.choice_for(asked.of_most).name
+                _say(f"{option(name)} has no effect with {option('backbone', backbone)}")
+        for remark in generator.remarks(asked.of_most):
             _say(remark)
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
         if loaded.desk is not None:
@@ -91,56 +99,63 @@ def generate_files(
     # What is said of one video need not be said again of the next.
     tell = cache(_say)
     on_gpu = takes_gpu(generator.device)
+    in_hand = IN_HAND_ON_GPU if on_gpu else IN_HAND
     # On a CPU, where it takes all cores, one at a time: the sooner has music something to do.
     seeing_at_once = threading.Semaphore(seen_at_once(generator.device) if on_gpu else 1)
+
+    def networks(wanted: GenerateOptions) -> Models | TrackModels:
+        own_track = wanted.music is not None and wanted.music != asked.of_most.music
+        return tracks.value(wanted.music, lambda: generator.track_models(wanted)) if own_track else models.value()
 
     def see(job: Job, wanted: GenerateOptions, report: Report) -> Dance:
         report("reading")
         with seeing_at_once:
             try:
                 # A track is there before the first video is looked at, which it may be too short for.
-                seeing = generator.seeing(wanted) if wanted.music is None else models.value()
+                seeing = generator.seeing(wanted) if wanted.music is None else networks(wanted)
                 return see_dance(job.path, job.content, seeing, wanted, report)
             except InputError:
                 # What is wrong with the networks concerns all files, and goes first.
-                models.value()
+                if wanted.music == asked.of_most.music:
+                    models.value()
                 raise
 
+    seen: Once[Dance] = Once(in_hand)
+    tracks: Once[TrackModels] = Once(IN_HAND)
+
     def work(job: Job, report: Report) -> ItemResult:
+        wanted = asked.of(job.item).of_video(job.path)
         # Only once there is something to do: a batch that is done already answers at once.
-        models.begin()
+        if wanted.music == asked.of_most.music:
+            models.begin()
 
         def told(step: str, fraction: float = 0.0) -> None:
             models.check()
             report(step, fraction)
 
-        wanted = options.of_video(job.path)
-        dance = see(job, wanted, told)
+        if asked.is_alone(job.item):
+            dance = see(job, wanted, told)
+        else:
+            key = job.path, job.content, wanted.passage, wanted.music
+            dance = seen.value(key, lambda: see(job, wanted, told))
         report("loading models", 0.3)
-        made = music_for(dance, models.value(), wanted, report, tell)
+        made = music_for(dance, networks(wanted), wanted, report, tell)
         report("writing", 0.96)
         return result_of(made, made.write(job.artefacts, job.beside))
-
-    settings = music_settings(generator, options, verify=batch.verify)
-    common = {name: value for name, value in settings.items() if name not in ("genre", "genre_table")}
-
-    def own_settings(item: Found) -> dict[str, Any]:
-        # As if its genre had been named: a line more in a table makes no other video's music again.
-        return {**common, "genre": options.of_video(item.path).genre}
 
     with ExitStack() as stack, Background(load) as models:
         summary = run_batch(
             videos.found,
             work,
-            settings=settings,
-            own_settings=own_settings if options.genre == AUTO and options.music is None else None,
+            settings=asked.settings,
+            own_settings=asked.settings_of if asked.differs else None,
             artefacts=suffixes(formats, options.kept_candidates),
             out_dir=out,
             options=batch,
             passed_over=videos.passed_over,
-            also_read=(options.music, options.genre_audio, options.genre_table),
+            also_read=(*asked.tracks, options.genre_audio, options.genre_table),
             label="generate",
-            workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
+            workers=in_hand,
         )
         if summary.interrupted:
             models.stop()
@@ -149,6 +164,103 @@ def generate_files(
 
 def _say(line: str) -> None:
     say(f"d2m: {line}")
+
+
+class Asked:
+    """What is asked of each piece of a run, told before a network is loaded.
+
+    Parameters
+    ----------
+    items
+        Videos and `Piece`s.
+    generator, options
+        The networks, and what is asked of all.
+    verify
+        Whether to read all models.
+
+    Attributes
+    ----------
+    of_most
+        What the networks that all share are loaded for: with a text to steer away from where any piece has one, and the
+        first piece's track where all have one.
+    settings
+        Those of the run, values that JSON can hold: what is asked of all, and a digest of what each piece has of its
+        own.
+
+    Raises
+    ------
+    MissingWeightsError, UsageError
+        As `music_settings` does.
+    """
+
+    def __init__(
+        self, items: Sequence[Found], generator: Generator, options: GenerateOptions, *, verify: bool = False
+    ) -> None:
+        self._options, self._generator, self._verify = options, generator, verify
+        owns = [_own(item) for item in items]
+        self.tracks = tuple(dict.fromkeys((options.music, *(own.music for own in owns))))
+        drawn = [own for own in owns if own.music is None] if options.music is None else []
+        self._genres = tuple(dict.fromkeys(own.genre for own in drawn))
+        self.of_most = options if drawn or not owns else owns[0].of(options)
+        against = next((own.negative_prompt for own in drawn if own.negative_prompt), "")
+        if against and not options.negative_prompt:
+            self.of_most = replace(options, negative_prompt=against)
+        self._counts = Counter(item.path for item in items)
+        self.settings = music_settings(generator, self.of_most, verify=verify)
+        if drawn:
+            self.settings["negative_prompt"] = options.negative_prompt
+        given = [own.given for own in owns]
+        self.differs = any(given) or (options.genre == AUTO and options.music is None)
+        if any(given):
+            told = [(item.stem.as_posix(), _told(own)) for item, own in zip(items, given, strict=True)]
+            self.settings["pieces"] = settings_digest("pieces", {"all": told})
+        self._bases: dict[Path | None, dict[str, Any]] = {}
+
+    def of(self, item: Found) -> GenerateOptions:
+        """What is asked of one piece; its genre may be "auto"."""
+        return _own(item).of(self._options)
+
+    def is_alone(self, item: Found) -> bool:
+        """Whether it is the only piece for its video."""
+        return self._counts[item.path] < 2
+
+    def settings_of(self, item: Found) -> dict[str, Any]:
+        """All that changes the music of one piece, as if it had been asked of all.
+
+        Raises
+        ------
+        InputError
+            Its genre can't be told.
+        """
+        # As if its genre had been named: a line more in a table makes no other video's music again.
+        wanted = self.of(item).of_video(item.path)
+        settings = {**self._base(wanted), **wanted.passage.settings}
+        if wanted.music is None:
+            settings |= {name: getattr(wanted, name) for name in ("genre", "prompt", "negative_prompt", "seed")}
+        return settings
+
+    def check(self, models: Models) -> None:
+        """Raise EncoderMismatchError where the genre of a piece does not fit the networks."""
+        for genre in self._genres:
+            check_genre(models.encoders, OwnOptions(genre).of(self._options))
+
+    def _base(self, wanted: GenerateOptions) -> dict[str, Any]:
+        """The settings of pieces that are made like this one, without what may be theirs alone."""
+        if wanted.music not in self._bases:
+            common = self.settings
+            if wanted.music != self.of_most.music:
+                common = music_settings(self._generator, wanted, verify=self._verify)
+            left_out = ("genre_table", "pieces", "start", "duration")
+            self._bases[wanted.music] = {name: value for name, value in common.items() if name not in left_out}
+        return self._bases[wanted.music]
+
+
+def _own(item: Found) -> OwnOptions:
+    return item.own if isinstance(item, Piece) else NOTHING_OWN
+
+
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.name if isinstance(value, Path) else value for name, value in given.items()}
 
 
 def music_settings(generator: Generator, options: GenerateOptions, *, verify: bool = False) -> dict[str, Any]:
@@ -209,6 +321,8 @@ def result_of(made: Generated, notes: dict[str, str]) -> ItemResult:
         details={
             "seconds": round(made.music.seconds, 6),
             "genre": made.options.genre,
+            "seed": made.options.seed,
+            **made.options.passage.settings,
             "bpm": tempo.bpm if tempo is not None else None,
             "peaks": len(made.rhythm.peaks),
             "beats": len(made.music.beats),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from d2m_cli.ground.ledger import Entry, Ledger
@@ -35,7 +37,8 @@ def keep_apart(items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger)
 
     Returns
     -------
-    The items in the same order, all stems different, none too long.
+    The items in the same order, all stems different, none too long. Several items may have the same file; their stems
+    must differ already.
     """
     names = _Names(items, artefacts, ledger)
     stems: dict[int, Path] = {}
@@ -45,7 +48,7 @@ def keep_apart(items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger)
             if stem is not None:
                 names.take(stem, item)
                 stems[number] = stem
-    return [Found(item.path, stems[number]) for number, item in enumerate(items)]
+    return [replace(item, stem=stems[number]) for number, item in enumerate(items)]
 
 
 def place(path: Path, folder: Path) -> str:
@@ -66,13 +69,16 @@ class _Names:
         self._artefacts = artefacts
         self._folder = ledger.folder
         real, folder = RealPaths(), os.path.realpath(ledger.folder)
-        self._places = {item.path: place_from(real.of(item.path), folder) for item in items}
+        self._real = {item.path: real.of(item.path) for item in items}
+        self._places = {path: place_from(found, folder) for path, found in self._real.items()}
         self._here = set(self._places.values())
         self._taken: dict[str, str] = {}
         self._owners = {name_key(name): entry for name, entry in ledger.owned().items()}
 
     def known(self, item: Found) -> Path | None:
         """The name that the ledger has for this very file."""
+        if not self._owners:
+            return None
         for stem in self._candidates(item):
             owner = self._owner(stem)
             if owner is not None and owner.place == self._places[item.path] and name_key(stem) not in self._taken:
@@ -81,11 +87,11 @@ class _Names:
 
     def new(self, item: Found) -> Path:
         """The shortest name that is free; its suffix is no help against a file of the same name."""
-        short, *longer = self._candidates(item)
-        with_suffix = item.stem.with_name(item.path.name)
-        alike = self._holder(short) == item.path.name
-        for stem in (short, *longer):
-            if name_key(stem) in self._taken or (alike and stem == with_suffix):
+        candidates = self._candidates(item)
+        short = next(candidates)
+        alike = _with_suffix(item) if self._holder(short) == item.path.name else None
+        for stem in chain((short,), candidates):
+            if name_key(stem) in self._taken or stem == alike:
                 continue
             if self._may_have(item, self._owner(stem)):
                 return stem
@@ -100,6 +106,8 @@ class _Names:
         return self._taken.get(name_key(stem)) or (_file_name(owner) if owner is not None else None)
 
     def _owner(self, stem: Path) -> Entry | None:
+        if not self._owners:
+            return None
         found = (self._owners.get(name_key(stem.as_posix() + suffix)) for suffix in self._artefacts)
         return next((entry for entry in found if entry is not None), None)
 
@@ -112,12 +120,20 @@ class _Names:
         return not owner.place or not (owner.place in self._here or (self._folder / owner.place).exists())
 
     def _candidates(self, item: Found) -> Iterator[Path]:
-        stem, digest = item.stem, _digest(self._places[item.path])
+        stem = item.stem
         yield _fitting(stem)
-        if stem.name != item.path.name:
-            yield _fitting(stem.with_name(item.path.name))
-        yield Path(_fitting(Path(item.path.resolve().parent.name or "root")).name) / _fitting(stem)
+        if (with_suffix := _with_suffix(item)) != stem:
+            yield _fitting(with_suffix)
+        yield Path(_fitting(Path(Path(self._real[item.path]).parent.name or "root")).name) / _fitting(stem)
+        # What is cut off a name may be all that tells one of several works on a file from another.
+        digest = _digest(self._places[item.path] + (f"\0{stem.name}" if item.share is not None else ""))
         yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
+
+
+def _with_suffix(item: Found) -> Path:
+    """The name of an item with the suffix of its file."""
+    name, whole = item.stem.name, item.path.name
+    return item.stem.with_name(whole if whole == name or whole.startswith(f"{name}.") else f"{name}{item.path.suffix}")
 
 
 def _file_name(entry: Entry) -> str:

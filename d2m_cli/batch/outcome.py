@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from d2m_cli import __version__
 from d2m_cli.ground.progress import Report
-from d2m_cli.ground.search import PassedOver
+from d2m_cli.ground.search import Found, PassedOver
 
 State = Literal["done", "already done", "being made", "failed", "planned", "not tried"]
 
@@ -32,6 +32,8 @@ class Job:
         once.
     settings
         Digest of all that changes its results besides its content.
+    item
+        What the batch was given for it.
     beside
         Suffixes of what was made before from the same content with the same settings, is not asked for now, and stays.
     """
@@ -41,6 +43,7 @@ class Job:
     content: str
     artefacts: Mapping[str, Path]
     settings: str
+    item: Found
     beside: tuple[str, ...] = ()
 
 

@@ -75,7 +75,7 @@ def estimate_files(
 
     def work(job: Job, report: Report) -> ItemResult:
         report("reading")
-        timeline = probe(job.path)
+        timeline = probe(job.path, options.passage)
         # Loaded only once there is something to do: a batch that is done already answers at once.
         poses = known.poses(job.path, job.content, lambda: estimator.value().estimate(job.path, report, timeline))
         save_poses(job.artefacts[SUFFIX], poses)

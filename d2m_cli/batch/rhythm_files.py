@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from d2m_cli.batch.display import say
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
-from d2m_cli.errors import UsageError
+from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, is_entry
+from d2m_cli.ground.inputs import Input
+from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
+from d2m_cli.media.passage import WHOLE, Passage
 from d2m_cli.pose.dancers import to_follow
 from d2m_cli.pose.io import SUFFIX as POSES
 from d2m_cli.pose.io import load_poses
@@ -34,7 +37,7 @@ PLOT_SUFFIX = ".rhythm.png"
 ARRAYS = ".npz"
 
 
-def find_dances(inputs: Sequence[Path]) -> Search:
+def find_dances(inputs: Sequence[Path | Input]) -> Search:
     """Videos and pose files among files and folders; other .npz files of a folder, and a cache in it, are left out.
 
     Results are named after the video: those of ``a.pose.npz`` as those of ``a.mp4``.
@@ -45,7 +48,7 @@ def find_dances(inputs: Sequence[Path]) -> Search:
         There are none, or an input does not exist.
     """
     inside = search(inputs, VIDEO_SUFFIXES | {ARRAYS}, made_too=frozenset({ARRAYS}))
-    named = set(inputs)
+    named = {one.path if isinstance(one, Input) else one for one in inputs}
     kept = tuple(
         Found(item.path, item.stem.with_suffix("") if item.stem.suffix == ".pose" else item.stem)
         for item in inside.found
@@ -67,6 +70,7 @@ def extract_files(
     *,
     device: str = "auto",
     decoder: str = "auto",
+    passage: Passage = WHOLE,
     plot: bool = False,
     cache: FileCache | None = None,
     batch: BatchOptions = PLAIN,
@@ -83,6 +87,8 @@ def extract_files(
         How to read rhythm off poses.
     device, decoder
         As in `PoseOptions`, for videos.
+    passage
+        The part of each video that is looked at; pose files have none.
     plot
         Whether to write drawings.
     cache
@@ -95,7 +101,13 @@ def extract_files(
     UsageError
         The options do not fit, or a network is not there.
     """
-    pose_options = PoseOptions(dancers=to_follow(options.dancers), device=device, decoder=decoder)
+    pose_options = PoseOptions(
+        dancers=to_follow(options.dancers),
+        device=device,
+        decoder=decoder,
+        start=passage.start,
+        duration=passage.duration,
+    )
 
     known = DanceCache(cache, pose_options)
     drawing = threading.Lock()  # matplotlib is not made for several threads
@@ -110,6 +122,11 @@ def extract_files(
     def poses_of(job: Job, report: Report) -> Poses:
         path = job.path
         if path.suffix.lower() == ARRAYS:
+            if not passage.is_whole:
+                raise InputError(
+                    f"{path} holds poses, and {passage} can only be taken of a video: leave out {option('start')} and "
+                    f"{option('duration')}, or give the video"
+                )
             report("reading poses")
             return load_poses(path)
 
@@ -135,7 +152,7 @@ def extract_files(
             return result
         report("plot", 0.95)
         with drawing:
-            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found)})
+            return ItemResult(result.summary, {**result.details, "music_beats": _draw(job, found, passage)})
 
     with Background(load) as estimator:
         return run_batch(
@@ -165,9 +182,11 @@ def _result(poses: Poses, found: Rhythm) -> ItemResult:
     return ItemResult(f"{len(found.peaks)} peaks, {beat}", details)
 
 
-def _draw(job: Job, found: Rhythm) -> int | None:
+def _draw(job: Job, found: Rhythm, passage: Passage) -> int | None:
     """Draw, and say how many beats the video's music has; None where it has none."""
     beats = None if job.path.suffix.lower() == ARRAYS else tracked_beats(job.path)
+    if beats is not None and not passage.is_whole:
+        beats = beats[(beats >= passage.start) & (beats < passage.start + found.duration)] - passage.start
     music = None if beats is None else {TRACKED: beats}
     plot_rhythm(found, job.artefacts[PLOT_SUFFIX], title=job.path.name, music=music)
     return None if beats is None else len(beats)

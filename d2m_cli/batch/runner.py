@@ -156,7 +156,7 @@ def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) 
     """Those that are in a share by the names that they were found under."""
     if shard is None:
         return named
-    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.stem)]
+    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.share or item.stem)]
 
 
 def _refuse_to_replace_inputs(

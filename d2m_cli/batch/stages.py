@@ -100,7 +100,7 @@ class Batch:
             return replace(outcome, error=str(error))
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
-        job = Job(item.path, item.stem, content, self._targets(item), settings)
+        job = Job(item.path, item.stem, content, self._targets(item), settings, item)
         paths = {suffix: str(path) for suffix, path in job.artefacts.items()}
         if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)

@@ -46,9 +46,40 @@ class RhythmMode(StrEnum):
     published = "published"
 
 
+INPUTS_HELP = (
+    "or folders searched recursively; patterns in quotes ('clips/**/*.mp4'); @LIST for the paths in a file, and - for "
+    "those on standard input, one a line or separated by NUL."
+)
 Videos = Annotated[
-    list[Path],
-    typer.Argument(metavar="VIDEOS...", help="Videos, or folders searched recursively.", show_default=False),
+    list[str], typer.Argument(metavar="VIDEOS...", help=f"Videos, {INPUTS_HELP}", show_default=False)
+]
+
+
+def _seconds(given: str | float) -> float:
+    from d2m_cli.ground.seconds import seconds_of
+
+    if isinstance(given, float):  # the default
+        return given
+    try:
+        return seconds_of(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Start = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", parser=_seconds, help="Where in each video to begin: seconds (12.5), or minutes (1:30)."
+    ),
+]
+Duration = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        parser=_seconds,
+        help="How much of each video to take from --start on; else all of it.",
+        show_default=False,
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")]
 Backbone = Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    INPUTS_HELP,
     Backbone,
     Cache,
     Dancers,
@@ -16,6 +17,7 @@ from d2m_cli.commands.common import (
     DecoderOption,
     Device,
     DryRun,
+    Duration,
     JsonOut,
     MaxFailures,
     NoCache,
@@ -24,8 +26,8 @@ from d2m_cli.commands.common import (
     Precision,
     RetryFailed,
     ShardOption,
+    Start,
     Verify,
-    Videos,
     batch_options,
     dance_cache,
 )
@@ -93,7 +95,21 @@ def with_mp4(context: typer.Context, formats: tuple[str, ...], mp4: bool) -> tup
 
 def generate(
     context: typer.Context,
-    videos: Videos,
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VIDEOS...", help=f"Videos, {INPUTS_HELP} With --manifest they may be left out.", show_default=False
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE.csv",
+            help="A table with a line for each piece: the column video, relative to the table, and any of genre, "
+            "prompt, negative_prompt, seed, start, duration, music, which go before the options here.",
+            show_default=False,
+        ),
+    ] = None,
     genre: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +124,8 @@ def generate(
     genre_table: Annotated[
         Path | None,
         typer.Option(
-            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video.",
+            help="For --genre auto: a table (.csv) with the columns name and genre, one line a video. --manifest can "
+            "say more, and goes before it.",
             show_default=False,
         ),
     ] = None,
@@ -199,6 +216,19 @@ def generate(
         int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
     ] = 3,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    variations: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pieces for each video, with seeds that count up from --seed.")
+    ] = 1,
+    start: Start = 0.0,
+    duration: Duration = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="What results are called: text, and any of {stem}, {genre}, {seed}, {start}, {variation}. What would "
+            "be called the same gets _1, _2 and so on.",
+        ),
+    ] = "{stem}",
     snap: Annotated[
         SnapBy,
         typer.Option(
@@ -311,10 +341,13 @@ def generate(
     from d2m_cli.api.music import Generator
     from d2m_cli.backbones.base import Sampling
     from d2m_cli.batch.display import say
+    from d2m_cli.batch.manifest import read_manifest
     from d2m_cli.batch.music_files import generate_files
+    from d2m_cli.batch.pieces import pieces_of, videos_of
     from d2m_cli.generation.artefacts import parse_formats
     from d2m_cli.generation.options import GenerateOptions
     from d2m_cli.ground.genres import genre_remark
+    from d2m_cli.ground.inputs import named_inputs
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers
 
@@ -345,13 +378,21 @@ def generate(
         clap=clap,
         mix=mix,
         keep_candidates=keep_candidates,
+        start=start,
+        duration=duration,
     )
     if genre is not None and (remark := genre_remark(genre)) is not None:
         say(f"d2m: {remark}")
     for doubt in options.doubts:
         say(f"d2m: {doubt}")
+    lines = read_manifest(manifest, options) if manifest is not None else ()
+    inputs = named_inputs(videos or [])
+    found = search(inputs, VIDEO_SUFFIXES) if inputs or manifest is None else videos_of(lines)
+    pieces, unused = pieces_of(found, options, lines, variations=variations, name=name)
+    if unused:
+        say(f"d2m: {unused} {'line' if unused == 1 else 'lines'} of {manifest} are for other videos than those given")
     summary = generate_files(
-        search(videos, VIDEO_SUFFIXES),
+        pieces,
         out,
         Generator(
             backbone,

@@ -15,6 +15,7 @@ from d2m_cli.commands.common import (
     DecoderOption,
     Device,
     DryRun,
+    Duration,
     JsonOut,
     MaxFailures,
     NoCache,
@@ -22,6 +23,7 @@ from d2m_cli.commands.common import (
     Overwrite,
     RetryFailed,
     ShardOption,
+    Start,
     Verify,
     Videos,
     batch_options,
@@ -51,6 +53,8 @@ def pose(
         str, typer.Option(help="multipose, rtmo-s (or -t, -m), or the path of an RTMDet, RTMO or NanoDet .onnx file.")
     ] = "multipose",
     dancers: Dancers = "largest",
+    start: Start = 0.0,
+    duration: Duration = None,
     device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     flip_test: Annotated[bool, typer.Option("--flip-test", help="HRNet: average with the mirrored picture.")] = False,
@@ -79,6 +83,7 @@ def pose(
     Of 50 frames a second or more, 25 to 50 a second are taken.
     """
     from d2m_cli.batch.pose_files import estimate_files
+    from d2m_cli.ground.inputs import named_inputs
     from d2m_cli.ground.search import VIDEO_SUFFIXES, search
     from d2m_cli.pose.dancers import parse_dancers
     from d2m_cli.pose.options import PoseOptions
@@ -95,9 +100,11 @@ def pose(
         camera=camera,
         batch=batch,
         threads=threads,
+        start=start,
+        duration=duration,
     )
     done = estimate_files(
-        search(videos, VIDEO_SUFFIXES),
+        search(named_inputs(videos), VIDEO_SUFFIXES),
         out,
         options,
         overlay=overlay,

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from d2m_cli.commands.common import (
+    INPUTS_HELP,
     Cache,
     Dancers,
     Decoder,
     DecoderOption,
     Device,
     DryRun,
+    Duration,
     JsonOut,
     MaxFailures,
     NoCache,
@@ -22,6 +24,7 @@ from d2m_cli.commands.common import (
     RetryFailed,
     RhythmMode,
     ShardOption,
+    Start,
     Verify,
     batch_options,
     dance_cache,
@@ -38,10 +41,10 @@ def _renamed(value: str | None) -> None:
 def rhythm(
     context: typer.Context,
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="VIDEOS|POSES...",
-            help="Videos, pose files of 'd2m pose', or folders of them searched recursively.",
+            help=f"Videos, pose files of 'd2m pose', {INPUTS_HELP}",
             show_default=False,
         ),
     ],
@@ -55,6 +58,8 @@ def rhythm(
     sectors: Annotated[int, typer.Option(min=1, help="K of Eq. 5: direction sectors of mode paper.")] = 10,
     window: Annotated[float, typer.Option(help="Seconds of the window of local maxima in mode paper.")] = 0.2,
     dancers: Dancers = "largest",
+    start: Start = 0.0,
+    duration: Duration = None,
     device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     plot: Annotated[
@@ -76,16 +81,19 @@ def rhythm(
     Equations are those of "Dance-to-Music Generation with Encoder-based Textual Inversion".
     """
     from d2m_cli.batch.rhythm_files import extract_files, find_dances
+    from d2m_cli.ground.inputs import named_inputs
+    from d2m_cli.media.passage import Passage
     from d2m_cli.pose.dancers import parse_dancers
     from d2m_cli.rhythm.extract import RhythmOptions
 
     options = RhythmOptions(mode=mode.value, sectors=sectors, window=window, dancers=parse_dancers(dancers))
     done = extract_files(
-        find_dances(inputs),
+        find_dances(named_inputs(inputs)),
         out,
         options,
         device=device,
         decoder=decoder.value,
+        passage=Passage(start, duration),
         plot=plot,
         cache=dance_cache(cache, no_cache),
         batch=batch_options(context),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from d2m_cli.media.passage import WHOLE, Passage
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -107,7 +109,9 @@ class Seeing:
     poses: DancerEstimator
     known: DanceCache | None = field(default=None, kw_only=True)
 
-    def dancers(self, video: Path, content: str, report: Report, timeline: Timeline) -> Poses:
+    def dancers(
+        self, video: Path, content: str, report: Report, timeline: Timeline, passage: Passage = WHOLE
+    ) -> Poses:
         """Poses of one video, as the estimator gives them, or gave them before.
 
         Parameters
@@ -119,7 +123,9 @@ class Seeing:
         report
             Told where the work is.
         timeline
-            Of the video.
+            Of the passage.
+        passage
+            The part of the video that is looked at.
 
         Raises
         ------
@@ -130,7 +136,7 @@ class Seeing:
         def estimate() -> Poses:
             return self.poses.estimate(video, report, timeline)
 
-        return estimate() if self.known is None else self.known.poses(video, content, estimate)
+        return estimate() if self.known is None else self.known.poses(video, content, estimate, passage)
 
     def pose_hashes(self, source: PoseSource | None) -> dict[str, str]:
         """Name of each network that found some poses to the hash of its file; of poses without a source, the loaded."""
@@ -140,7 +146,7 @@ class Seeing:
         """Which networks found some poses, and where they ran; of poses without a source, the loaded."""
         return source.description if source is not None else self.poses.description
 
-    def rhythm(self, poses: Poses, content: str, mode: str) -> Rhythm:
+    def rhythm(self, poses: Poses, content: str, mode: str, passage: Passage = WHOLE) -> Rhythm:
         """Rhythm of the video that `dancers` gave the poses of, read now or before.
 
         Parameters
@@ -151,6 +157,8 @@ class Seeing:
             `content_digest` of it.
         mode
             As in `RhythmOptions`.
+        passage
+            The part of the video that the poses are of.
         """
         from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
 
@@ -159,7 +167,7 @@ class Seeing:
         def extract() -> Rhythm:
             return extract_rhythm(poses, options)
 
-        return extract() if self.known is None else self.known.rhythm(content, options, extract)
+        return extract() if self.known is None else self.known.rhythm(content, options, extract, passage)
 
 
 @dataclass(frozen=True)

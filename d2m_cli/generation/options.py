@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.hub.known import files_stamp
 from d2m_cli.hub.store import named_path
 from d2m_cli.inversion.prompt import GENRE_WORD, RHYTHM_WORD
+from d2m_cli.media.passage import Passage
 
 SNAPS = ("auto", "on", "off")
 ENDINGS = ("fade", "hit", "none")
@@ -90,6 +91,9 @@ class GenerateOptions:
     keep_candidates
         Whether the piece is kept as well as it would be with the first take of each window, with the second, and so
         on: `Music.candidates`. That takes as much memory as the piece itself for each.
+    start, duration
+        The passage of the video that music is made for, in seconds: where it begins and how long it lasts, None to the
+        end. The dance is looked at there alone, and the video with the music shows that passage.
 
     Raises
     ------
@@ -123,8 +127,11 @@ class GenerateOptions:
     genre_table: Path | None = None
     mix: float | None = None
     keep_candidates: bool = False
+    start: float = 0.0
+    duration: float | None = None
 
     def __post_init__(self) -> None:
+        _ = self.passage
         if self.genre not in (None, AUTO):
             try:
                 object.__setattr__(self, "genre", genre_code(self.genre))
@@ -141,10 +148,7 @@ class GenerateOptions:
             raise UsageError(f"{option('rhythm')} must be 'encoder' or 'words', not {self.rhythm!r}")
         if self.candidates < 1:
             raise UsageError(f"{option('candidates')} must be at least 1, not {self.candidates}")
-        if not -(2**63) <= self.seed < 2**63:
-            raise UsageError(
-                f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {self.seed}"
-            )
+        check_seed(self.seed)
         if self.genre_words is not None and self.genre in (None, AUTO):
             raise UsageError(f"{option('genre_words')} puts one genre in words: name it with {option('genre')}")
         if self.ending not in ENDINGS:
@@ -193,6 +197,11 @@ class GenerateOptions:
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
 
+    @property
+    def passage(self) -> Passage:
+        """The part of the video that music is made for."""
+        return Passage(self.start, self.duration)
+
     def of_video(self, video: Path) -> GenerateOptions:
         """The same with the genre of a video in place of "auto".
 
@@ -210,7 +219,14 @@ class GenerateOptions:
 
     @cached_property
     def _genres(self) -> Mapping[str, str]:
-        return read_genre_table(self.genre_table) if self.genre_table is not None else {}
+        table = self.genre_table
+        if table is None:
+            return {}
+        try:
+            state = table.stat()
+        except OSError:
+            return read_genre_table(table)  # which says what is wrong
+        return _genres_in(table, state.st_mtime_ns, state.st_size)
 
     @property
     def kept_candidates(self) -> int:
@@ -225,6 +241,10 @@ class GenerateOptions:
         """
         values = asdict(self)
         values.pop("keep_candidates")
+        for name in ("start", "duration"):
+            # Whole videos are told of as they were before passages could be.
+            del values[name]
+        values |= self.passage.settings
         track = values.pop("music")
         if track is not None:
             made = {name: value for name, value in values.items() if name not in FOR_A_BACKBONE}
@@ -256,3 +276,15 @@ class GenerateOptions:
         if named and RHYTHM_WORD in text and GENRE_WORD not in text:
             return (f"the prompt holds '*' but no '@': {named} has no effect",)
         return ()
+
+
+@lru_cache(maxsize=2)
+def _genres_in(table: Path, *state: int) -> Mapping[str, str]:
+    """`read_genre_table`, once for the options of many pieces; `state` tells whether the file changed."""
+    return read_genre_table(table)
+
+
+def check_seed(seed: int) -> None:
+    """Raise UsageError where a seed has more than 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise UsageError(f"{option('seed')} must be a whole number of 64 bits, {-(2**63)} to {2**63 - 1}, not {seed}")

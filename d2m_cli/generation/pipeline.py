@@ -42,7 +42,7 @@ class Dance:
     content
         `content_digest` of it.
     timeline
-        Of the video.
+        Of the video, or of the passage that music is wanted for.
     poses
         Of its dancers; None where nobody dances and that is allowed.
     """
@@ -84,7 +84,7 @@ def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOption
     Raises
     ------
     InputError
-        The video can't be used, or outlasts the track.
+        The video can't be used, does not hold the passage, or outlasts the track.
     NoPersonError
         Nobody dances in it, and the options do not allow that.
     """
@@ -93,7 +93,7 @@ def see_dance(video: Path, content: str, seeing: Seeing, options: GenerateOption
     def estimating(step: str, fraction: float = 0.0) -> None:
         report(step, 0.3 * fraction)
 
-    timeline = probe(video)
+    timeline = probe(video, options.passage)
     if isinstance(seeing, TrackModels):
         seeing.track.check_length(timeline.duration, options.music_start)
     return Dance(video, content, timeline, _seen(video, content, timeline, seeing, options, estimating))
@@ -144,10 +144,10 @@ def music_for(
         return Generated(video, content, timeline, options, models.used(None), None, nobody, music, takes, (note,))
     encoders = models.encoders if isinstance(models, Models) else None
     grid = encoders.grid if encoders is not None else RhythmGrid()
-    rhythm = models.rhythm(poses, content, grid.mode)
+    rhythm = models.rhythm(poses, content, grid.mode, options.passage)
     if grid.mode != "beats":
         # What "*" was trained on stays; where the beat is, the learned map tells all the better.
-        learned = models.rhythm(poses, content, "beats")
+        learned = models.rhythm(poses, content, "beats", options.passage)
         tempo = learned.tempo if learned.beats.steady else rhythm.tempo
         rhythm = replace(rhythm, mapped=learned.beats, tempo=tempo)
     holds = find_holds(poses, rhythm.beats.bpm) if options.breaks else ()
@@ -177,7 +177,7 @@ def _seen(
 ) -> Poses | None:
     """Poses of a video; None where nobody is in it and that is allowed."""
     try:
-        return models.dancers(video, content, report, timeline)
+        return models.dancers(video, content, report, timeline, options.passage)
     except NoPersonError as error:
         # A dancer asked for by number who is not there is a slip, not a video without dance.
         if only_dancer(options.dancers) is not None:

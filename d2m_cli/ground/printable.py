@@ -27,6 +27,12 @@ def printable(text: object) -> str:
     return "".join(_escaped(letter) if _steers(letter) else letter for letter in text)
 
 
+def quote(text: str, most: int = 100) -> str:
+    """Text between quotes, its unprintable signs written out, cut where it is long."""
+    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text[:most])
+    return f"'{shown}{'...' if len(text) > most else ''}'"
+
+
 def _steers(letter: str) -> bool:
     return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") and letter not in _JOINERS
 

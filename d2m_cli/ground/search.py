@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
 
 from d2m_cli.errors import OutputError, UsageError
+from d2m_cli.ground.inputs import Input
 from d2m_cli.ground.ledger import LEDGER_NAME, Ledger
 from d2m_cli.ground.real_paths import RealPaths
 
@@ -21,6 +24,8 @@ VIDEO_SUFFIXES = frozenset({
     ".ts", ".vob", ".webm", ".wmv",
 })  # fmt: skip
 """Suffixes, in lower case, that a folder is searched for; a file named outright may have any."""
+ANY_FOLDERS = "**"
+"""In a pattern: any number of folders, one in the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,14 @@ class Found:
         The file, as reached from the input that held it.
     stem
         Relative path of its results, without a suffix: mirrors where the file lies below its input.
+    share
+        The stem by which its share of the work is told, where that is not its own: several works on one file belong
+        together.
     """
 
     path: Path
     stem: Path
+    share: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,17 +93,22 @@ def find_files(inputs: Sequence[Path], suffixes: frozenset[str]) -> list[Found]:
     return _keep_apart(list(search(inputs, suffixes).found))
 
 
-def search(inputs: Sequence[Path], suffixes: frozenset[str], *, made_too: frozenset[str] = frozenset()) -> Search:
+def search(
+    inputs: Sequence[Path | Input], suffixes: frozenset[str], *, made_too: frozenset[str] = frozenset()
+) -> Search:
     """All files that the inputs name.
 
     Folders are searched recursively, in sorted order; hidden names are passed over, and a symbolic link that leads
     back up is followed once. So are results of d2m: files that a ledger in their folder or in one above lists. What no
     ledger lists is the user's, wherever it lies. A file named outright is taken whatever it is and whatever its suffix.
 
+    Of what a pattern fits, results of d2m are passed over too; a pattern that does not end in a suffix fits files with
+    the wanted suffixes, and folders, alone.
+
     Parameters
     ----------
     inputs
-        Files and folders.
+        Files and folders, and what `d2m_cli.ground.inputs.named_inputs` found.
     suffixes
         Suffixes to look for in folders, in lower case with their dot.
     made_too
@@ -104,15 +118,26 @@ def search(inputs: Sequence[Path], suffixes: frozenset[str], *, made_too: frozen
     Raises
     ------
     UsageError
-        An input does not exist, can't be read or is neither file nor folder; a folder holds no such file; no input.
+        An input does not exist, can't be read or is neither file nor folder; a folder holds no such file; nothing fits
+        a pattern; no input.
     """
     if not inputs:
         raise UsageError("no input: name at least one file or folder")
     walk = _Walk(suffixes, made_too)
-    found: dict[Path, Found] = {}
+    found: dict[str, Found] = {}
+    wrong: list[str] = []
     for entry in inputs:
-        for item in walk.below(Path(entry)):
-            found.setdefault(item.path.resolve(), item)
+        one = entry if isinstance(entry, Input) else Input(Path(entry))
+        try:
+            for item in walk.fitting(one.path) if one.is_pattern else walk.below(one.path):
+                found.setdefault(walk.real.of(item.path), item)
+        except UsageError as error:
+            if not one.where:
+                raise
+            wrong.append(f"{one.where}: {error}")
+    if wrong:
+        more = f" (the same list names {len(wrong) - 1} more that can't be used)" if len(wrong) > 1 else ""
+        raise UsageError(f"{wrong[0]}{more}")
     return Search(tuple(found.values()), tuple(dict.fromkeys(walk.passed_over)))
 
 
@@ -125,7 +150,7 @@ class _Walk:
         self._ledgers: dict[Path, Ledger | None] = {}
         self._above: dict[Path, list[Ledger]] = {}
         self._strange: dict[Path, bool] = {}
-        self._real = RealPaths()
+        self.real = RealPaths()
         self.passed_over: list[PassedOver] = []
 
     def below(self, entry: Path) -> list[Found]:
@@ -138,6 +163,32 @@ class _Walk:
         if stat.S_ISREG(mode):
             return [Found(entry, Path(Path(entry.name).stem))]
         raise UsageError(f"{entry} is neither a file nor a folder, but {_kind(mode)}")
+
+    def fitting(self, pattern: Path) -> list[Found]:
+        """The files that fit a pattern, and those in the folders that do."""
+        parts = pattern.parts
+        kept: list[Found] = []
+        if ANY_FOLDERS in parts:
+            # Not by glob, which follows links in circles.
+            number = parts.index(ANY_FOLDERS)
+            for root in _matches(Path(*parts[:number])):
+                inside = self._visit(root, (), set(), any_suffix=_ends_in_suffix(pattern)) if root.is_dir() else ()
+                for path in inside:
+                    within = path.relative_to(root)
+                    if _fits(within.parts, parts[number:]):
+                        kept.append(Found(path, within.with_suffix("")))
+        else:
+            for path in _matches(pattern):
+                if path.is_dir() and not _ends_in_suffix(pattern):
+                    inside = self._visit(path, (), set())
+                    kept += (Found(one, one.relative_to(path).with_suffix("")) for one in inside)
+                elif path.is_file() and (_ends_in_suffix(pattern) or path.suffix.lower() in self._suffixes):
+                    kept.append(Found(path, Path(path.stem)))
+        wanted = [item for item in kept if not self._lists(item.path)]
+        if not wanted:
+            but = f" but results of d2m, such as {kept[0].path}" if kept else ""
+            raise UsageError(f"no file fits the pattern {pattern}{but}; check the spelling")
+        return wanted
 
     def _in_folder(self, root: Path) -> list[Found]:
         before = len(self.passed_over)
@@ -152,7 +203,9 @@ class _Walk:
             text += f"; {odd.path} {odd.reason}"
         raise UsageError(text)
 
-    def _visit(self, folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[Path]:
+    def _visit(
+        self, folder: Path, above: tuple[Path, ...], seen: set[Path], *, any_suffix: bool = False
+    ) -> Iterator[Path]:
         try:
             real = folder.resolve()
             names = sorted(os.listdir(folder))
@@ -176,10 +229,10 @@ class _Walk:
                 self._pass_over(path, f"is {_missing(path, error)}" if os.path.islink(path) else _missing(path, error))
                 continue
             if stat.S_ISDIR(mode):
-                yield from self._visit(path, (*above, real), seen)
+                yield from self._visit(path, (*above, real), seen, any_suffix=any_suffix)
             elif not stat.S_ISREG(mode):
                 self._pass_over(path, f"is {_kind(mode)}")
-            elif path.suffix.lower() in self._suffixes:
+            elif any_suffix or path.suffix.lower() in self._suffixes:
                 yield path
 
     def _pass_over(self, path: Path, reason: str) -> None:
@@ -194,7 +247,7 @@ class _Walk:
 
     def _lists(self, path: Path) -> list[Ledger]:
         """The ledgers that have a file among the results."""
-        folder = Path(self._real.folder(os.path.dirname(path)))
+        folder = Path(self.real.folder(os.path.dirname(path)))
         if folder not in self._above:
             self._above[folder] = [
                 ledger for one in (folder, *folder.parents) if (ledger := self._ledger(one)) is not None
@@ -220,6 +273,27 @@ class _Walk:
             except OutputError as error:
                 self._pass_over(folder / LEDGER_NAME, f"hides which files beside it are results: {error}")
         return self._ledgers[folder]
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What fits a pattern without `ANY_FOLDERS`, in sorted order; a path that is none fits itself."""
+    return [Path(name) for name in sorted(glob.glob(str(pattern)))]
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path fits a pattern, folder by folder."""
+    if not pattern:
+        return not parts
+    if pattern[0] == ANY_FOLDERS:
+        # At the end it stands for files too.
+        rest = pattern[1:] or ("*",)
+        return any(_fits(parts[number:], rest) for number in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _ends_in_suffix(pattern: Path) -> bool:
+    """Whether a pattern says itself which suffix is wanted."""
+    return bool(pattern.suffix) and not glob.has_magic(pattern.suffix)
 
 
 def _missing(path: Path, error: OSError) -> str:
@@ -264,7 +338,7 @@ def _keep_apart(items: list[Found]) -> list[Found]:
 
     for step in (with_suffix, below_folder, with_digest):
         taken = Counter(name_key(item.stem) for item in items)
-        items = [Found(item.path, step(item)) if taken[name_key(item.stem)] > 1 else item for item in items]
+        items = [replace(item, stem=step(item)) if taken[name_key(item.stem)] > 1 else item for item in items]
     return items
 
 

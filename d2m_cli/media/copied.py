@@ -53,6 +53,8 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell, kin
         raise CantCopyError(f"an {kind.suffix} can't hold {codec}")
     clock = clock_of(timeline)
     order = timeline.order
+    if timeline.part is not None and timeline.part.pictures and (timeline.in_sequence or _hides(order)):
+        raise CantCopyError("the passage does not begin with a picture that stands by itself")
     if timeline.in_sequence and codec in _REORDERED:
         order = _decoded_order(timeline, tell)
     kept, pts, end = _stamps(timeline, order, clock)
@@ -77,6 +79,12 @@ def copied_packets(source: Any, target: Any, timeline: Timeline, tell: Tell, kin
             tell(place)
 
     return packets()
+
+
+def _hides(order: Ints) -> bool:
+    """Whether something that is not shown has to be decoded for what is."""
+    shown = np.flatnonzero(order >= 0)
+    return bool((order[: int(shown[0])] == HIDDEN).any())
 
 
 def _nth_packets(source: Any, stream: Any, numbers: Ints) -> Iterator[Any]:
@@ -106,7 +114,8 @@ def _stamps(timeline: Timeline, order: Ints, clock: Fraction) -> tuple[Ints, Int
     if hidden.any():
         pts[hidden] = _hidden_stamps(timeline, kept[hidden], clock)
         if (pts[hidden] >= shown[0]).any():
-            raise CantCopyError("it hides pictures after its first one, on which others build")
+            what = "it hides" if timeline.part is None else "behind the passage there are"
+            raise CantCopyError(f"{what} pictures after its first one, on which others build")
         # Only what lies before zero is hidden.
         pts[hidden] -= max(0, int(pts[hidden].max()) + 1)
     return kept, pts, end

@@ -48,6 +48,8 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = cores()
     order = timeline.order
+    lead = timeline.part.packets if timeline.part is not None else 0
+    before = timeline.part.pictures if timeline.part is not None else 0
     packets = failed = out = 0
     last = -1
     for packet in source.demux(stream):
@@ -58,6 +60,8 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
             packet.pts, packet.dts = packets, packets
             packets += 1
             tell(packets)
+            if packets <= lead:
+                continue
         try:
             frames = stream.codec_context.decode(packet if packet.size else None)
         except av.error.FFmpegError as error:
@@ -66,8 +70,13 @@ def decoded(source: Any, timeline: Timeline, tell: Tell) -> Iterator[Decoded]:
             continue
         for frame in frames:
             origin = frame.pts if frame.pts is not None else packets - 1
-            number = out + failed if timeline.in_sequence else int(order[origin]) if origin < len(order) else -1
+            if timeline.in_sequence:
+                number = out + failed - before
+            else:
+                number = int(order[origin]) if origin < len(order) else -1
             out += 1
             if last < number < timeline.frames:
                 last = number
                 yield Decoded(number, origin, frame)
+        if last == timeline.frames - 1:
+            return

@@ -15,6 +15,9 @@ from d2m_cli.media.timeline import Tell, Timeline
 _FINEST = 1_000_000
 """Ticks a second; with more, the 32 bits in which an .mp4 counts the ticks of one picture last seconds only."""
 
+_COARSE = Fraction(1, 10_000)
+"""Seconds a tick, above which rounding to ticks would show."""
+
 _EVEN = 0.005
 """Seconds by which the steps from picture to picture differ on clocks that round an even rate."""
 
@@ -23,8 +26,13 @@ _LIMITED, _FULL = 1, 2
 
 
 def clock_of(timeline: Timeline) -> Fraction:
-    """Seconds a tick of the clock on which the picture is written: the source's own, or 1/90000 if that is too fine."""
-    return timeline.time_base if timeline.time_base.denominator <= _FINEST else Fraction(1, 90_000)
+    """Seconds a tick of the clock on which the picture is written: the source's own, or 1/90000 if that is too fine.
+
+    A passage may begin between two ticks of a coarse clock; its pictures are then written on the finer one.
+    """
+    own = timeline.time_base
+    between = timeline.part is not None and own > _COARSE
+    return Fraction(1, 90_000) if own.denominator > _FINEST or between else own
 
 
 def encoded_packets(source: Any, target: Any, timeline: Timeline, tell: Tell, notes: list[str]) -> Iterator[Any]:

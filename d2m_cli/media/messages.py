@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.media.orientation import Orientation
-from d2m_cli.media.timeline import Colour, Timeline
+from d2m_cli.media.timeline import Colour, Part, Timeline
 
 Message = dict[str, Any]
 
@@ -76,11 +76,11 @@ def shared_memory(size: int) -> int:
 def pack(timeline: Timeline) -> tuple[Message, list[bytes]]:
     """A timeline as a message; `unpack` makes it again."""
     values = asdict(timeline)
-    for name in ("times", "order"):
+    for name in ("times", "order", "keys"):
         values.pop(name)
     values["path"] = os.path.abspath(timeline.path)
     values["time_base"] = [timeline.time_base.numerator, timeline.time_base.denominator]
-    return values, [timeline.times.tobytes(), timeline.order.tobytes()]
+    return values, [timeline.times.tobytes(), timeline.order.tobytes(), timeline.keys.tobytes()]
 
 
 def unpack(values: Message, blobs: Sequence[bytes]) -> Timeline:
@@ -94,6 +94,8 @@ def unpack(values: Message, blobs: Sequence[bytes]) -> Timeline:
         "notes": tuple(values["notes"]),
         "times": _array(blobs[0], np.float64),
         "order": _array(blobs[1], np.int64),
+        "keys": _array(blobs[2], np.int64),
+        "part": Part(**values["part"]) if values["part"] is not None else None,
     })  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -50,6 +50,8 @@ class Packets:
         Whether the container stamps only some pictures and the rest are guessed (MPEG-PS).
     counted
         Whether the container only counts pictures (AVI): they are shown one after the other as they are decoded.
+    keys
+        (k,) int64: numbers of those from which decoding may begin.
     """
 
     pts: Ints
@@ -62,6 +64,7 @@ class Packets:
     clock_restarts: bool = False
     sparse: bool = False
     counted: bool = False
+    keys: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.pts)

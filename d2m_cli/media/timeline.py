@@ -7,7 +7,7 @@ track that begins after the sound keeps its distance to it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,25 @@ class Colour:
     primaries: int
 
 
+@dataclass(frozen=True)
+class Part:
+    """Where the passage that a timeline tells of lies in its film; see `d2m_cli.media.passage`.
+
+    Attributes
+    ----------
+    start
+        Seconds from the film's time zero at which it begins.
+    pictures
+        Shown pictures of the film before its first.
+    packets
+        Packets of the track before the one at which decoding may begin.
+    """
+
+    start: float
+    pictures: int
+    packets: int
+
+
 @dataclass(frozen=True, repr=False)
 class Timeline:
     """What one video file holds, and when each of its pictures is shown.
@@ -95,6 +114,10 @@ class Timeline:
         None where every decoder must show the same, else what stands in the way, in words.
     notes
         What was mended or passed over, in words.
+    keys
+        (k,) int64: numbers of the packets from which decoding may begin, rising.
+    part
+        None for the whole film; else all above is that of a passage of it, whose first moment is time zero.
     """
 
     path: Path
@@ -115,6 +138,8 @@ class Timeline:
     audio_start: float | None
     plain: str | None
     notes: tuple[str, ...] = ()
+    keys: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         times = self.times
@@ -216,14 +241,15 @@ def _read_packets(
     path: Path, name: str, container: Any, streams: list[Any], size: int, tell: Tell
 ) -> tuple[Any, Packets]:
     """The picture track to take, and its packets. A lone picture gives way to a track that has more."""
-    rows: dict[int, list[tuple[int, int, int, bool]]] = {stream.index: [] for stream in streams}
+    rows: dict[int, list[tuple[int, int, int, bool, bool]]] = {stream.index: [] for stream in streams}
     total = count = 0
     for packet in container.demux(streams):
         if packet.size == 0:
             continue
         pts, dts = packet.pts, packet.dts
         rows[packet.stream_index].append((
-            UNKNOWN if pts is None else pts, UNKNOWN if dts is None else dts, packet.duration or 0, packet.is_discard
+            UNKNOWN if pts is None else pts, UNKNOWN if dts is None else dts, packet.duration or 0, packet.is_discard,
+            packet.is_keyframe,
         ))  # fmt: skip
         total, count = total + packet.size, count + 1
         tell(count)
@@ -234,7 +260,7 @@ def _read_packets(
     if not full:
         raise VideoError(f"{path}: holds no picture; is it a complete video?")
     stream = full[0]
-    table = np.array(rows[stream.index], np.int64).reshape(-1, 4)
+    table = np.array(rows[stream.index], np.int64).reshape(-1, 5)
     known = name in _ENDING and stream.duration and stream.start_time is not None
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return stream, Packets(
@@ -248,6 +274,7 @@ def _read_packets(
         clock_restarts=name in _CLOCK_RESTARTS,
         sparse=name == "mpeg",
         counted=name in _COUNTED,
+        keys=np.flatnonzero(table[:, 4]),
     )
 
 
@@ -354,6 +381,7 @@ def _timeline(
         audio_start=None if not sounds else float((audio if audio is not None else begins) - zero * base),
         plain=_not_plain(container, layout, order, orientation, colour, others),
         notes=layout.notes,
+        keys=packets.keys,
     )
 
 

@@ -18,6 +18,7 @@ from d2m_cli.errors import UsageError, VideoError
 from d2m_cli.ground.options import option
 from d2m_cli.media.container import check_file
 from d2m_cli.media.messages import pack, unpack
+from d2m_cli.media.passage import WHOLE, Passage
 from d2m_cli.media.pictures import NOT_INSTALLED, in_chunks
 from d2m_cli.media.process import SEPARATE, BrokenError, media_process
 from d2m_cli.media.timeline import Timeline, read_timeline, silent
@@ -51,22 +52,22 @@ class FrameChunk:
         return f"FrameChunk(start={self.start}, frames={self.frames.shape})"
 
 
-def probe(path: Path) -> Timeline:
-    """Read the timeline of a video: its packets, and its first picture.
+def probe(path: Path, passage: Passage = WHOLE) -> Timeline:
+    """Read the timeline of a video, or of a passage of it: its packets, and its first picture.
 
     Raises
     ------
     VideoError
-        The file is missing, empty, not a video, or damaged beyond use.
+        The file is missing, empty, not a video, or damaged beyond use; the passage does not lie in it.
     """
     path = Path(path)
     check_file(path)
     if not SEPARATE:
-        return read_timeline(path)
+        return passage.of(read_timeline(path))
     with media_process() as process:
         process.request(path, {"do": "timeline"})
         message, blobs = process.answer(path)
-    return unpack({**message["timeline"], "path": path}, blobs)
+    return passage.of(unpack({**message["timeline"], "path": path}, blobs))
 
 
 def fit_size(width: int, height: int, longest: int) -> tuple[int, int]:

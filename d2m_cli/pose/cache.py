@@ -12,6 +12,7 @@ from d2m_cli import __version__
 from d2m_cli.errors import PoseFileError
 from d2m_cli.ground.digests import code_digest, content_digest, settings_digest
 from d2m_cli.ground.file_cache import FileCache
+from d2m_cli.media.passage import WHOLE, Passage
 from d2m_cli.pose.io import SUFFIX, load_poses, save_poses
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.settings import pose_settings
@@ -48,26 +49,28 @@ class PoseCache:
         made_by = {"d2m": __version__, "format": FORMAT, "code": code_digest("pose", "media")}
         return {**pose_settings(self._options), **made_by}
 
-    def key(self, content: str) -> str:
+    def key(self, content: str, passage: Passage = WHOLE) -> str:
         """Name of the poses of one video.
 
         Parameters
         ----------
         content
             `content_digest` of the video.
+        passage
+            The part that is looked at, where the options do not say it.
 
         Raises
         ------
         MissingWeightsError
             A network is not there.
         """
-        return settings_digest("pose", {**self._settings, "content": content})
+        return settings_digest("pose", {**self._settings, **passage.settings, "content": content})
 
-    def has_poses(self, content: str) -> bool:
+    def has_poses(self, content: str, passage: Passage = WHOLE) -> bool:
         """Whether the poses of a video are kept."""
-        return self.files is not None and self.files.find(self.key(content), SUFFIX) is not None
+        return self.files is not None and self.files.find(self.key(content, passage), SUFFIX) is not None
 
-    def poses(self, video: Path, content: str, estimate: Callable[[], Poses]) -> Poses:
+    def poses(self, video: Path, content: str, estimate: Callable[[], Poses], passage: Passage = WHOLE) -> Poses:
         """Poses of one video: those that are kept, else those that `estimate` gives, which are kept from now on.
 
         Parameters
@@ -78,10 +81,12 @@ class PoseCache:
             `content_digest` of it.
         estimate
             Estimates its poses.
+        passage
+            As in `key`.
         """
         if self.files is None:
             return estimate()
-        key = self.key(content)
+        key = self.key(content, passage)
         known = self.files.read(key, SUFFIX, load_poses)
         if known is not None:
             return known

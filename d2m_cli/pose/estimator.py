@@ -19,8 +19,8 @@ from d2m_cli.errors import NoPersonError
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.spread import spread
-from d2m_cli.media.timeline import Timeline
-from d2m_cli.media.video import FrameChunk, VideoReader
+from d2m_cli.media.timeline import Part, Timeline
+from d2m_cli.media.video import FrameChunk, VideoReader, probe
 from d2m_cli.pose.camera_thread import CameraThread
 from d2m_cli.pose.dancers import only_dancer, to_follow
 from d2m_cli.pose.detector import load_detector, without_doubles
@@ -125,7 +125,7 @@ class PoseEstimator:
         report
             Told where the work is.
         timeline
-            Of the video, where it was read already.
+            Of the video, or of a passage of it, where it was read already; else it is that of the options' passage.
 
         Raises
         ------
@@ -138,10 +138,11 @@ class PoseEstimator:
             return self._estimate(video, report or _silent, timeline)
 
     def _estimate(self, video: Path, told: Report, timeline: Timeline | None) -> Poses:
+        timeline = timeline or probe(video, self.options.passage)
         reader = VideoReader(video, self.options.longest, CHUNK, self.options.decoder, timeline)
         step = self._detection_step(reader.info.fps / thinning(reader.info.fps))
         tracks, times, camera, held = self._look(reader, step, told)
-        duration = reader.info.duration
+        duration, part = reader.info.duration, reader.info.part
         chosen = choose(tracks, to_follow(self.options.dancers), duration)
         if not chosen:
             raise NoPersonError(f"{reader.path}: nobody was found; is a dancer in the picture, and large enough?")
@@ -159,7 +160,7 @@ class PoseEstimator:
                 dancers = tracks_of(dancers, self.options.dancers)
             except NoPersonError as error:
                 raise NoPersonError(f"{reader.path}: {error}") from None
-        return Poses(dancers, camera, duration, self._source(reader.decoder))
+        return Poses(dancers, camera, duration, self._source(reader.decoder, part))
 
     def _detection_step(self, fps: float) -> int:
         several = self.options.dancers not in ("largest", 1)
@@ -254,10 +255,12 @@ class PoseEstimator:
             points[:, :2] = apply_affine(invert_affine(matrix), points[:, :2])
         return joints, np.any(near.any(axis=2) & (joints[..., 2] >= VISIBLE), axis=1)
 
-    def _source(self, decoder: str) -> PoseSource:
+    def _source(self, decoder: str, part: Part | None) -> PoseSource:
         options = heeded(self.options)
         kept = ("dancers", "flip_test", "decoding", "longest", "detect_longest", "camera")
         settings = tuple((name, str(getattr(options, name))) for name in kept)
+        if part is not None:
+            settings += (("start", str(part.start)),)
         hashes = tuple(self.model_hashes.items())
         names = (self._network.name, self._detector.name)
         return PoseSource(*names, hashes, self.provider, decoder, settings, __version__)

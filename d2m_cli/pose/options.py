@@ -8,6 +8,7 @@ from d2m_cli.errors import UsageError
 from d2m_cli.ground.devices import check_device_name
 from d2m_cli.ground.options import option
 from d2m_cli.hub.catalogue import CATALOGUE, POSE_KINDS, POSE_NETWORKS
+from d2m_cli.media.passage import Passage
 from d2m_cli.media.video import DECODERS
 from d2m_cli.pose.dancers import check_dancers
 
@@ -50,6 +51,9 @@ class PoseOptions:
         all cores (see `d2m_cli.ground.cores`).
     max_frames_in_memory
         A video of at most this many frames is decoded once and held; of longer ones only a chunk is.
+    start, duration
+        The passage of the video that is looked at, in seconds: where it begins and how long it lasts, None to the end.
+        Times of the poses count from where it begins.
     """
 
     model: str = "movenet"
@@ -65,8 +69,11 @@ class PoseOptions:
     batch: int = 0
     threads: int = 0
     max_frames_in_memory: int = 384
+    start: float = 0.0
+    duration: float | None = None
 
     def __post_init__(self) -> None:
+        _ = self.passage
         kind, _, path = self.model.partition(":")
         if self.model not in ("movenet", "auto", *POSE_NETWORKS) and not (kind in POSE_KINDS and path):
             raise UsageError(
@@ -88,3 +95,8 @@ class PoseOptions:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise UsageError(f"{option(name)} must be at least {smallest}, not {getattr(self, name)}")
+
+    @property
+    def passage(self) -> Passage:
+        """The part of the video that is looked at."""
+        return Passage(self.start, self.duration)

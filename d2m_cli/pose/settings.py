@@ -37,6 +37,7 @@ def pose_settings(options: PoseOptions, *, verify: bool = False) -> dict[str, ob
         "longest": options.longest,
         "detect_longest": options.detect_longest,
         "camera": options.camera,
+        **options.passage.settings,
     }
 
 

@@ -18,6 +18,7 @@ from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.npz import UNREADABLE, open_npz
 from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.hub.known import known_sha256
+from d2m_cli.media.passage import WHOLE, Passage
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.rhythm.beat_model import SHIPPED
 from d2m_cli.rhythm.extract import RhythmOptions
@@ -39,11 +40,13 @@ class DanceCache(PoseCache):
         model = known_sha256(weights_dir() / SHIPPED)
         return {"beats": model, "rhythm_format": FORMAT, "rhythm_code": code_digest("rhythm")}
 
-    def rhythm_key(self, content: str, options: RhythmOptions) -> str:
+    def rhythm_key(self, content: str, options: RhythmOptions, passage: Passage = WHOLE) -> str:
         """Name of the rhythm of one video; see `key`."""
-        return settings_digest("rhythm", {"poses": self.key(content), **asdict(options), **self._read_by})
+        return settings_digest("rhythm", {"poses": self.key(content, passage), **asdict(options), **self._read_by})
 
-    def rhythm(self, content: str, options: RhythmOptions, extract: Callable[[], Rhythm]) -> Rhythm:
+    def rhythm(
+        self, content: str, options: RhythmOptions, extract: Callable[[], Rhythm], passage: Passage = WHOLE
+    ) -> Rhythm:
         """Rhythm of one video: the one that is kept, else what `extract` gives, which is kept from now on.
 
         Parameters
@@ -54,16 +57,18 @@ class DanceCache(PoseCache):
             How its rhythm is read.
         extract
             Reads it off those poses.
+        passage
+            As in `key`.
         """
         if self.files is None:
             return extract()
-        key = self.rhythm_key(content, options)
+        key = self.rhythm_key(content, options, passage)
         known = self.files.read(key, SUFFIX, _load)
         if known is not None:
             return known
         rhythm = extract()
         # Only of poses that are kept themselves is it known that they are those of this content.
-        if self.has_poses(content):
+        if self.has_poses(content, passage):
             self.files.keep(key, SUFFIX, partial(_save, rhythm=rhythm))
         return rhythm
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.ground.aist import Split
 from d2m_cli.ground.options import option
+from d2m_cli.ground.printable import quote
 from d2m_cli.ground.progress import Progress
 from d2m_cli.media.audio import sound_seconds
 from d2m_cli.training.data.clips import SLACK, Clip, DanceSet, Skip
@@ -55,12 +56,6 @@ class ReadOptions:
         for name, folder in (("videos", self.videos), ("music", self.music)):
             if folder is not None and not folder.is_dir():
                 raise UsageError(f"the folder of {name} {folder} does not exist; check the spelling")
-
-
-def quote(text: str, most: int = 100) -> str:
-    """Text between quotes, its unprintable signs written out, cut where it is long."""
-    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text[:most])
-    return f"'{shown}{'...' if len(text) > most else ''}'"
 
 
 @dataclass(frozen=True)
