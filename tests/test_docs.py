@@ -95,7 +95,7 @@ def known_options(command: Any) -> set[str]:
     return own.union({"--help"}, *map(known_options, getattr(command, "commands", {}).values()))
 
 
-FOREIGN = {"--no-deps", "--only", "--first-seed"}
+FOREIGN = {"--no-deps", "--only", "--first-seed", "--price"}
 """Options of other programs that pages name alone."""
 
 
