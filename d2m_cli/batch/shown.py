@@ -13,7 +13,7 @@ from d2m_cli.batch.pace import Ended, Pace
 from d2m_cli.batch.voice import say, tell
 from d2m_cli.ground.event_log import Event
 from d2m_cli.ground.printable import printable
-from d2m_cli.ground.progress import StageReport, clock
+from d2m_cli.ground.progress import StageReport, left_in_words
 from d2m_cli.ground.stdout import Stdout
 
 
@@ -115,8 +115,7 @@ class Shown:
     def _time_left(self) -> str:
         """In words; "" where there is nothing to tell it from, or nothing left."""
         left = self._pace.left() if len(self._ended) < self._total else None
-        # "About 0:00 left" of what is still in hand would be no help.
-        return "" if left is None else f"about {clock(max(left, 1.0))} left"
+        return "" if left is None else left_in_words(left)
 
     def _stages(self) -> str:
         """How many files went through each stage in this run; "" where all have one."""
