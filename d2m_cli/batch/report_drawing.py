@@ -85,6 +85,8 @@ def draw_again(path: Path, folder: Path, stem: str, entry: Entry, record: Path, 
     """
 
     def drawing() -> Drawing:
+        from d2m_cli.generation.pipeline import NOBODY as BY_PROMPT
+        from d2m_cli.generation.pipeline import NOBODY_TRACK
         from d2m_cli.media.audio import load_audio
         from d2m_cli.pose.track import tracks_of
         from d2m_cli.report.page.drawing import draw
@@ -95,7 +97,7 @@ def draw_again(path: Path, folder: Path, stem: str, entry: Entry, record: Path, 
             raise ResultError(f"{stem}: no file of its music is listed")
         samples, rate = load_audio(folder / music)
         rhythm, dancers = document["rhythm"], document["settings"]["dancers"]
-        nobody = rhythm["tempo"] is None and not rhythm["peaks"]
+        nobody = not {BY_PROMPT, NOBODY_TRACK}.isdisjoint(document.get("notes") or ())
         poses = None if nobody else kept_poses(document, cache)
         tempo = rhythm["tempo"]
         return draw(
@@ -116,13 +118,16 @@ def kept_poses(document: Mapping[str, Any], cache: FileCache | None) -> Poses | 
     """Poses of the video that a record tells of, where they are kept; None where not."""
     if cache is None:
         return None
+    from d2m_cli.media.passage import Passage
     from d2m_cli.pose.cache import PoseCache
     from d2m_cli.pose.io import SUFFIX, load_poses
     from d2m_cli.pose.options import PoseOptions
 
     settings = document["settings"]
     known = PoseCache(cache, PoseOptions(dancers=settings["dancers"], decoder=settings["decoder"]))
-    return cache.read(known.key(str(document["video"]["content"])), SUFFIX, load_poses)
+    # Those of the whole video would be out of step with music for a passage.
+    passage = Passage(float(settings.get("start") or 0.0), settings.get("duration"))
+    return cache.read(known.key(str(document["video"]["content"]), passage), SUFFIX, load_poses)
 
 
 def _keep(path: Path, record: str, make: Callable[[], Drawing]) -> str | None:
