@@ -17,7 +17,7 @@ from d2m_cli.batch.engines.engine import on_engine
 from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.pose_files import loading_poses
-from d2m_cli.batch.report_drawing import draw_generated, drawing_path
+from d2m_cli.batch.report_drawing import draw_generated
 from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.batch.voice import loading, say, size_of
@@ -110,8 +110,7 @@ def generate_files(
 
     on_gpu = takes_gpu(generator.device)
     return on_engine(
-        # Other nodes need not see the folder: what they make is drawn for the page at the end.
-        partial(_making, asked, generator, options, out if report and batch.engine == "local" else None),
+        partial(_making, asked, generator, options),
         run,
         batch,
         workers=IN_HAND_ON_GPU if on_gpu else IN_HAND,
@@ -122,11 +121,8 @@ def generate_files(
 
 
 @contextmanager
-def _making(
-    asked: Asked, generator: Generator, options: GenerateOptions, drawings: Path | None
-) -> Iterator[Work]:
-    """The work on one piece, in whichever process it is done; it is drawn for the page of a folder where one is given.
-    """
+def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Iterator[Work]:
+    """The work on one piece, in whichever process it is done."""
 
     def load() -> Models | TrackModels:
         if asked.of_most.music is not None:
@@ -215,10 +211,9 @@ def _making(
         made = music_for(dance, networks(wanted), wanted, report, tell)
         report.stage("write", "writing")
         notes = made.write(job.artefacts, job.beside)
-        if drawings is not None:
+        if job.drawing is not None:
             report("drawing", 0.9)
-            drawing = drawing_path(drawings, job.stem.as_posix())
-            why = draw_generated(drawing, made, dance.poses, job.artefacts[".json"])
+            why = draw_generated(job.drawing, made, dance.poses, job.artefacts[".json"])
             if why is not None:
                 _say(f"{job.stem}: not drawn for the page: {why}")
         return result_of(made, notes)

@@ -38,6 +38,8 @@ class Job:
         What the batch was given for it.
     beside
         Suffixes of what was made before from the same content with the same settings, is not asked for now, and stays.
+    drawing
+        Where it is to be drawn for the page of results, which needs no place among them; None where no page is wanted.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Job:
     settings: str
     item: Found
     beside: tuple[str, ...] = ()
+    drawing: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2m_cli.errors import D2MError, OutputError, ResultError
 from d2m_cli.ground.digests import content_digest
+from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.printable import printable
 from d2m_cli.report.page.listing import files_of, music_file
 from d2m_cli.report.page.sidecar import head_of, is_drawing, write_drawing
@@ -125,16 +126,30 @@ def kept_poses(document: Mapping[str, Any], cache: FileCache | None) -> Poses | 
 
     settings = document["settings"]
     known = PoseCache(cache, PoseOptions(dancers=settings["dancers"], decoder=settings["decoder"]))
-    # Those of the whole video would be out of step with music for a passage.
-    passage = Passage(float(settings.get("start") or 0.0), settings.get("duration"))
+    passage = Passage(settings.get("start", 0.0), settings.get("duration"))
     return cache.read(known.key(str(document["video"]["content"]), passage), SUFFIX, load_poses)
+
+
+def keep_drawing(path: Path, content: bytes) -> str | None:
+    """Put a drawing that was made elsewhere in its place; why that failed, in words, or None."""
+    try:
+        _refuse_strangers(path)
+        with atomic_path(path) as part:
+            part.write_bytes(content)
+    except (OutputError, ResultError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _refuse_strangers(path: Path) -> None:
+    if path.exists() and not is_drawing(path):
+        raise ResultError(f"{path} is in the way and d2m did not make it: move it")
 
 
 def _keep(path: Path, record: str, make: Callable[[], Drawing]) -> str | None:
     """Write a drawing, or in its place why there is none."""
     try:
-        if path.exists() and not is_drawing(path):
-            raise ResultError(f"{path} is in the way and d2m did not make it: move it")
+        _refuse_strangers(path)
         try:
             drawing = make()
         except Exception as error:  # the music is there, and is worth more than its picture; the page says what failed

@@ -120,7 +120,8 @@ def run_batch(
             return common
         return settings_digest(label, {**own_settings(item), "d2m": __version__})
 
-    batch = Batch(label, items, work, common, settings_of, own_settings is not None, tuple(artefacts), ledger, options)
+    names, drawn = tuple(artefacts), page is not None
+    batch = Batch(label, items, work, common, settings_of, own_settings is not None, names, ledger, options, drawn)
     results = Results()
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}

@@ -17,6 +17,7 @@ from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
 from d2m_cli.batch.publish import publish, refuse_folders
+from d2m_cli.batch.report_drawing import drawing_path
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
 from d2m_cli.batch.voice import say
 from d2m_cli.errors import D2MError, InputError, OutputError, ResultError, UsageError
@@ -50,6 +51,7 @@ class Batch:
     artefacts: tuple[str, ...]
     ledger: Ledger
     options: BatchOptions
+    drawn: bool = False
     run: Run | None = field(default=None, init=False)
     began: float = field(default_factory=time.time, init=False)
     _claiming: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -99,7 +101,8 @@ class Batch:
             return replace(outcome, error=str(error))
         except OSError as error:
             return replace(outcome, error=f"{item.path} can't be read: {error.strerror or error}")
-        job = Job(item.path, item.stem, content, self._targets(item), settings, item)
+        drawing = drawing_path(self.ledger.folder, item.stem.as_posix()) if self.drawn else None
+        job = Job(item.path, item.stem, content, self._targets(item), settings, item, drawing=drawing)
         paths = {suffix: self.ledger.store.name(path) for suffix, path in job.artefacts.items()}
         if not self.options.overwrite and self._is_done(job, stamp):
             return self._already(job, outcome)

@@ -11,7 +11,7 @@ import pytest
 
 from d2m_cli.batch import report_page
 from d2m_cli.batch.options import BatchOptions
-from d2m_cli.batch.report_drawing import draw_again, draw_generated, drawing_path
+from d2m_cli.batch.report_drawing import draw_again, draw_generated, drawing_path, keep_drawing
 from d2m_cli.batch.report_page import PAGE, ReportPage, report
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.batch.status import folder_status
@@ -306,3 +306,12 @@ def test_music_is_drawn_as_it_was_made_and_a_fault_in_drawing_is_named(
     assert "no such band" in draw_generated(path, made, poses, paths[".json"])
     assert "no such band" in read_head(path).left_out[0]
     assert read_head(path).counts is None
+
+
+def test_a_drawing_that_was_made_elsewhere_takes_its_place_and_no_other_s(tmp_path: Path) -> None:
+    path = tmp_path / "report_files" / "sub" / "a.js"
+    assert keep_drawing(path, b"/*d2m-report 1 {}*/\n") is None
+    assert path.read_bytes() == b"/*d2m-report 1 {}*/\n"
+    path.write_bytes(b"mine")
+    assert "is in the way and d2m did not make it" in str(keep_drawing(path, b"/*d2m-report 1 {}*/\n"))
+    assert path.read_bytes() == b"mine"

@@ -67,12 +67,15 @@ class Made:
         What is to be said of it.
     files
         Suffix to the whole content of each result.
+    drawing
+        Its drawing for the page of results; None where none is wanted, or none was made.
     said
         Lines that the process had for the user since it was last asked.
     """
 
     result: ItemResult
     files: Mapping[str, bytes]
+    drawing: bytes | None = None
     said: tuple[str, ...] = ()
 
 
@@ -186,9 +189,11 @@ class Holder:
                     if not job.path.exists():
                         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(job.path))
                     staged = {suffix: Path(folder) / path.name for suffix, path in job.artefacts.items()}
-                    result = self._work(replace(job, artefacts=staged), report)
+                    drawing = Path(folder) / "drawing" if job.drawing is not None else None
+                    result = self._work(replace(job, artefacts=staged, drawing=drawing), report)
                     files = {suffix: path.read_bytes() for suffix, path in staged.items()}
-                    return Made(result, files, self._said.fetched())
+                    drawn = drawing.read_bytes() if drawing is not None and drawing.exists() else None
+                    return Made(result, files, drawn, self._said.fetched())
                 except Exception as error:
                     return Failure(_sendable(error, job, folder), self._said.fetched())
         except OSError as error:  # no folder to be had

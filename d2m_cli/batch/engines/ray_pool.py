@@ -19,6 +19,7 @@ from typing import Any
 from d2m_cli import __version__
 from d2m_cli.batch.engines.ray_holder import Failure, Holder, Made, Plan, digests
 from d2m_cli.batch.outcome import BatchSummary, DeathsError, ItemResult, Job, Making, Work
+from d2m_cli.batch.report_drawing import keep_drawing
 from d2m_cli.batch.stages import DEATHS
 from d2m_cli.batch.voice import say
 from d2m_cli.errors import MissingExtraError, UsageError
@@ -198,6 +199,10 @@ class Pool:
             if isinstance(answer, Made):
                 for suffix, content in answer.files.items():
                     job.artefacts[suffix].write_bytes(content)
+                if job.drawing is not None and answer.drawing is not None:
+                    why = keep_drawing(job.drawing, answer.drawing)
+                    if why is not None:
+                        say(f"d2m: {job.stem}: not drawn for the page: {why}")
                 return answer.result
             missed = isinstance(answer.error, FileNotFoundError) and answer.error.filename == str(job.path)
             if missed and job.path.exists():

@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def making(error: Exception | None) -> Iterator[Work]:
             raise error
         for path in job.artefacts.values():
             path.write_bytes(job.path.read_bytes() * 2)
+        if job.drawing is not None:
+            job.drawing.write_bytes(b"drawn")
         return ItemResult("copied")
 
     yield work
@@ -74,7 +77,14 @@ def holder(given: Plan) -> Holder:
 
 def test_results_come_back_whole_and_are_nowhere_else(tmp_path: Path, job: Job) -> None:
     answer = holder(plan(tmp_path)).make(0, job)
-    assert answer == Made(ItemResult("copied"), {".wav": b"abcabc"}, ("d2m: it copies",))
+    assert answer == Made(ItemResult("copied"), {".wav": b"abcabc"}, None, ("d2m: it copies",))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mov"]
+
+
+def test_a_drawing_for_the_page_comes_back_too(tmp_path: Path, job: Job) -> None:
+    answer = holder(plan(tmp_path)).make(0, replace(job, drawing=tmp_path / "report_files" / "a.js"))
+    assert isinstance(answer, Made)
+    assert answer.drawing == b"drawn"
     assert [path.name for path in tmp_path.iterdir()] == ["a.mov"]
 
 
