@@ -156,9 +156,7 @@ Cache = Annotated[
 NoCache = Annotated[
     bool,
     typer.Option(
-        "--no-cache",
-        help="Neither keep poses and rhythms nor look for such as were kept.",
-        rich_help_panel=MACHINE,
+        "--no-cache", help="Neither keep poses and rhythms nor look for such as were kept.", rich_help_panel=MACHINE
     ),
 ]
 Overwrite = Annotated[
@@ -178,14 +176,7 @@ Verify = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Only say what would be made.",
-        rich_help_panel=RUN,
-    ),
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.", rich_help_panel=RUN)]
 JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
 
 
@@ -203,28 +194,17 @@ ShardOption = Annotated[
 RetryFailed = Annotated[
     bool,
     typer.Option(
-        "--retry-failed",
-        help="Try again what failed before; else its reason is told again.",
-        rich_help_panel=RUN,
+        "--retry-failed", help="Try again what failed before; else its reason is told again.", rich_help_panel=RUN
     ),
 ]
 MaxFailures = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Stop after N failures.",
-        show_default=False,
-        rich_help_panel=RUN,
-    ),
+    int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False, rich_help_panel=RUN)
 ]
 
 EngineOption = Annotated[
     Engine,
     typer.Option(
-        "--engine",
-        help="Work in this process, or on the nodes of a Ray cluster (extra: ray).",
-        rich_help_panel=RUN,
+        "--engine", help="Work in this process, or on the nodes of a Ray cluster (extra: ray).", rich_help_panel=RUN
     ),
 ]
 RayAddress = Annotated[

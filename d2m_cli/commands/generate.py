@@ -182,23 +182,19 @@ def generate(
     ending: Annotated[
         EndingBy,
         typer.Option(
-            help="Fade on the last beats, end on a last hit, or stop where the video does.",
-            rich_help_panel=_FIT,
+            help="Fade on the last beats, end on a last hit, or stop where the video does.", rich_help_panel=_FIT
         ),
     ] = EndingBy.fade,
     breaks: Annotated[
         bool,
         typer.Option(
-            "--breaks",
-            help="Silence the music where the dance holds for more than two beats.",
-            rich_help_panel=_FIT,
+            "--breaks", help="Silence the music where the dance holds for more than two beats.", rich_help_panel=_FIT
         ),
     ] = False,
     loudness: Annotated[
         float,
         typer.Option(
-            help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.",
-            rich_help_panel=_FIT,
+            help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.", rich_help_panel=_FIT
         ),
     ] = -14.0,
     music: Annotated[
@@ -213,9 +209,7 @@ def generate(
     music_start: Annotated[
         float | None,
         typer.Option(
-            help="Second of --music to begin at, to the nearest beat.",
-            show_default=False,
-            rich_help_panel=_FIT,
+            help="Second of --music to begin at, to the nearest beat.", show_default=False, rich_help_panel=_FIT
         ),
     ] = None,
     formats: Annotated[
@@ -284,10 +278,7 @@ def generate(
     ] = None,
     rhythm: Annotated[
         RhythmBy,
-        typer.Option(
-            help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.",
-            rich_help_panel=_WORDS,
-        ),
+        typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.", rich_help_panel=_WORDS),
     ] = RhythmBy.encoder,
     genre_words: Annotated[
         str | None,
