@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,8 @@ def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture
 
 
 def test_stdout_carries_paths_alone_and_a_screen_says_more() -> None:
-    for state, head in (("done", ""), ("already done", "already there ")):
-        outcome = Outcome("a.mov", state, {".wav": "a.wav", ".json": "a.json"}, summary="12.00 s")
+    done = Outcome("a.mov", "done", {".wav": "a.wav", ".json": "a.json"}, summary="12.00 s")
+    for outcome, head in ((done, ""), (replace(done, state="already done"), "already there ")):
         assert result_lines(outcome) == ["a.wav", "a.json"]
         assert screen_lines(outcome) == [f"{head}a.wav", f"{head}a.json  (12.00 s)"]
     # Of what a dry run names nothing is there to be opened.
