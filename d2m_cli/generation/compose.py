@@ -182,7 +182,7 @@ def compose(
         shelf.close()
         done: Snap | None = None
         if bounds is not None:
-            samples, done = land(samples, rate, rhythm.beats, duration, bounds)
+            samples, done = land(samples, rate, rhythm.beats, duration, bounds, in_place=True)
         samples = np.ascontiguousarray(samples)
         return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None)
 

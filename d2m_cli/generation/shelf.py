@@ -1,4 +1,4 @@
-"""The windows of a piece, which overlap, until they are joined: those of a long piece lie on the disk."""
+"""What a piece is made from and is not yet the piece: where it is long, that lies on the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from d2m_cli.errors import OutputError
 Samples = NDArray[np.float32]
 
 HELD = 1 << 24
-"""Bytes of windows that are kept in memory."""
+"""Bytes that are kept in memory."""
+BLOCK = 1 << 18
+"""Samples that are moved at a time."""
 
 
 class Shelf(Sequence[Samples]):
@@ -67,12 +69,50 @@ class Shelf(Sequence[Samples]):
         return np.frombuffer(self._file.read(size), np.float32).reshape(self._shape)
 
 
+class Strip:
+    """Sound that is laid down piece by piece while what it is made from is still being read.
+
+    Parameters
+    ----------
+    channels
+        How many it has.
+
+    Raises
+    ------
+    OutputError
+        The folder of temporary files has no room for it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._file = tempfile.SpooledTemporaryFile(max_size=HELD)  # noqa: SIM115
+
+    def lay(self, first: int, piece: NDArray[np.floating]) -> None:
+        """(channels, n) from a sample on, in place of what was laid there."""
+        with _room():
+            self._file.seek(4 * self._channels * first)
+            for begin in range(0, piece.shape[1], BLOCK):
+                part = piece[:, begin : begin + BLOCK].T
+                self._file.write(np.ascontiguousarray(part, np.float32).tobytes())
+            self._file.flush()
+
+    def take(self, out: Samples) -> None:
+        """Fill (channels, n) from sample 0 on, with silence where nothing was laid, and let go of the file."""
+        self._file.seek(0)
+        for first in range(0, out.shape[1], BLOCK):
+            part = out[:, first : first + BLOCK]
+            read = np.frombuffer(self._file.read(4 * part.size), np.float32).reshape(-1, self._channels)
+            part[:, : len(read)] = read.T
+            part[:, len(read) :] = 0.0
+        self._file.close()
+
+
 @contextmanager
 def _room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise OutputError(
-            f"the windows of a long piece find no room in {tempfile.gettempdir()}: {error.strerror}; free some space "
-            "there, or set TMPDIR to a folder that has it"
+            f"a long piece finds no room in {tempfile.gettempdir()} while it is made: {error.strerror}; free some "
+            "space there, or set TMPDIR to a folder that has it"
         ) from error
