@@ -118,7 +118,7 @@ def _film(
     with tempfile.TemporaryFile(dir=part.parent) as sound:
         for row in samples:
             for first in range(0, count, BLOCK):
-                sound.write(np.ascontiguousarray(row[first : first + BLOCK], np.float32))
+                sound.write(np.ascontiguousarray(row[first : first + BLOCK], np.float32).data)
         sound.truncate(max(4 * samples.size, 4))
         sound.flush()
         values, blobs = pack(timeline)
