@@ -30,7 +30,6 @@ from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.own import NOTHING_OWN, OwnOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
 from d2m_cli.generation.video_genre import AUTO
-from d2m_cli.ground.audio_beats import get_ready
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.once import Once
@@ -144,8 +143,6 @@ def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Ite
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
         if loaded.desk is not None:
             stack.enter_context(loaded.desk.shared(_say))
-        # While the first window is drawn, and not before: two threads that import take turns.
-        hearing.begin()
         return loaded
 
     # What is said of one video need not be said again of the next.
@@ -221,7 +218,7 @@ def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Ite
                 _say(f"{job.stem}: not drawn for the page: {why}")
         return result_of(made, notes)
 
-    with ExitStack() as stack, Background(get_ready) as hearing, Background(load) as models:
+    with ExitStack() as stack, Background(load) as models:
         yield work
 
 
