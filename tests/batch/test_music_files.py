@@ -88,7 +88,12 @@ def test_variations_have_seeds_and_files_of_their_own_and_share_a_look(
 ) -> None:
     steps: list[str] = []
     wait = FileReport.wait
-    monkeypatch.setattr(FileReport, "wait", lambda self, step: (steps.append(step), wait(self, step))[1])
+
+    def noted(self: FileReport, step: str) -> None:
+        steps.append(step)
+        wait(self, step)
+
+    monkeypatch.setattr(FileReport, "wait", noted)
     told = generate("a.mp4", "b.mp4", "--variations", "2", "--seed", "7", "--no-mp4", kept)
     # Who has another look for it is not counted as looking.
     assert steps.count("waiting for what sees this video for another piece") == 4
