@@ -130,14 +130,27 @@ class _Names:
         return not owner.place or not (owner.place in self._here or (self._folder / owner.place).exists())
 
     def _candidates(self, item: Found) -> Iterator[Path]:
-        stem = item.stem
-        yield _fitting(stem)
-        if (with_suffix := _with_suffix(item)) != stem:
-            yield _fitting(with_suffix)
-        yield Path(_fitting(Path(Path(self._real[item.path]).parent.name or "root")).name) / _fitting(stem)
-        # What is cut off a name may be all that tells one of several works on a file from another.
-        digest = _digest(self._places[item.path] + (f"\0{stem.name}" if item.share is not None else ""))
-        yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
+        return candidates(item, self._real[item.path], self._places[item.path])
+
+
+def candidates(item: Found, real: str, from_here: str) -> Iterator[Path]:
+    """All names that the results of an item may have, the shortest first.
+
+    Parameters
+    ----------
+    item
+        Its stem is the first.
+    real, from_here
+        Its path without links, and its `place`.
+    """
+    stem = item.stem
+    yield _fitting(stem)
+    if (with_suffix := _with_suffix(item)) != stem:
+        yield _fitting(with_suffix)
+    yield Path(_fitting(Path(Path(real).parent.name or "root")).name) / _fitting(stem)
+    # What is cut off a name may be all that tells one of several works on a file from another.
+    digest = _digest(from_here + (f"\0{stem.name}" if item.share is not None else ""))
+    yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
 
 
 def _with_suffix(item: Found) -> Path:

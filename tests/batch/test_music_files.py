@@ -179,6 +179,11 @@ def test_each_line_of_a_table_has_its_own(generate, tmp_path: Path, looked_at) -
     other = ("--genre", "krump", "--prompt", "drums", "--seed", "1", "--start", "0.5", "--duration", "1")
     assert states(generate("a.mp4", *other, "--no-mp4", "--name", "{stem}_2")) == ["already done"]
     assert states(generate("b.mp4", "--music", "own.wav", "--no-mp4")) == ["already done"]
+    # In another order.
+    head, *lines = table.read_text().splitlines()
+    Path("sorted.csv").write_text("\n".join([head, *reversed(lines)]))
+    told = generate("--manifest", "sorted.csv", "--genre", "krump", "--seed", "1", "--no-mp4")
+    assert states(told) == ["already done"] * 3
     # A line that changes concerns its piece alone.
     table.write_text(table.read_text().replace("drums", "bells"))
     told = generate("--manifest", table, "--genre", "krump", "--seed", "1", "--no-mp4")
