@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli import __version__
-from d2m_cli.batch.crew import side_by_side
+from d2m_cli.batch.crew import in_turn, side_by_side
 from d2m_cli.batch.display import Results, close, display
 from d2m_cli.batch.naming import keep_apart
 from d2m_cli.batch.numbering import numbered
@@ -151,7 +151,10 @@ def run_batch(
     try:
         with display(len(items), label, results, options, Pace(len(items), stages, expected)) as shown:
             together, alone = batch.order()
-            side_by_side(together, bring_to_its_end, 1 if options.dry_run else min(workers, len(together)))
+            at_once = 1 if options.dry_run else max(1, min(workers, len(together)))
+            if options.engine == "local":  # elsewhere nobody knows who takes which
+                together = tuple(in_turn(together, lambda number: items[number].path, at_once))
+            side_by_side(together, bring_to_its_end, at_once)
             for number in chain(alone, batch.left_by_others(outcomes, shown)):
                 bring_to_its_end(number)
     except _StopError as error:
