@@ -22,7 +22,7 @@ def in_turn(numbers: Iterable[int], group_of: Callable[[int], Hashable], width: 
         Tells of each what group it is in. What is done for the first of a group need not be done for the others, who
         would wait for it.
     width
-        So many groups take turns, and the next only once these are through: what is done for a group is kept for so many.
+        So many groups take turns, the next once these are through: for so many is kept what is done for a group.
     """
     groups: dict[Hashable, list[int]] = {}
     for number in numbers:
