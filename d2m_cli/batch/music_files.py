@@ -23,6 +23,7 @@ from d2m_cli.generation.generated import Generated
 from d2m_cli.generation.models import Models, Seeing, TrackModels
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import Dance, music_for, see_dance
+from d2m_cli.ground.audio_beats import get_ready
 from d2m_cli.ground.background import Background
 from d2m_cli.ground.once import Once
 from d2m_cli.ground.options import option
@@ -135,6 +136,8 @@ def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Ite
         _say(f"{loaded.description}; licence of the music's weights: {loaded.backbone.licence}")
         if loaded.desk is not None:
             stack.enter_context(loaded.desk.shared(_say))
+        # While the first window is drawn, and not before: two threads that import take turns.
+        hearing.begin()
         return loaded
 
     # What is said of one video need not be said again of the next.
@@ -211,7 +214,7 @@ def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Ite
                 _say(f"{job.stem}: not drawn for the page: {why}")
         return result_of(made, notes)
 
-    with ExitStack() as stack, Background(load) as models:
+    with ExitStack() as stack, Background(get_ready) as hearing, Background(load) as models:
         yield work
 
 

@@ -14,6 +14,11 @@ SIZE, HOP, BANDS, FAINTEST, RANGE_DB, TEMPO_SECONDS = 2048, 512, 128, 1e-10, 80.
 """As librosa's functions have them where nothing is said: they are called with a part of a long piece at a time."""
 
 
+def get_ready() -> None:
+    """Import what `track_beats` listens with, which compiles for seconds: another thread may do that beforehand."""
+    import librosa.beat  # noqa: F401
+
+
 def track_beats(samples: NDArray[np.float32], sample_rate: int, bpm: float | None = None) -> NDArray[np.float64]:
     """Beats of music, as librosa's dynamic-programming tracker hears them.
 
