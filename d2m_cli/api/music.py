@@ -204,6 +204,7 @@ class Generator:
 
         video, options = Path(video), options or GenerateOptions()
         check_file(video)
+        options.check_listening()
         options = options.of_video(video)
         looking, composing = halves(report or _silent)
         # There may be no room for two backbones: who needs another one waits.

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
+from itertools import zip_longest
 from queue import SimpleQueue
 
 from d2m_cli.ground.interrupts import interrupt
+
+
+def in_turn(numbers: Iterable[int], group_of: Callable[[int], Hashable], width: int) -> Iterator[int]:
+    """Numbers of things in groups, so that those that are taken one after the other are of different groups.
+
+    Parameters
+    ----------
+    numbers
+        In order; groups come in the order of their first, and so do those of one group.
+    group_of
+        Tells of each what group it is in. What is done for the first of a group need not be done for the others, who
+        would wait for it.
+    width
+        So many groups take turns, the next once these are through: for so many is kept what is done for a group.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for number in numbers:
+        groups.setdefault(group_of(number), []).append(number)
+    ordered = list(groups.values())
+    for first in range(0, len(ordered), width):
+        for turn in zip_longest(*ordered[first : first + width]):
+            yield from (number for number in turn if number is not None)
 
 
 def side_by_side(numbers: Iterable[int], do: Callable[[int], None], workers: int) -> None:

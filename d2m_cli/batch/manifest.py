@@ -76,11 +76,11 @@ def read_manifest(source: Path, options: GenerateOptions) -> tuple[ManifestLine,
         if isinstance(line.cells, LineError):
             raise UsageError(f"{where} {line.cells}")
         path, own = _video(where, source.parent, line.cells["video"]), _own(where, source.parent, line.cells)
-        # Whether they go together hangs on none of these.
-        kind = replace(own, prompt=None, negative_prompt=None, seed=None)
+        # Whether they go together hangs on none of these, but on whether there are words at all.
+        kind = replace(own, prompt=own.prompt and "any", negative_prompt=None, seed=None)
         if kind not in checked:
             try:
-                kind.of(options)
+                kind.of(options).check_listening()
             except UsageError as error:
                 raise UsageError(f"{where}: {error}") from error
             checked.add(kind)

@@ -26,6 +26,8 @@ def keep_apart(items: Sequence[Found], artefacts: Sequence[str], ledger: Ledger)
 
     A name whose input is gone stays taken; only an input of the same file name, which may have been moved, has it.
 
+    Nor does any result of one lie where one of another does: where takes are kept, "a.take-1.wav" is of "a".
+
     Parameters
     ----------
     items
@@ -73,6 +75,7 @@ class _Names:
         self._places = {path: place_from(found, folder) for path, found in self._real.items()}
         self._here = set(self._places.values())
         self._taken: dict[str, str] = {}
+        self._reserved: set[str] = set()
         self._owners = {name_key(name): entry for name, entry in ledger.owned().items()}
 
     def known(self, item: Found) -> Path | None:
@@ -80,8 +83,8 @@ class _Names:
         if not self._owners:
             return None
         for stem in self._candidates(item):
-            owner = self._owner(stem)
-            if owner is not None and owner.place == self._places[item.path] and name_key(stem) not in self._taken:
+            owners = self._owners_of(stem)
+            if owners and all(owner.place == self._places[item.path] for owner in owners) and self._is_free(stem):
                 return stem
         return None
 
@@ -91,28 +94,35 @@ class _Names:
         short = next(candidates)
         alike = _with_suffix(item) if self._holder(short) == item.path.name else None
         for stem in chain((short,), candidates):
-            if name_key(stem) in self._taken or stem == alike:
+            if stem == alike or not self._is_free(stem):
                 continue
-            if self._may_have(item, self._owner(stem)):
+            if all(self._may_have(item, owner) for owner in self._owners_of(stem)):
                 return stem
         raise AssertionError("a digest of the path is nobody else's")
 
     def take(self, stem: Path, item: Found) -> None:
         self._taken[name_key(stem)] = item.path.name
+        self._reserved.update(self._results(stem))
+
+    def _is_free(self, stem: Path) -> bool:
+        return self._reserved.isdisjoint(self._results(stem))
+
+    def _results(self, stem: Path) -> list[str]:
+        return [name_key(stem.as_posix() + suffix) for suffix in self._artefacts]
 
     def _holder(self, stem: Path) -> str | None:
         """File name of the input that has a name already."""
-        owner = self._owner(stem)
-        return self._taken.get(name_key(stem)) or (_file_name(owner) if owner is not None else None)
+        owners = self._owners_of(stem)
+        return self._taken.get(name_key(stem)) or (_file_name(owners[0]) if owners else None)
 
-    def _owner(self, stem: Path) -> Entry | None:
+    def _owners_of(self, stem: Path) -> list[Entry]:
         if not self._owners:
-            return None
-        found = (self._owners.get(name_key(stem.as_posix() + suffix)) for suffix in self._artefacts)
-        return next((entry for entry in found if entry is not None), None)
+            return []
+        found = (self._owners.get(name) for name in self._results(stem))
+        return [entry for entry in found if entry is not None]
 
-    def _may_have(self, item: Found, owner: Entry | None) -> bool:
-        if owner is None or owner.place == self._places[item.path]:
+    def _may_have(self, item: Found, owner: Entry) -> bool:
+        if owner.place == self._places[item.path]:
             return True
         if _file_name(owner) != item.path.name:
             return False
@@ -120,14 +130,27 @@ class _Names:
         return not owner.place or not (owner.place in self._here or (self._folder / owner.place).exists())
 
     def _candidates(self, item: Found) -> Iterator[Path]:
-        stem = item.stem
-        yield _fitting(stem)
-        if (with_suffix := _with_suffix(item)) != stem:
-            yield _fitting(with_suffix)
-        yield Path(_fitting(Path(Path(self._real[item.path]).parent.name or "root")).name) / _fitting(stem)
-        # What is cut off a name may be all that tells one of several works on a file from another.
-        digest = _digest(self._places[item.path] + (f"\0{stem.name}" if item.share is not None else ""))
-        yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
+        return candidates(item, self._real[item.path], self._places[item.path])
+
+
+def candidates(item: Found, real: str, from_here: str) -> Iterator[Path]:
+    """All names that the results of an item may have, the shortest first.
+
+    Parameters
+    ----------
+    item
+        Its stem is the first.
+    real, from_here
+        Its path without links, and its `place`.
+    """
+    stem = item.stem
+    yield _fitting(stem)
+    if (with_suffix := _with_suffix(item)) != stem:
+        yield _fitting(with_suffix)
+    yield Path(_fitting(Path(Path(real).parent.name or "root")).name) / _fitting(stem)
+    # What is cut off a name may be all that tells one of several works on a file from another.
+    digest = _digest(from_here + (f"\0{stem.name}" if item.share is not None else ""))
+    yield _fitting(stem.with_name(f"{_fitting(stem).name[:60]}-{digest}"))
 
 
 def _with_suffix(item: Found) -> Path:

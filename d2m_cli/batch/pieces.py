@@ -32,9 +32,12 @@ class Piece(Found):
     ----------
     own
         What it is given in place of what is asked of all.
+    called
+        Its name without the number that tells it from others of the same video.
     """
 
     own: OwnOptions = NOTHING_OWN
+    called: str = ""
 
 
 def videos_of(lines: Sequence[ManifestLine]) -> Search:
@@ -61,7 +64,8 @@ def pieces_of(
     A video that a manifest has lines for gets a piece for each of them; one that it has none for gets one as is asked
     of all. Each comes in as many variations as are wanted, with seeds that count up; of a track there is one.
 
-    Names of pieces for one video that would be the same get "_1", "_2" and so on behind.
+    Names of pieces for one video that would be the same get "_1", "_2" and so on behind, in order; those that were made
+    before get the same again from `d2m_cli.batch.numbering`.
 
     Parameters
     ----------
@@ -125,7 +129,7 @@ def _pieces(
     for name, own in zip(names, owns, strict=True):
         count[name] += 1
         apart = f"{name}_{count[name]}" if counts[name] > 1 else name
-        pieces.append(Piece(video.path, video.stem.with_name(apart), share=video.stem, own=own))
+        pieces.append(Piece(video.path, video.stem.with_name(apart), share=video.stem, own=own, called=name))
     return pieces
 
 

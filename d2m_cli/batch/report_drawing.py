@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from d2m_cli.errors import D2MError, OutputError, ResultError
 from d2m_cli.ground.digests import content_digest
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.printable import printable
+from d2m_cli.ground.search import name_key
 from d2m_cli.report.page.listing import files_of, music_file
 from d2m_cli.report.page.sidecar import head_of, is_drawing, write_drawing
 from d2m_cli.report.page.values import Drawing, Head
@@ -139,6 +142,28 @@ def keep_drawing(path: Path, content: bytes) -> str | None:
     except (OutputError, ResultError, OSError) as error:
         return str(error)
     return None
+
+
+def remove_others(folder: Path, stems: Collection[str]) -> None:
+    """Remove the drawings of a folder of results that are of none of these results; what d2m did not make stays.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    stems
+        Of the results whose drawings are kept.
+    """
+    kept = {name_key(stem) for stem in stems}
+    root = folder / FOLDER
+    for place, _, names in os.walk(root, topdown=False):
+        below = Path(place)
+        for path in (below / name for name in names if name.endswith(".js")):
+            with suppress(OSError):  # what can't be removed does no harm
+                if name_key(path.relative_to(root).as_posix().removesuffix(".js")) not in kept and is_drawing(path):
+                    path.unlink()
+        with suppress(OSError):  # it is not empty
+            below.rmdir()
 
 
 def _refuse_strangers(path: Path) -> None:

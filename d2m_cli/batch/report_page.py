@@ -16,7 +16,7 @@ from pathlib import Path
 
 from d2m_cli import __version__
 from d2m_cli.batch.outcome import cause
-from d2m_cli.batch.report_drawing import FOLDER, draw_again, drawing_path
+from d2m_cli.batch.report_drawing import FOLDER, draw_again, drawing_path, remove_others
 from d2m_cli.batch.runs import is_alive
 from d2m_cli.errors import ResultError, UsageError
 from d2m_cli.ground.file_cache import FileCache
@@ -163,6 +163,7 @@ def _bring_up_to_date(
             # Another process may have written one that tells of more meanwhile.
             if ledger.owner(PAGE) is before:
                 _place(ledger, pages, state, overwrite)
+                remove_others(ledger.folder, _made_or_in_hand(ledger))
                 return path
 
 
@@ -170,9 +171,7 @@ def _results(ledger: Ledger) -> Made:
     """All results of ``d2m generate`` by name, with the latest line on each; not those that are just being made."""
     found: Made = {}
     for entry in ledger.owned().values():
-        if entry.command not in ("generate", ""):
-            continue
-        stem = entry.stem or (entry.artefacts[0].path.rsplit(".", 1)[0] if entry.artefacts else "")
+        stem = _stem(entry)
         known = found.get(stem)
         if stem and (known is None or (entry.at, entry.made) > (known.at, known.made)):
             found[stem] = entry
@@ -184,6 +183,18 @@ def _results(ledger: Ledger) -> Made:
             if alive[entry.run]:
                 del found[stem]
     return found
+
+
+def _made_or_in_hand(ledger: Ledger) -> set[str]:
+    """Names of all results that have a drawing, or get one."""
+    return {_stem(entry) for entry in ledger.owned().values() if entry.made or ledger.is_in_hand(entry)}
+
+
+def _stem(entry: Entry) -> str:
+    """Name of a result of ``d2m generate``; "" for what is none."""
+    if entry.command not in ("generate", ""):
+        return ""
+    return entry.stem or (entry.artefacts[0].path.rsplit(".", 1)[0] if entry.artefacts else "")
 
 
 def _fingerprint(every: Made) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from d2m_cli import __version__
-from d2m_cli.batch.crew import side_by_side
+from d2m_cli.batch.crew import in_turn, side_by_side
 from d2m_cli.batch.display import Results, close, display
 from d2m_cli.batch.naming import keep_apart
+from d2m_cli.batch.numbering import numbered
 from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.pace import Pace
@@ -107,12 +108,6 @@ def run_batch(
     ledger = Ledger(out_dir, store_at(options.store, out_dir))
     if page is not None:
         page.check(ledger)
-    # All are named before a share is taken: names must not hang on which share is worked on where.
-    named = keep_apart(items, artefacts, ledger)
-    _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
-    items = _share(items, named, options.shard)
-    for odd in passed_over:
-        say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
     common = settings_digest(label, settings)
 
     def settings_of(item: Found) -> str:
@@ -120,6 +115,13 @@ def run_batch(
             return common
         return settings_digest(label, {**own_settings(item), "d2m": __version__})
 
+    items = numbered(items, ledger, settings_of)
+    # All are named before a share is taken: names must not hang on which share is worked on where.
+    named = keep_apart(items, artefacts, ledger)
+    _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
+    items = _share(items, named, options.shard)
+    for odd in passed_over:
+        say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
     names, drawn = tuple(artefacts), page is not None
     batch = Batch(label, items, work, common, settings_of, own_settings is not None, names, ledger, options, drawn)
     results = Results()
@@ -149,7 +151,10 @@ def run_batch(
     try:
         with display(len(items), label, results, options, Pace(len(items), stages, expected)) as shown:
             together, alone = batch.order()
-            side_by_side(together, bring_to_its_end, 1 if options.dry_run else min(workers, len(together)))
+            at_once = 1 if options.dry_run else max(1, min(workers, len(together)))
+            if options.engine == "local":  # elsewhere nobody knows who takes which
+                together = tuple(in_turn(together, lambda number: items[number].path, at_once))
+            side_by_side(together, bring_to_its_end, at_once)
             for number in chain(alone, batch.left_by_others(outcomes, shown)):
                 bring_to_its_end(number)
     except _StopError as error:

@@ -182,11 +182,6 @@ class GenerateOptions:
             raise UsageError(f"'@' stands for a genre or for a sound example: give {genre} or {audio}, not both")
         if self.genre_audio is not None and self.clap is None:
             raise UsageError(f"{audio} needs a CLAP model that listens to it: give its folder with {clap}")
-        if self.clap is not None and self.genre_audio is None and self.genre is None and not self.prompt:
-            raise UsageError(
-                f"{clap} listens for a sound example or for words, and there are none: give one with {audio}, or words "
-                f"with {option('prompt')}"
-            )
         if self.clap is None:
             return
         object.__setattr__(self, "clap", named_path(self.clap))
@@ -196,6 +191,21 @@ class GenerateOptions:
                 raise UsageError(f"{audio} {self.genre_audio}: no such file")
         if not self.clap.is_dir():
             raise UsageError(f"{clap} {self.clap}: no such folder")
+
+    def check_listening(self) -> None:
+        """See that CLAP has something to listen for; apart, as pieces of music may have words of their own.
+
+        Raises
+        ------
+        UsageError
+            There is neither a sound example nor a word.
+        """
+        if self.clap is None or self.music is not None or self.genre_audio is not None or self.genre or self.prompt:
+            return
+        raise UsageError(
+            f"{option('clap')} listens for a sound example or for words, and there are none: give one with "
+            f"{option('genre_audio')}, or words with {option('prompt')}"
+        )
 
     @property
     def passage(self) -> Passage:

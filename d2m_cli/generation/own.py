@@ -8,6 +8,7 @@ from typing import Any
 
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.video_genre import AUTO
+from d2m_cli.ground.genres import genre_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class OwnOptions:
     def of(self, options: GenerateOptions) -> GenerateOptions:
         """What is asked of the piece, where `options` are asked of all.
 
+        What is said of the genre or the track of all (`genre_table`, `genre_words`, `music_start`) is not for a piece
+        that has another genre, or a track of its own.
+
         Raises
         ------
         UsageError
@@ -45,8 +49,11 @@ class OwnOptions:
         if not given:
             return options
         if self.genre not in (None, AUTO):
-            # The table of genres is for those that have none of their own.
             given["genre_table"] = None
+            if genre_code(self.genre) != options.genre:
+                given["genre_words"] = None
+        if self.music is not None:
+            given["music_start"] = None
         return replace(options, **given)
 
 

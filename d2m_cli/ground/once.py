@@ -15,16 +15,19 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """The last few values by key; who asks for one that is being made waits for it.
 
-    An error that d2m foresaw is a value too: it is raised again.
+    An error that d2m foresaw is a value too, unless it may pass: it is raised again.
 
     Parameters
     ----------
     size
         How many values are kept.
+    passing
+        Whether an error may not come again, so that who asks next tries anew.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, passing: Callable[[D2MError], bool] = lambda error: False) -> None:
         self._size = size
+        self._passing = passing
         self._kept: OrderedDict[Hashable, _Slot[T]] = OrderedDict()
         self._guard = threading.Lock()
 
@@ -40,9 +43,11 @@ class Once(Generic[T]):
                 try:
                     slot.made.append(make())
                 except D2MError as error:
-                    slot.error = error
+                    if not self._passing(error):
+                        slot.error = error
+                    raise
             if slot.error is not None:
-                raise slot.error
+                raise slot.error.with_traceback(None)
             return slot.made[0]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from d2m_cli.batch.crew import side_by_side
+from d2m_cli.batch.crew import in_turn, side_by_side
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, Work, run_batch
 from d2m_cli.errors import MissingWeightsError, VideoError
@@ -223,3 +223,10 @@ def test_status_knows_all_that_is_in_hand(inputs: Path, tmp_path: Path) -> None:
     process.communicate()
     (command,) = folder_status(out)
     assert (command.in_hand, command.waiting, command.left_behind) == (0, 0, 3)
+
+
+def test_groups_take_turns_so_many_at_once() -> None:
+    assert list(in_turn(range(7), "aaabbcd".__getitem__, 2)) == [0, 3, 1, 4, 2, 5, 6]
+    assert list(in_turn(range(7), "aaabbcd".__getitem__, 8)) == [0, 3, 5, 6, 1, 4, 2]
+    assert list(in_turn((4, 2, 0), "aaabbcd".__getitem__, 1)) == [4, 2, 0]
+    assert list(in_turn((), str, 3)) == []

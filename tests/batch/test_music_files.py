@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import d2m_cli.app
 from d2m_cli.backbones.spectrogram import SpectrogramConfig
+from d2m_cli.batch.shown import FileReport
 from d2m_cli.generation.windows import candidate_seed
 from d2m_cli.media.audio import save_wav
 from d2m_cli.media.video import probe
@@ -82,8 +83,21 @@ def samples(stem: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("kept", ["--cache=cache", "--no-cache"])
-def test_variations_have_seeds_and_files_of_their_own_and_share_a_look(generate, looked_at, kept: str) -> None:
+def test_variations_have_seeds_and_files_of_their_own_and_share_a_look(
+    generate, looked_at, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    steps: list[str] = []
+    wait = FileReport.wait
+
+    def noted(self: FileReport, step: str) -> None:
+        steps.append(step)
+        wait(self, step)
+
+    monkeypatch.setattr(FileReport, "wait", noted)
     told = generate("a.mp4", "b.mp4", "--variations", "2", "--seed", "7", "--no-mp4", kept)
+    # Who has another look for it is not counted as looking.
+    assert steps.count("waiting for what sees this video for another piece") == 4
+    assert steps.count("waiting to be looked at") == 2
     assert states(told) == ["done"] * 4
     assert [item["details"]["seed"] for item in told["items"]] == [7, 8, 7, 8]
     assert sorted(name for name, _ in looked_at) == ["a.mp4", "b.mp4"]
@@ -165,10 +179,48 @@ def test_each_line_of_a_table_has_its_own(generate, tmp_path: Path, looked_at) -
     other = ("--genre", "krump", "--prompt", "drums", "--seed", "1", "--start", "0.5", "--duration", "1")
     assert states(generate("a.mp4", *other, "--no-mp4", "--name", "{stem}_2")) == ["already done"]
     assert states(generate("b.mp4", "--music", "own.wav", "--no-mp4")) == ["already done"]
+    # In another order.
+    head, *lines = table.read_text().splitlines()
+    Path("sorted.csv").write_text("\n".join([head, *reversed(lines)]))
+    told = generate("--manifest", "sorted.csv", "--genre", "krump", "--seed", "1", "--no-mp4")
+    assert states(told) == ["already done"] * 3
     # A line that changes concerns its piece alone.
     table.write_text(table.read_text().replace("drums", "bells"))
     told = generate("--manifest", table, "--genre", "krump", "--seed", "1", "--no-mp4")
     assert states(told) == ["already done", "done", "already done"]
+
+
+def test_words_of_a_genre_are_no_setting_of_lines_with_another(generate) -> None:
+    table = Path("table.csv")
+    table.write_text("video,genre\na.mp4,house\nb.mp4,lock\n")
+    generate("--manifest", table, "--genre", "lock", "--genre-words", "slap bass", "--no-mp4")
+    assert [record(stem)["settings"]["genre_words"] for stem in ("a", "b")] == [None, "slap bass"]
+    assert "slap bass" not in record("a")["windows"][0]["prompt"]
+    assert "slap bass" in record("b")["windows"][0]["prompt"]
+    assert states(generate("a.mp4", "--genre", "house", "--no-mp4")) == ["already done"]
+    words = ("--genre", "lock", "--genre-words", "slap bass")
+    assert states(generate("b.mp4", *words, "--no-mp4")) == ["already done"]
+
+
+def test_a_track_of_its_own_begins_where_it_fits(generate, tmp_path: Path) -> None:
+    rate = 22050
+    beats = np.sin(400 * np.arange(30 * rate) / rate) * np.exp(-20 * (np.arange(30 * rate) / rate % 0.5))
+    for name, seconds in (("all.wav", 30), ("own.wav", 8)):
+        save_wav(tmp_path / name, beats[None, : seconds * rate].astype(np.float32), rate)
+    Path("table.csv").write_text("video,music\na.mp4,own.wav\nb.mp4,\nb.mp4,all.wav\n")
+    # 20 s is beyond the end of the line's own track.
+    told = generate("a.mp4", "b.mp4", "--manifest", "table.csv", "--music", "all.wav", "--music-start", 20, "--no-mp4")
+    assert states(told) == ["done"] * 3
+    assert [record(stem)["settings"]["music_start"] for stem in ("a", "b_1", "b_2")] == [None, 20.0, None]
+    assert states(generate("a.mp4", "--music", "own.wav", "--no-mp4")) == ["already done"]
+    asked = ("--music", "all.wav", "--no-mp4", "--name")
+    assert states(generate("b.mp4", *asked, "{stem}_1", "--music-start", "20")) == ["already done"]
+    assert states(generate("b.mp4", *asked, "{stem}_2")) == ["already done"]
+
+
+def test_a_listener_without_words_is_refused_at_once(generate, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="--clap listens for a sound example or for words"):
+        generate("a.mp4", "--clap", tmp_path)
 
 
 def test_dry_runs_shares_and_failures_know_pieces(generate) -> None:

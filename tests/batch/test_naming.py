@@ -119,3 +119,21 @@ def test_long_names_are_cut_and_stay_apart(folder: Path) -> None:
 def test_without_a_ledger_all_are_different_too(folder: Path) -> None:
     put(folder, "clip.mp4", "clip.avi")
     assert len({item.stem for item in find_files([folder], SUFFIXES)}) == 2
+
+
+def test_no_result_of_one_lies_where_one_of_another_does(folder: Path) -> None:
+    put(folder, "a.mp4", "a.take-1.mp4")
+    suffixes, out = (".wav", ".take-1.wav", ".take-2.wav"), folder.parent / "out"
+    for order in (("a.mp4", "a.take-1.mp4"), ("a.take-1.mp4", "a.mp4")):
+        items = search([folder / name for name in order], SUFFIXES).found
+        stems = [item.stem.as_posix() for item in keep_apart(items, suffixes, Ledger(out))]
+        assert len({stem + suffix for stem in stems for suffix in suffixes}) == 6
+
+    # Also where takes are asked for only after both are there.
+    ledger = Ledger(out)
+    for stem in ("a", "a.take-1"):
+        made = (Artefact(f"{stem}.wav", 1, "d"),)
+        ledger.add(Entry("", "c", "s", "done", made, place=place(folder / f"{stem}.mp4", out), stem=stem))
+    items = search([folder], SUFFIXES).found
+    assert [item.stem.as_posix() for item in keep_apart(items, (".wav",), ledger)] == ["a", "a.take-1"]
+    assert [item.stem.as_posix() for item in keep_apart(items, suffixes, ledger)] == ["in/a", "a.take-1"]

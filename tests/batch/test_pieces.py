@@ -198,3 +198,25 @@ def test_a_genre_of_its_own_goes_before_the_table_of_genres() -> None:
     lines = line("a.mp4", genre="waack"), line("b.mp4", seed=1)
     found, _ = pieces_of(videos(), options, lines, name="{genre}")
     assert [str(one.stem) for one in found.found] == ["waack", "krump"]
+
+
+def test_what_is_said_of_the_genre_and_the_track_of_all_is_not_for_others() -> None:
+    options = GenerateOptions(genre="lock", genre_words="slap bass")
+    for own, words in (("HO", None), ("locking", "slap bass"), (None, "slap bass")):
+        asked = OwnOptions(genre=own, prompt="harp").of(options)
+        assert (asked.genre, asked.genre_words) == ("HO" if own == "HO" else "LO", words)
+    for name in ("all.wav", "own.wav"):
+        Path(name).write_bytes(b"x")
+    options = GenerateOptions(music=Path("all.wav"), music_start=5.0)
+    assert OwnOptions(music=Path("own.wav")).of(options).music_start is None
+    assert OwnOptions(duration=2.0).of(options).music_start == 5.0
+
+
+def test_a_listener_may_have_its_words_from_the_lines() -> None:
+    options = GenerateOptions(clap=Path("."))
+    for column, cell in (("prompt", "harp"), ("genre", "house")):
+        Path("table.csv").write_text(f"video,seed,{column}\na.mp4,1,{cell}\na.mp4,2,{cell}\n")
+        assert len(read_manifest(Path("table.csv"), options)) == 2
+    Path("table.csv").write_text("video,prompt\na.mp4,harp\nb.mp4,\n")
+    with pytest.raises(UsageError, match="line 3: clap listens for a sound example or for words, and there are none"):
+        read_manifest(Path("table.csv"), options)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.pipeline import generate_music
 from d2m_cli.ground.file_cache import FileCache
 from d2m_cli.ground.files import atomic_path
-from d2m_cli.ground.ledger import Entry, Ledger
+from d2m_cli.ground.ledger import Artefact, Entry, Ledger
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, search
 from d2m_cli.media.passage import Passage
@@ -315,3 +316,22 @@ def test_a_drawing_that_was_made_elsewhere_takes_its_place_and_no_other_s(tmp_pa
     path.write_bytes(b"mine")
     assert "is in the way and d2m did not make it" in str(keep_drawing(path, b"/*d2m-report 1 {}*/\n"))
     assert path.read_bytes() == b"mine"
+
+
+def test_drawings_of_what_is_not_there_any_more_go(folder: Folder) -> None:
+    folder.add("sub/three")
+    folder.add("four")
+    folder.add("five")
+    ledger, kept = folder.ledger, folder.out / "report_files"
+    names = tuple(Artefact(f"sub/three{suffix}", -1, "") for suffix in (".wav", ".mp4", ".json"))
+    ended = Entry("three.mp4", "c", "s", "interrupted", names, command="generate", stem="sub/three")
+    begun = replace(ended, status="started", stem="four", artefacts=(Artefact("four.json", -1, ""),), run="of another")
+    ledger.add(ended)
+    ledger.add(begun)
+    for name in ("removed", "mine"):
+        shutil.copyfile(kept / "one.js", kept / f"{name}.js")
+    (kept / "mine.js").write_text("let mine = 1;\n")
+    (kept / "mine.txt").write_text("mine")
+    ReportPage().write(ledger)
+    there = sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*"))
+    assert there == ["five.js", "four.js", "mine.js", "mine.txt", "one.js"]

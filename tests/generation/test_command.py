@@ -18,7 +18,7 @@ from d2m_cli.api.music import Generator
 from d2m_cli.backbones.base import Sampling
 from d2m_cli.backbones.registry import choose, open_backbone
 from d2m_cli.backbones.spectrogram import SpectrogramConfig
-from d2m_cli.batch.music_files import music_settings
+from d2m_cli.batch.asked import music_settings
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.clap import ClapAudio

@@ -402,7 +402,7 @@ def test_options_are_checked() -> None:
     with pytest.raises(UsageError, match="its folder with clap"):
         GenerateOptions(genre_audio=Path("a.wav"))
     with pytest.raises(UsageError, match="give one with genre_audio"):
-        GenerateOptions(clap=Path("clap"))
+        GenerateOptions(clap=Path(__file__).parent).check_listening()
     with pytest.raises(UsageError, match="'encoder' or 'words', not 'beat'"):
         GenerateOptions(rhythm="beat")  # type: ignore[arg-type]
 

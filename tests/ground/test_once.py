@@ -52,3 +52,21 @@ def test_the_last_values_and_foreseen_errors_are_kept() -> None:
         with pytest.raises(ValueError, match="unforeseen"):
             once.value("odd", lambda: make("odd"))
     assert asked[4:] == ["bad", "odd", "odd"]
+
+
+def test_an_error_that_may_pass_is_not_kept() -> None:
+    once: Once[int] = Once(2, passing=lambda error: "memory" in str(error))
+    left = [InputError("no memory"), InputError("no memory"), InputError("broken")]
+    asked: list[int] = []
+
+    def make() -> int:
+        asked.append(1)
+        raise left[len(asked) - 1]
+
+    depths = []
+    for text in ("no memory", "no memory", "broken", "broken", "broken"):
+        with pytest.raises(InputError, match=text) as told:
+            once.value("a", make)
+        depths.append(len(told.traceback))
+    assert len(asked) == 3
+    assert depths[-1] == depths[-2] < depths[-3]  # where it came from, and no more than where it is raised again
