@@ -232,8 +232,8 @@ def generate(
         str,
         typer.Option(
             metavar="PATTERN",
-            help="What results are called: text, and any of {stem}, {genre}, {seed}, {start}, {variation}. What would "
-            "be called the same gets _1, _2 and so on.",
+            help="What results are called: text, and any of {stem}, {genre}, {seed}, {start}, {variation}. Of one "
+            "video, what would be called the same gets _1, _2 and so on.",
         ),
     ] = "{stem}",
     snap: Annotated[
