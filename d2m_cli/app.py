@@ -37,6 +37,11 @@ from d2m_cli.ground.surroundings import check_folders
 class _Group(TyperGroup):
     """Turns the errors of `d2m_cli.errors` into one line on stderr and their exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _untype_flags(self, ctx)
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
     def invoke(self, ctx: Any) -> Any:
         tell_flags()
         try:
@@ -53,6 +58,15 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             print("d2m: interrupted", file=sys.stderr)
             raise typer.Exit(EXIT_CODE) from None
+
+
+def _untype_flags(command: Any, context: Any) -> None:
+    """Have the help of a command, and of those below it, show flags without a type: "<bool>" reads like a value."""
+    for option in [*command.params, command.get_help_option(context)]:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for inner in getattr(command, "commands", {}).values():
+        _untype_flags(inner, context)
 
 
 app = typer.Typer(
@@ -84,18 +98,28 @@ def _options(
 _SHARED = frozenset({"--backbone", "--cache", "--decoder", "--device", "--no-cache"})
 """Flags that mean the same for all commands; others, such as --out, mean another thing for each."""
 
-app.command("pose", cls=with_variables())(pose)
-app.command("rhythm", cls=with_variables())(rhythm)
-app.command("train", cls=with_variables(_SHARED - {"--cache", "--no-cache"}))(train)
-app.command("generate", cls=with_variables())(generate)
-app.command("eval", cls=with_variables(_SHARED))(evaluate)
-app.add_typer(listening_test, name="listening-test")
-app.add_typer(weights, name="weights")
-app.command("status")(status)
-app.command("report")(report)
-app.add_typer(cache, name="cache")
-app.command("demo")(demo)
-app.command("doctor")(doctor)
+_MUSIC = "Music for videos"
+_DANCE = "What a dance does"
+_RESEARCH = "Learning and measuring"
+_KEPT = "What is kept on this machine"
+
+app.command("generate", cls=with_variables(), rich_help_panel=_MUSIC)(generate)
+app.command("demo", rich_help_panel=_MUSIC)(demo)
+app.command("doctor", rich_help_panel=_MUSIC)(doctor)
+app.command("report", rich_help_panel=_MUSIC)(report)
+app.command("status", rich_help_panel=_MUSIC)(status)
+app.command("pose", cls=with_variables(), rich_help_panel=_DANCE)(pose)
+app.command("rhythm", cls=with_variables(), rich_help_panel=_DANCE)(rhythm)
+app.command("train", cls=with_variables(_SHARED - {"--cache", "--no-cache"}), rich_help_panel=_RESEARCH)(train)
+app.command("eval", cls=with_variables(_SHARED), rich_help_panel=_RESEARCH)(evaluate)
+app.add_typer(listening_test, name="listening-test", rich_help_panel=_RESEARCH)
+app.add_typer(weights, name="weights", rich_help_panel=_KEPT)
+app.add_typer(
+    cache,
+    name="cache",
+    short_help="Poses and rhythms of videos, kept so that other music for the same dances costs music alone.",
+    rich_help_panel=_KEPT,
+)
 
 
 def main() -> None:

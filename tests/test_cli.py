@@ -63,6 +63,19 @@ def test_each_subcommand_has_help(invoke) -> None:
         assert text.count('"Dance-to-Music Generation with Encoder-based Textual Inversion"') == 1, name
 
 
+def test_the_help_fits_80_columns_and_shows_flags_without_a_type(invoke) -> None:
+    for name in ("", "generate", "pose", "rhythm", "train", "eval", "doctor"):
+        told = CliRunner().invoke(d2m_cli.app.app, [*name.split(), "--help"], terminal_width=80).output
+        assert max(map(len, told.splitlines())) <= 80, name
+        assert "…" not in told, name
+        assert "<bool>" not in told, name
+    told = invoke("generate", "--help").output
+    places = [told.index(flag) for flag in ("--genre ", "--prompt ", "--out ", "--start ", "--format ", "--shard ")]
+    assert places == sorted(places)
+    told = invoke("--help").output
+    assert told.index(" generate ") < told.index(" pose ") < told.index(" cache ")
+
+
 def test_version(invoke) -> None:
     assert invoke("--version").output == f"d2m {__version__}\n"
     done = subprocess.run([sys.executable, "-m", "d2m_cli", "--version"], capture_output=True, text=True, check=True)

@@ -86,6 +86,8 @@ def draw_again(path: Path, folder: Path, stem: str, entry: Entry, record: Path, 
     """
 
     def drawing() -> Drawing:
+        from d2m_cli.generation.pipeline import NOBODY as BY_PROMPT
+        from d2m_cli.generation.pipeline import NOBODY_TRACK
         from d2m_cli.media.audio import load_audio
         from d2m_cli.pose.track import tracks_of
         from d2m_cli.report.page.drawing import draw
@@ -96,7 +98,7 @@ def draw_again(path: Path, folder: Path, stem: str, entry: Entry, record: Path, 
             raise ResultError(f"{stem}: no file of its music is listed")
         samples, rate = load_audio(folder / music)
         rhythm, dancers = document["rhythm"], document["settings"]["dancers"]
-        nobody = rhythm["tempo"] is None and not rhythm["peaks"]
+        nobody = not {BY_PROMPT, NOBODY_TRACK}.isdisjoint(document.get("notes") or ())
         poses = None if nobody else kept_poses(document, cache)
         tempo = rhythm["tempo"]
         return draw(

@@ -171,7 +171,7 @@ def run_batch(
         label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
     )
     close(summary, results, json_out=options.json_out)
-    if written is not None:
+    if written is not None and (summary.count("done") or summary.count("already done")):
         say(f"d2m: to see and hear it, open {written} in a browser")
     return replace(summary, unlisted=results.lost)
 

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from d2m_cli.batch.outcome import Outcome
-from d2m_cli.batch.shown import Shown, line_of, result_lines, traceback_lines
+from d2m_cli.batch.shown import Shown, line_of, result_lines, screen_lines, traceback_lines
 from d2m_cli.ground.printable import printable
 
 if TYPE_CHECKING:
@@ -50,10 +50,11 @@ class Screen(Shown):
                 console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
         if self._options.json_out:
             return
-        for line in result_lines(outcome):
-            if sys.stdout is not None and sys.stdout.isatty():
+        if sys.stdout is not None and sys.stdout.isatty():
+            for line in screen_lines(outcome):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
-            else:
+        else:
+            for line in result_lines(outcome):
                 self._results.line(line)
 
     def _picture(self) -> RenderableType:

@@ -13,7 +13,7 @@ from d2m_cli.batch.pace import Ended, Pace
 from d2m_cli.batch.voice import say, tell
 from d2m_cli.ground.event_log import Event
 from d2m_cli.ground.printable import printable
-from d2m_cli.ground.progress import StageReport, clock
+from d2m_cli.ground.progress import StageReport, left_in_words
 from d2m_cli.ground.stdout import Stdout
 
 
@@ -115,7 +115,7 @@ class Shown:
     def _time_left(self) -> str:
         """In words; "" where there is nothing to tell it from, or nothing left."""
         left = self._pace.left() if len(self._ended) < self._total else None
-        return "" if left is None else f"about {clock(left)} left"
+        return "" if left is None else left_in_words(left)
 
     def _stages(self) -> str:
         """How many files went through each stage in this run; "" where all have one."""
@@ -166,12 +166,21 @@ def _event(outcome: Outcome) -> Event:
 
 
 def result_lines(outcome: Outcome) -> list[str]:
-    if outcome.state in ("failed", "being made"):
-        return []
+    """What stdout gets, for scripts: paths and nothing else, but in a dry run, where nothing is made."""
+    head = "would make " if outcome.state == "planned" else ""
+    return [printable(head + path) for path in _listed(outcome)]
+
+
+def screen_lines(outcome: Outcome) -> list[str]:
+    """What people see on a terminal: the paths, what became of them, and a few words about the last."""
     head = {"planned": "would make ", "already done": "already there "}.get(outcome.state, "")
     tail = f"  ({outcome.summary})" if outcome.summary else ""
-    lines = [head + path for path in outcome.artefacts.values()]
+    lines = [head + path for path in _listed(outcome)]
     return [printable(line) for line in [*lines[:-1], lines[-1] + tail]] if lines else []
+
+
+def _listed(outcome: Outcome) -> list[str]:
+    return [] if outcome.state in ("failed", "being made") else list(outcome.artefacts.values())
 
 
 def line_of(outcome: Outcome) -> str:
@@ -179,7 +188,8 @@ def line_of(outcome: Outcome) -> str:
         again = " (as before; not tried again)" if outcome.failed_before else ""
         return f"{outcome.input}: failed: {outcome.cause}{again}"
     if outcome.state == "done":
-        return f"{outcome.input}: done in {outcome.seconds:.1f} s"
+        about = f": {outcome.summary}" if outcome.summary else ""
+        return f"{outcome.input}: done in {outcome.seconds:.1f} s{about}"
     if outcome.state == "being made":
         return f"{outcome.input}: being made by another run"
     return f"{outcome.input}: {outcome.state}"

@@ -53,13 +53,16 @@ class RhythmMode(StrEnum):
     published = "published"
 
 
+PASSAGE = "Which part of the video, which dancers"
+MACHINE = "The machine"
+RUN = "Many files, and going on"
+"""Panels of the help for what the commands share."""
+
 INPUTS_HELP = (
     "or folders searched recursively; patterns in quotes ('clips/**/*.mp4'); @LIST for the paths in a file, and - for "
     "those on standard input, one a line or separated by NUL."
 )
-Videos = Annotated[
-    list[str], typer.Argument(metavar="VIDEOS...", help=f"Videos, {INPUTS_HELP}", show_default=False)
-]
+Videos = Annotated[list[str], typer.Argument(metavar="VIDEOS...", help=f"Videos, {INPUTS_HELP}", show_default=False)]
 
 
 def _seconds(given: str | float) -> float:
@@ -76,7 +79,10 @@ def _seconds(given: str | float) -> float:
 Start = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", parser=_seconds, help="Where in each video to begin: seconds (12.5), or minutes (1:30)."
+        metavar="SECONDS",
+        parser=_seconds,
+        help="Where in each video to begin: seconds (12.5), or minutes (1:30).",
+        rich_help_panel=PASSAGE,
     ),
 ]
 Duration = Annotated[
@@ -86,6 +92,7 @@ Duration = Annotated[
         parser=_seconds,
         help="How much of each video to take from --start on; else all of it.",
         show_default=False,
+        rich_help_panel=PASSAGE,
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; mirrors the folders given.")]
@@ -115,17 +122,25 @@ DEVICE_NAMES = "auto|cpu|cuda|cuda:N"
 Device = Annotated[
     str,
     typer.Option(
-        metavar=DEVICE_NAMES, callback=known_device, help="Where to compute; auto takes a GPU if there is one."
+        metavar=DEVICE_NAMES,
+        callback=known_device,
+        help="Where to compute; auto takes a GPU if there is one.",
+        rich_help_panel=MACHINE,
     ),
 ]
 DecoderOption = Annotated[
-    Decoder, typer.Option(help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.")
+    Decoder,
+    typer.Option(
+        help="What reads videos: decord where it can be trusted, else PyAV (auto); or one of them.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 Dancers = Annotated[
     str,
     typer.Option(
         help="Dancers to follow: largest; all; how many at most, such as 2; or only:N, the one numbered N among all "
-        "(0 is the most prominent)."
+        "(0 is the most prominent).",
+        rich_help_panel=PASSAGE,
     ),
 ]
 Cache = Annotated[
@@ -135,10 +150,14 @@ Cache = Annotated[
         help="Folder in which poses and rhythms are kept, so that other music for the same dances costs music "
         "alone (see 'd2m cache').",
         show_default="in your cache folder",
+        rich_help_panel=MACHINE,
     ),
 ]
 NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Neither keep poses and rhythms nor look for such as were kept.")
+    bool,
+    typer.Option(
+        "--no-cache", help="Neither keep poses and rhythms nor look for such as were kept.", rich_help_panel=MACHINE
+    ),
 ]
 Overwrite = Annotated[
     bool,
@@ -146,13 +165,18 @@ Overwrite = Annotated[
         "--overwrite",
         help="Make again what is done, from the poses that are kept (with --no-cache estimate them too); replace other "
         "files.",
+        rich_help_panel=RUN,
     ),
 ]
 Verify = Annotated[
     bool,
-    typer.Option("--verify", help="Read all videos, models and results to check that what is done is unchanged."),
+    typer.Option(
+        "--verify",
+        help="Read all videos, models and results to check that what is done is unchanged.",
+        rich_help_panel=RUN,
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.", rich_help_panel=RUN)]
 JsonOut = Annotated[bool, typer.Option("--json", help="One JSON document on stdout in place of lines.")]
 
 
@@ -164,15 +188,24 @@ ShardOption = Annotated[
         help="Work on the I-th of N equal shares of the files, such as 1/4: for several machines. A file's share hangs "
         "on its name alone.",
         show_default=False,
+        rich_help_panel=RUN,
     ),
 ]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Try again what failed before; else its reason is told again.")
+    bool,
+    typer.Option(
+        "--retry-failed", help="Try again what failed before; else its reason is told again.", rich_help_panel=RUN
+    ),
 ]
-MaxFailures = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False)]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop after N failures.", show_default=False, rich_help_panel=RUN)
+]
 
 EngineOption = Annotated[
-    Engine, typer.Option("--engine", help="Work in this process, or on the nodes of a Ray cluster (extra: ray).")
+    Engine,
+    typer.Option(
+        "--engine", help="Work in this process, or on the nodes of a Ray cluster (extra: ray).", rich_help_panel=RUN
+    ),
 ]
 RayAddress = Annotated[
     str | None,
@@ -181,6 +214,7 @@ RayAddress = Annotated[
         metavar="HOST:PORT",
         help="Of the Ray cluster, or auto. Default: RAY_ADDRESS, else one of this machine alone.",
         show_default=False,
+        rich_help_panel=RUN,
     ),
 ]
 
@@ -192,6 +226,7 @@ StoreOption = Annotated[
         help="Put the results at an address that fsspec reaches (s3://BUCKET/FOLDER, gs://...); the ledger stays in "
         "--out.",
         show_default=False,
+        rich_help_panel=RUN,
     ),
 ]
 

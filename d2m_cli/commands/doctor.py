@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d2m_cli.commands.common import JsonOut, Out
+from d2m_cli.commands.common import JsonOut
 from d2m_cli.ground.printable import printable
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ _INDENT = 8 * " "
 
 
 def doctor(
-    out: Out = Path("d2m_out"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for results: whether it can be written, and its room.")
+    ] = Path("d2m_out"),
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the self-test, which takes longest.")] = False,
     json_out: JsonOut = False,
 ) -> None:

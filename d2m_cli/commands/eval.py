@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from d2m_cli.api.evaluation import EvaluateOptions
-from d2m_cli.commands.common import DEVICE_NAMES, Decoder, DecoderOption, known_device
+from d2m_cli.commands.common import DEVICE_NAMES, MACHINE, Decoder, DecoderOption, known_device
 from d2m_cli.commands.logged import with_log
 from d2m_cli.errors import UsageError
 
@@ -138,7 +138,7 @@ def evaluate(
     device: Annotated[
         str,
         typer.Option(
-            metavar=DEVICE_NAMES, callback=known_device, help="Where to estimate poses.", rich_help_panel=_MODELS
+            metavar=DEVICE_NAMES, callback=known_device, help="Where to estimate poses.", rich_help_panel=MACHINE
         ),
     ] = "auto",
     decoder: DecoderOption = Decoder.auto,

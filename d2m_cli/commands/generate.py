@@ -10,6 +10,8 @@ import typer
 
 from d2m_cli.commands.common import (
     INPUTS_HELP,
+    MACHINE,
+    PASSAGE,
     Backbone,
     Cache,
     Dancers,
@@ -65,6 +67,8 @@ class EndingBy(StrEnum):
     none = "none"
 
 
+_FIT = "How the music follows the dance"
+_WORDS = "What the model is told"
 _SAMPLING = "How music is drawn"
 FILES = "What is written"
 
@@ -108,15 +112,6 @@ def generate(
             metavar="VIDEOS...", help=f"Videos, {INPUTS_HELP} With --manifest they may be left out.", show_default=False
         ),
     ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="TABLE.csv",
-            help="A table with a line for each piece: the column video, relative to the table, and any of genre, "
-            "prompt, negative_prompt, seed, start, duration, music, which go before the options here.",
-            show_default=False,
-        ),
-    ] = None,
     genre: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +123,26 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What the music should be like. May hold '@' and '*' of its own.", show_default=False),
+    ] = None,
+    negative_prompt: Annotated[str, typer.Option(help="What the music should not be like.", show_default=False)] = "",
+    out: Out = Path("d2m_out"),
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    variations: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pieces for each video, with seeds that count up from --seed.")
+    ] = 1,
+    backbone: Backbone = "auto",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE.csv",
+            help="A table with a line for each piece: the column video, relative to the table, and any of genre, "
+            "prompt, negative_prompt, seed, start, duration, music, which go before the options here.",
+            show_default=False,
+        ),
+    ] = None,
     genre_table: Annotated[
         Path | None,
         typer.Option(
@@ -136,11 +151,141 @@ def generate(
             show_default=False,
         ),
     ] = None,
+    start: Start = 0.0,
+    duration: Duration = None,
+    dancers: Dancers = "largest",
+    allow_no_dancer: Annotated[
+        bool,
+        typer.Option(
+            "--allow-no-dancer",
+            help="Make music by the prompt alone for a video without a dancer.",
+            rich_help_panel=PASSAGE,
+        ),
+    ] = False,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Takes of each window; the one that keeps time best with the dance is kept.",
+            rich_help_panel=_FIT,
+        ),
+    ] = 3,
+    snap: Annotated[
+        SnapBy,
+        typer.Option(
+            help="Bend the music, by 8 % at most, so that its beats fall on the dance's: where the dance has a steady "
+            "beat, also where its beat is doubtful, or never.",
+            rich_help_panel=_FIT,
+        ),
+    ] = SnapBy.auto,
+    ending: Annotated[
+        EndingBy,
+        typer.Option(
+            help="Fade on the last beats, end on a last hit, or stop where the video does.", rich_help_panel=_FIT
+        ),
+    ] = EndingBy.fade,
+    breaks: Annotated[
+        bool,
+        typer.Option(
+            "--breaks", help="Silence the music where the dance holds for more than two beats.", rich_help_panel=_FIT
+        ),
+    ] = False,
+    loudness: Annotated[
+        float,
+        typer.Option(
+            help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.", rich_help_panel=_FIT
+        ),
+    ] = -14.0,
+    music: Annotated[
+        Path | None,
+        typer.Option(
+            help="A track of your own in place of music from a model: the passage that need be bent least is laid "
+            "under each dance.",
+            show_default=False,
+            rich_help_panel=_FIT,
+        ),
+    ] = None,
+    music_start: Annotated[
+        float | None,
+        typer.Option(
+            help="Second of --music to begin at, to the nearest beat.", show_default=False, rich_help_panel=_FIT
+        ),
+    ] = None,
+    formats: Annotated[
+        list[str],
+        typer.Option(
+            "--format",
+            metavar="NAMES",
+            autocompletion=complete_formats,
+            help="Files to write, with commas or given again: the music as wav, flac, mp3, m4a, the video with it as "
+            "mp4, mkv (with lossless sound). A .json that says how it was made is always written.",
+            rich_help_panel=FILES,
+        ),
+    ] = ["wav,mp4"],  # noqa: B006
+    mp4: Annotated[
+        bool | None,
+        typer.Option(
+            "--mp4/--no-mp4",
+            help="Write an .mp4 whatever --format says, or none.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="Also write report.html, a page to see, hear and compare all results of the folder.",
+            rich_help_panel=FILES,
+        ),
+    ] = True,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="What results are called: text, and any of {stem}, {genre}, {seed}, {start}, {variation}. Of one "
+            "video, what would be called the same gets _1, _2 and so on.",
+            rich_help_panel=FILES,
+        ),
+    ] = "{stem}",
+    mix: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LU",
+            help="Keep the video's own sound in .mp4 and .mkv, so many LU above the music; -12 lays it well under it. "
+            "Files of sound hold the music alone.",
+            rich_help_panel=FILES,
+            show_default=False,
+        ),
+    ] = None,
+    keep_candidates: Annotated[
+        bool,
+        typer.Option(
+            "--keep-candidates",
+            help="Also write the piece as it would be with each window's first take, its second and so on: "
+            ".take-1.wav to .take-N.wav, N as --candidates says.",
+            rich_help_panel=FILES,
+        ),
+    ] = False,
+    encoders: Annotated[
+        Path | None,
+        typer.Option(
+            help="encoders.safetensors to use in place of the backbone's own.",
+            show_default=False,
+            rich_help_panel=_WORDS,
+        ),
+    ] = None,
+    rhythm: Annotated[
+        RhythmBy,
+        typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.", rich_help_panel=_WORDS),
+    ] = RhythmBy.encoder,
     genre_words: Annotated[
         str | None,
         typer.Option(
             help="What --genre is called for models that read it in plain words, as in 'funk, slap bass'.",
             show_default=False,
+            rich_help_panel=_WORDS,
         ),
     ] = None,
     genre_audio: Annotated[
@@ -148,6 +293,7 @@ def generate(
         typer.Option(
             help="A sound example in place of --genre, for encoders trained with 'd2m train --genre-encoder clap'.",
             show_default=False,
+            rich_help_panel=_WORDS,
         ),
     ] = None,
     clap: Annotated[
@@ -156,30 +302,7 @@ def generate(
             help="The CLAP model that listens to --genre-audio, and to takes beside --prompt and --genre: 'clap' (see "
             "'d2m weights list') or a folder.",
             show_default=False,
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(help="What the music should be like. May hold '@' and '*' of its own.", show_default=False),
-    ] = None,
-    negative_prompt: Annotated[str, typer.Option(help="What the music should not be like.", show_default=False)] = "",
-    out: Out = Path("d2m_out"),
-    backbone: Backbone = "auto",
-    encoders: Annotated[
-        Path | None,
-        typer.Option(help="encoders.safetensors to use in place of the backbone's own.", show_default=False),
-    ] = None,
-    rhythm: Annotated[
-        RhythmBy, typer.Option(help="Rhythm as the trained pseudo-word '*', or as tempo in plain words.")
-    ] = RhythmBy.encoder,
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help="How strictly the prompt is followed; 1 is plain. Default: 7 for riffusion, stable-audio and "
-            "ace-step:xl-base, else 3; distilled models (ace-step, stable-audio:3) know none.",
-            show_default=False,
-            rich_help_panel=_SAMPLING,
+            rich_help_panel=_WORDS,
         ),
     ] = None,
     steps: Annotated[
@@ -188,6 +311,16 @@ def generate(
             min=1,
             help="Denoising steps. Default: 20 for embedded, 50 for riffusion and ace-step:xl-base, 100 for "
             "stable-audio, 8 for distilled models (ace-step, stable-audio:3).",
+            show_default=False,
+            rich_help_panel=_SAMPLING,
+        ),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="How strictly the prompt is followed; 1 is plain. Default: 7 for riffusion, stable-audio and "
+            "ace-step:xl-base, else 3; distilled models (ace-step, stable-audio:3) know none.",
             show_default=False,
             rich_help_panel=_SAMPLING,
         ),
@@ -219,65 +352,21 @@ def generate(
             rich_help_panel=_SAMPLING,
         ),
     ] = None,
-    candidates: Annotated[
-        int, typer.Option(min=1, help="Takes of each window; the one that keeps time best with the dance is kept.")
-    ] = 3,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    variations: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pieces for each video, with seeds that count up from --seed.")
-    ] = 1,
-    start: Start = 0.0,
-    duration: Duration = None,
-    name: Annotated[
-        str,
-        typer.Option(
-            metavar="PATTERN",
-            help="What results are called: text, and any of {stem}, {genre}, {seed}, {start}, {variation}. Of one "
-            "video, what would be called the same gets _1, _2 and so on.",
-        ),
-    ] = "{stem}",
-    snap: Annotated[
-        SnapBy,
-        typer.Option(
-            help="Bend the music, by 8 % at most, so that its beats fall on the dance's: where the dance has a steady "
-            "beat, also where its beat is doubtful, or never."
-        ),
-    ] = SnapBy.auto,
-    music: Annotated[
-        Path | None,
-        typer.Option(
-            help="A track of your own in place of music from a model: the passage that need be bent least is laid "
-            "under each dance.",
-            show_default=False,
-        ),
-    ] = None,
-    music_start: Annotated[
-        float | None, typer.Option(help="Second of --music to begin at, to the nearest beat.", show_default=False)
-    ] = None,
-    ending: Annotated[
-        EndingBy, typer.Option(help="Fade on the last beats, end on a last hit, or stop where the video does.")
-    ] = EndingBy.fade,
-    breaks: Annotated[
-        bool, typer.Option("--breaks", help="Silence the music where the dance holds for more than two beats.")
-    ] = False,
-    loudness: Annotated[
-        float, typer.Option(help="Integrated loudness in LUFS; less where the true peak would pass -1 dBTP.")
-    ] = -14.0,
-    dancers: Dancers = "largest",
-    allow_no_dancer: Annotated[
-        bool,
-        typer.Option("--allow-no-dancer", help="Make music by the prompt alone for a video without a dancer."),
-    ] = False,
     device: Device = "auto",
     decoder: DecoderOption = Decoder.auto,
     precision: Annotated[
         Precision,
-        typer.Option(help="Number format of the backbone: auto is fp16 on a GPU (ace-step: bf16), fp32 elsewhere."),
+        typer.Option(
+            help="Number format of the backbone: auto is fp16 on a GPU (ace-step: bf16), fp32 elsewhere.",
+            rich_help_panel=MACHINE,
+        ),
     ] = Precision.auto,
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile", help="Compile musicgen's decoder: a slow start, then faster windows. For batches on a GPU."
+            "--compile",
+            help="Compile musicgen's decoder: a slow start, then faster windows. For batches on a GPU.",
+            rich_help_panel=MACHINE,
         ),
     ] = False,
     offload: Annotated[
@@ -286,63 +375,17 @@ def generate(
             "--offload",
             help="Keep networks in main memory until they compute: for a GPU that is too small (ace-step, "
             "stable-audio).",
-        ),
-    ] = False,
-    formats: Annotated[
-        list[str],
-        typer.Option(
-            "--format",
-            metavar="NAMES",
-            autocompletion=complete_formats,
-            help="Files to write, with commas or given again: the music as wav, flac, mp3, m4a, the video with it as "
-            "mp4, mkv (with lossless sound). A .json that says how it was made is always written.",
-            rich_help_panel=FILES,
-        ),
-    ] = ["wav,mp4"],  # noqa: B006
-    mp4: Annotated[
-        bool | None,
-        typer.Option(
-            "--mp4/--no-mp4",
-            help="Write an .mp4 whatever --format says, or none.",
-            rich_help_panel=FILES,
-            show_default=False,
-        ),
-    ] = None,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report/--no-report",
-            help="Also write report.html, a page to see, hear and compare all results of the folder.",
-            rich_help_panel=FILES,
-        ),
-    ] = True,
-    mix: Annotated[
-        float | None,
-        typer.Option(
-            metavar="LU",
-            help="Keep the video's own sound in .mp4 and .mkv, so many LU above the music; -12 lays it well under it. "
-            "Files of sound hold the music alone.",
-            rich_help_panel=FILES,
-            show_default=False,
-        ),
-    ] = None,
-    keep_candidates: Annotated[
-        bool,
-        typer.Option(
-            "--keep-candidates",
-            help="Also write the piece as it would be with each window's first take, its second and so on: "
-            ".take-1.wav to .take-N.wav, N as --candidates says.",
-            rich_help_panel=FILES,
+            rich_help_panel=MACHINE,
         ),
     ] = False,
     cache: Cache = None,
     no_cache: NoCache = False,
     overwrite: Overwrite = False,
-    verify: Verify = False,
-    dry_run: DryRun = False,
-    shard: ShardOption = None,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
+    dry_run: DryRun = False,
+    verify: Verify = False,
+    shard: ShardOption = None,
     engine: EngineOption = Engine.local,
     ray_address: RayAddress = None,
     store: StoreOption = None,

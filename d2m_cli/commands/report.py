@@ -22,8 +22,9 @@ def report(
 ) -> None:
     """Write report.html, a page on which each video plays with its music, beside what its dance and its music do.
 
-    'd2m generate' writes it too; this is for results that have none, or whose drawings are missing. Skeletons are drawn
-    from poses that are kept in the cache; none are estimated again.
+    'd2m generate' writes it too; this is for results that have none, or whose drawings are missing.
+
+    Skeletons are drawn from poses that are kept in the cache; none are estimated again.
     """
     from d2m_cli.batch.report_page import report as write_report
     from d2m_cli.ground.progress import Progress

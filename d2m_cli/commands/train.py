@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from d2m_cli.commands.common import Backbone, Decoder, DecoderOption, Device
-from d2m_cli.commands.fields import one_of, with_options_of
+from d2m_cli.commands.fields import with_options_of
 from d2m_cli.commands.logged import with_log
 from d2m_cli.training.options import DATA, ENCODERS, PRESETS, TrainOptions
 
@@ -40,8 +40,8 @@ def train(
     preset: Annotated[
         str,
         typer.Option(
-            help="Set of choices to begin with; every option of the panels below changes one of them.",
-            metavar=one_of(PRESETS),
+            help=f"Set of choices to begin with: {', '.join(PRESETS)}. Other options change single ones of them.",
+            metavar="NAME",
         ),
     ] = "recommended",
     device: Device = "auto",
@@ -53,7 +53,8 @@ def train(
         bool, typer.Option("--overwrite", help="Start again where --out holds a training, instead of going on with it.")
     ] = False,
     checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.0, callback=_finite, help="A killed training loses at most this much.")
+        float,
+        typer.Option(min=0.0, metavar="MINUTES", callback=_finite, help="A killed training loses at most this much."),
     ] = 5.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be learned on, and how.")] = False,
     json_out: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
@@ -74,7 +75,7 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            help="An encoders.safetensors to begin from, in place of random ones.",
+            help="Encoders (.safetensors) to begin from, in place of random ones.",
             rich_help_panel=ENCODERS,
             show_default=False,
         ),
@@ -92,8 +93,10 @@ def train(
     """Learn '*' (rhythm) and '@' (genre) for a frozen text-to-music model, from dances and the music they go to.
 
     Writes encoders.safetensors for 'd2m generate --encoders'. The same command goes on where it was interrupted.
-    Several GPUs: 'accelerate launch -m d2m_cli train ...'. The paper, whose equations are numbered here, is
-    "Dance-to-Music Generation with Encoder-based Textual Inversion".
+
+    Several GPUs: 'accelerate launch -m d2m_cli train ...'.
+
+    The paper whose equations are numbered here: "Dance-to-Music Generation with Encoder-based Textual Inversion".
     """
     from d2m_cli.api import training
     from d2m_cli.backbones.registry import choose

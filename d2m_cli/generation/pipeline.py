@@ -198,7 +198,7 @@ def _seen(
         if options.allow_no_dancer:
             return None
         mend = "makes music by the prompt alone" if options.music is None else "lays the track under it as it is"
-        raise NoPersonError(f"{error} {option('allow_no_dancer', True)} {mend}.") from None
+        raise NoPersonError(f"{error} {option('allow_no_dancer', True)} {mend}") from None
 
 
 def unseen(duration: float) -> Rhythm:

@@ -262,9 +262,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def left_in_words(seconds: float) -> str:
+    """What is left of some work, as measured: "about 1:02 left"."""
+    # Zero would be a lie for as long as it is shown.
+    return f"about {clock(seconds)} left" if seconds >= 0.5 else "nearly done"
+
+
 def _left_in_words(steps: Steps) -> str:
     left = steps.left() if steps.done < steps.total else None
-    return "" if left is None else f"about {clock(left)} left"
+    return "" if left is None else left_in_words(left)
 
 
 def _nothing(steps: int = 1, note: str = "") -> None:

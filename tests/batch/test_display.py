@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from d2m_cli.batch.display import Results, close, display
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.batch.pace import Pace
+from d2m_cli.batch.shown import result_lines, screen_lines
 from d2m_cli.batch.voice import say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,14 +56,23 @@ def test_names_are_escaped_wherever_they_are_shown(capsys: pytest.CaptureFixture
             shown.finish(number, outcome)
     close(BatchSummary("copy", Path("out"), {}, outcomes, False, f"can't write {ODD}", 1.0), results, json_out=False)
     captured = capsys.readouterr()
-    assert captured.out == f"{ESCAPED}.wav  (a\\x07b)\n"
+    assert captured.out == f"{ESCAPED}.wav\n"
     assert captured.err.splitlines() == [
-        f"[1/2] {ESCAPED}: done in 1.0 s; about 0:00 left",
+        f"[1/2] {ESCAPED}: done in 1.0 s: a\\x07b; nearly done",
         f"[2/2] {ESCAPED}: failed: is\\rnot a video; 1 failed so far",
         "d2m copy: 1 done, 1 failed in 0:01",
         f"  failed: {ESCAPED}: is\\rnot a video",
         f"d2m: error: can't write {ESCAPED}",
     ]
+
+
+def test_stdout_carries_paths_alone_and_a_screen_says_more() -> None:
+    done = Outcome("a.mov", "done", {".wav": "a.wav", ".json": "a.json"}, summary="12.00 s")
+    for outcome, head in ((done, ""), (replace(done, state="already done"), "already there ")):
+        assert result_lines(outcome) == ["a.wav", "a.json"]
+        assert screen_lines(outcome) == [f"{head}a.wav", f"{head}a.json  (12.00 s)"]
+    # Of what a dry run names nothing is there to be opened.
+    assert result_lines(Outcome("a.mov", "planned", {".wav": "a.wav"})) == ["would make a.wav"]
 
 
 def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +89,8 @@ def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch
     time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("[1/3] first: done")
-    assert lines[1].startswith("[1/3] still at clip\\n; about ")
-    both = "[1/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %; about "
+    assert lines[1].startswith("[1/3] still at clip\\n; ")
+    both = "[1/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %; "
     assert any(line.startswith(both) for line in lines)
     assert lines[-1].startswith("[2/3] clip\\n: done")
     assert len(lines) <= 5

@@ -11,7 +11,7 @@ import pytest
 
 from d2m_cli.batch import report_page
 from d2m_cli.batch.options import BatchOptions
-from d2m_cli.batch.report_drawing import draw_generated, drawing_path, keep_drawing
+from d2m_cli.batch.report_drawing import draw_again, draw_generated, drawing_path, keep_drawing
 from d2m_cli.batch.report_page import PAGE, ReportPage, report
 from d2m_cli.batch.runner import BatchSummary, ItemResult, Job, run_batch
 from d2m_cli.batch.status import folder_status
@@ -23,6 +23,7 @@ from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.ledger import Entry, Ledger
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import VIDEO_SUFFIXES, search
+from d2m_cli.media.passage import Passage
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
@@ -222,6 +223,30 @@ def test_report_draws_what_is_missing_and_estimates_nothing(folder: Folder, tmp_
     cache.keep(key, SUFFIX, lambda path: save_poses(path, Poses((track(),), None, SECONDS)))
     report(folder.out, cache=cache, overwrite=True)
     assert read_head(drawing_path(folder.out, "two")).left_out == ()
+
+
+def test_a_passage_is_drawn_with_its_own_poses_and_a_still_dancer_is_somebody(folder: Folder, tmp_path: Path) -> None:
+    document = json.loads((folder.out / "two.json").read_bytes())
+    document["settings"]["start"] = 1.5
+    document["rhythm"] |= {"tempo": None, "peaks": [], "beats": [], "steady": False}
+    cache = FileCache(tmp_path / "cache")
+    known = PoseCache(cache, PoseOptions(dancers="largest", decoder="auto"))
+    whole, part = Poses((track(),), None, 2 * SECONDS), Poses((track(),), None, SECONDS)
+    cache.keep(known.key("two.mp4"), SUFFIX, lambda path: save_poses(path, whole))
+    (folder.out / "two.json").write_text(json.dumps(document))
+    entry = folder.ledger.owned()["two.json"]
+    path = drawing_path(folder.out, "two")
+
+    def left_out() -> tuple[str, ...]:
+        assert draw_again(path, folder.out, "two", entry, folder.out / "two.json", cache) is None
+        return read_head(path).left_out
+
+    assert [text.partition(":")[0] for text in left_out()] == ["The skeleton is left out"]
+    cache.keep(known.key("two.mp4", Passage(1.5)), SUFFIX, lambda path: save_poses(path, part))
+    assert left_out() == ()
+    document["notes"] = ["nobody was found in the picture: the music is by the prompt alone"]
+    (folder.out / "two.json").write_text(json.dumps(document))
+    assert left_out() == ("Nobody was found in the picture, so there is no skeleton to draw.",)
 
 
 def test_a_drawing_of_other_music_of_the_same_name_is_not_taken(folder: Folder) -> None:

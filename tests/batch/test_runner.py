@@ -30,9 +30,10 @@ def test_all_is_done_once(inputs: Path, capsys: pytest.CaptureFixture[str]) -> N
     )
     assert (out / "b.wav").read_bytes() == b"b"
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[:2] == [str(out / "a.wav"), f"{out / 'a.json'}  (copied)"]
+    assert captured.out.splitlines()[:2] == [str(out / "a.wav"), str(out / "a.json")]
     assert "[3/3]" in captured.err
-    assert "left" in captured.err.splitlines()[0]
+    assert captured.err.splitlines()[0].startswith("[1/3] ")
+    assert " s: copied; " in captured.err.splitlines()[0]
     summary = run(inputs, work)
     assert (states(summary), summary.exit_code) == (["already done"] * 3, 0)
     assert work.seen == ["a.mp4", "b.mp4", "c.mp4"]

@@ -42,7 +42,7 @@ def test_lines_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
         time.sleep(0.25)
     time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "scoring: 2 of 4, b, about 0:00 left"
+    assert lines[0] == "scoring: 2 of 4, b, nearly done"
     assert lines[1] == lines[0]
     assert lines[-3:] == ["scoring: 4 of 4, d", "all\\x1b heard", "floors: at it for 0 s"]
     assert [(one.name, one.text, one.fields.get("stage")) for one in told] == [

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import mir_eval
 import numpy as np
@@ -40,9 +41,13 @@ class Page(HTMLParser):
 
 
 def listed(stem: str = "clip", **changes: object) -> Listed:
+    return of_record(record(f"{stem}.mp4", **changes), stem)
+
+
+def of_record(document: dict[str, Any], stem: str = "clip") -> Listed:
     artefacts = tuple(Artefact(f"{stem}{suffix}", 1, "0") for suffix in (".wav", ".mp4", ".json"))
     entry = Entry(f"{stem}.mp4", "c", "s", "done", artefacts, seconds=75.0, place=f"../{stem}.mp4", at=1.0)
-    return list_made(stem, entry, record(f"{stem}.mp4", **changes), f"report_files/{stem}.js", None)
+    return list_made(stem, entry, document, f"report_files/{stem}.js", None)
 
 
 def test_ties_bind_what_is_each_others_nearest() -> None:
@@ -200,6 +205,37 @@ def test_facts_and_notes_are_in_words() -> None:
     page = "".join(Page(render([listed(unread="a theremin", seed=7)], title="out")).texts)
     for text in ("lock", "120.0 bpm", "embedded", "MIT", "1:15 min for 3.0 s of music", "a theremin", "1970-01-01"):
         assert text in page
+
+
+def test_music_too_short_for_a_loudness_is_on_the_page() -> None:
+    document = record("clip.mp4")
+    document["music"]["level"] = {"wanted": -14.0, "loudness": None, "true_peak": -1.0, "decided_by": "peak"}
+    found = of_record(document)
+    assert found.state == "done"
+    assert found.notes == ()
+    assert "Loudness" not in dict(found.facts)
+
+
+def test_a_passage_and_the_own_sound_are_told() -> None:
+    document = record("clip.mp4")
+    assert not {"Passage", "The video's own sound"} & dict(of_record(document).facts).keys()
+    document["settings"] |= {"start": 2.5, "duration": None}
+    document["mix"] = "the video's own sound lies 12 LU under the music"
+    facts = dict(of_record(document).facts)
+    assert facts["Passage"] == f"2.5 s to {2.5 + SECONDS:g} s"
+    assert facts["The video's own sound"] == "lies 12 LU under the music"
+
+
+def test_a_tempo_that_is_not_sure_is_not_shown_as_the_dances() -> None:
+    document = record("clip.mp4")
+    document["rhythm"] |= {"steady": False, "tempo": {"bpm": 116.8, "first_beat": 0.2, "confidence": 0.0}}
+    page = "".join(Page(render([of_record(document)], title="out")).texts)
+    assert "no steady beat in the dance" in page
+    assert "117 bpm" not in page
+    assert "116.8" not in page
+    # Records of older versions do not say whether it is steady.
+    del document["rhythm"]["steady"]
+    assert of_record(document).bpm == 116.8
 
 
 def test_pieces_for_one_video_stand_side_by_side() -> None:

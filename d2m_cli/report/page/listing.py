@@ -96,7 +96,8 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
         licence=printable(document["licences"]["music"]),
         seed=str(int(settings["seed"])),
         seconds=float(music["seconds"]),
-        bpm=float(tempo["bpm"]) if tempo is not None else None,
+        # A tempo that is not sure enough to be gone by is none to show; older records do not say how sure they are.
+        bpm=float(tempo["bpm"]) if tempo is not None and rhythm.get("steady", True) else None,
         took=entry.seconds or None,
         made_at=_when(entry.at),
         notes=tuple(map(printable, _notes(document))),
@@ -116,15 +117,19 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     snap, level = document["music"].get("snap"), document["music"].get("level")
     if snap is not None and snap["why"]:
         found.append(f"bending the music onto the dance's beat: {snap['done']}; {snap['why']}")
-    if level is not None and level["decided_by"] == "peak":
+    # Music of under 0.4 s has peaks, and no loudness.
+    if level is not None and level["decided_by"] == "peak" and level["loudness"] is not None:
         reached, wanted = f"{level['loudness']:.1f} LUFS", f"{level['wanted']:g} LUFS"
         found.append(f"{reached}, not the {wanted} asked for: louder, its peaks would clip")
     return found
 
 
 def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    music, rhythm = document["music"], document["rhythm"]
+    music, rhythm, settings = document["music"], document["rhythm"], document["settings"]
     found = []
+    if "start" in settings or "duration" in settings:
+        start = float(settings.get("start") or 0.0)
+        found.append(("Passage", f"{start:g} s to {start + float(music['seconds']):g} s"))
     prompts = sorted({window["prompt"] for window in document["windows"]})
     if prompts:
         found.append(("Words the model was given", "; ".join(prompts)))
@@ -134,15 +139,17 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if snap is not None and snap["done"] == "bent":
         slow, fast = 100 * (1 - snap["slowest"]), 100 * (snap["fastest"] - 1)
         found.append(("Bent onto the dance's beat", f"slowed by {slow:.1f} %, sped up by {fast:.1f} % at most"))
-    if level is not None:
+    if level is not None and level["loudness"] is not None:
         found.append(("Loudness", f"{level['loudness']:.1f} LUFS"))
     found.append(("Sound", f"{music['sample_rate'] / 1000:g} kHz, {_channels(music['channels'])}"))
     if "mp4" in document:
         found.append(("Picture", str(document["mp4"]).removeprefix("picture ")))
-    steps = document["settings"].get("sampling", {}).get("steps")
+    if "mix" in document:
+        found.append(("The video's own sound", str(document["mix"]).removeprefix("the video's own sound ")))
+    steps = settings.get("sampling", {}).get("steps")
     if steps is not None:
         found.append(("Steps", str(steps)))
-    found.append(("Takes of each window", str(document["settings"].get("candidates", 1))))
+    found.append(("Takes of each window", str(settings.get("candidates", 1))))
     found.append(("Computed by", str(document["run"]["models"])))
     found.append(("d2m", str(document["versions"]["d2m"])))
     return found

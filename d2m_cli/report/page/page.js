@@ -413,7 +413,7 @@
       context.textBaseline = "middle";
       if (!data.danceBeats.length) {
         context.fillStyle = colour("--quiet");
-        const text = wide ? "none: the dance has no steady pulse" : "none: no steady pulse";
+        const text = wide ? "none: the dance has no steady beat" : "none: no steady beat";
         const at = left + 6;
         context.clearRect(at - 4, 60, context.measureText(text).width + 8, 26);
         context.fillText(text, at, 73);
