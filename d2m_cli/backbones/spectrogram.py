@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import torch
 from torch import Tensor
@@ -93,16 +92,13 @@ class SpectrogramConfig:
 @lru_cache(maxsize=4)
 def _mel_filters(config: SpectrogramConfig) -> Tensor:
     """(n_mels, n_fft // 2 + 1) triangular filters, HTK scale, peak 1."""
-    filters = librosa.filters.mel(
-        sr=config.sample_rate,
-        n_fft=config.n_fft,
-        n_mels=config.n_mels,
-        fmin=config.min_frequency,
-        fmax=config.max_frequency,
-        htk=True,
-        norm=None,
-    )
-    return torch.from_numpy(np.ascontiguousarray(filters))
+    # The values of librosa.filters.mel, without the second and a half of CPU time that it takes to import.
+    lowest, highest = (2595.0 * np.log10(1.0 + end / 700.0) for end in (config.min_frequency, config.max_frequency))
+    edges = 700.0 * (10.0 ** (np.linspace(lowest, highest, config.n_mels + 2) / 2595.0) - 1.0)
+    widths = np.diff(edges)[:, None]
+    above = np.fft.rfftfreq(config.n_fft, 1.0 / config.sample_rate) - edges[:, None]
+    filters = np.maximum(np.minimum(above[:-2] / widths[:-1], -above[2:] / widths[1:]), 0.0).astype(np.float32)
+    return torch.from_numpy(filters)
 
 
 @lru_cache(maxsize=4)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.generation.shelf import Strip
 from d2m_cli.generation.stitch import correlation, fade_curves
 from d2m_cli.ground.mel import FRAMES, mel_power
 
@@ -152,7 +153,7 @@ def spare(time_map: TimeMap, zones: Array) -> TimeMap:
     return TimeMap(source, time_map.target[0] + np.concatenate([[0.0], np.cumsum(steps)]))
 
 
-def render(samples: Samples, rate: int, time_map: TimeMap, length: int) -> Samples:
+def render(samples: Samples, rate: int, time_map: TimeMap, length: int, *, in_place: bool = False) -> Samples:
     """Play music along a map.
 
     Parameters
@@ -165,13 +166,15 @@ def render(samples: Samples, rate: int, time_map: TimeMap, length: int) -> Sampl
         From times in `samples` to times in the result. Stretches of rate 1 are copied.
     length
         Samples of the result, from time 0 on.
+    in_place
+        Whether the result may take the memory of `samples`, which are lost then.
 
     Returns
     -------
     (channels, length) float32; silence where the music has not begun or is over.
     """
     fade = round(FADE * rate)
-    out = np.zeros((len(samples), length + fade), np.float32)
+    strip = Strip(len(samples))
     # What was laid last, up to `fade` behind its run, before it is rounded.
     begin, ending = 0, np.zeros((len(samples), 3 * fade))
     for left, right, shift, factor in _runs(time_map, length / rate):
@@ -188,12 +191,16 @@ def render(samples: Samples, rate: int, time_map: TimeMap, length: int) -> Sampl
         seam, head = ending[:, cut : cut + 2 * lead], piece[:, : 2 * lead].astype(np.float64)
         falling, rising = fade_curves(2 * lead, correlation(seam, head))
         faded = seam * falling + head * rising
-        out[:, begin - lead : begin + lead] = faded
-        out[:, begin + lead : end + fade] = piece[:, 2 * lead :]
+        strip.lay(begin - lead, faded)
+        strip.lay(begin + lead, piece[:, 2 * lead :])
         behind = piece[:, max(2 * lead, piece.shape[1] - 3 * fade) :]
         ending = np.concatenate([ending[:, :cut], faded, behind], axis=1)[:, -3 * fade :]
         begin = end
-    return out[:, :length]
+    memory = samples.reshape(-1) if in_place else np.empty(0, np.float32)
+    size = len(samples) * length
+    out = (memory[:size] if len(memory) >= size else np.empty(size, np.float32)).reshape(len(samples), length)
+    strip.take(out)
+    return out
 
 
 def _runs(time_map: TimeMap, seconds: float) -> list[tuple[float, float, float, float]]:

@@ -28,8 +28,9 @@ from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
 from d2m_cli.generation.music import Music
 from d2m_cli.generation.options import GenerateOptions
+from d2m_cli.generation.shelf import Shelf
 from d2m_cli.generation.snap import Snap, land, slack
-from d2m_cli.generation.stitch import Rows, stitch
+from d2m_cli.generation.stitch import stitch
 from d2m_cli.generation.windows import Window, candidate_seed, piece_seconds, plan_windows
 from d2m_cli.ground.audio_beats import track_beats
 from d2m_cli.ground.genres import GENRE_CODES, GENRE_WORDS
@@ -147,7 +148,8 @@ def compose(
         if slow:
             tell(slow)
     takes: list[Take] = []
-    rows = Rows(len(windows), 1 + options.kept_candidates)
+    # Of the piece, and of what would be one with each window's first take, its second, and so on.
+    shelves = [Shelf() for _ in range(1 + options.kept_candidates)]
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
@@ -167,29 +169,27 @@ def compose(
             best = best_of(scores) if scores else 0
             last = drawn[best].music
             # Copies: what was drawn lies in one piece of memory with the takes that are left out.
-            rows.add([last.audio[0].numpy(), *(one.music.audio[0].numpy() for one in drawn[: options.kept_candidates])])
+            shelves[0].add(last.audio[0].numpy())
+            for shelf, one in zip(shelves[1:], drawn, strict=False):
+                shelf.add(one.music.audio[0].numpy())
             takes.append(Take(window, prompt, seeds[best], drawn[best].rows, unread, scores, best))
     rate = backbone.sample_rate
     # What was told of no first beat has its beats elsewhere until it is snapped.
     on_beats = steady if models.encoders is not None or backbone.speaks_tempo else None
 
-    def joined() -> Music:
-        row, memory = rows.take()
-        samples = stitch(row, windows, rate, made_seconds, on_beats, memory)
+    def joined(shelf: Shelf) -> Music:
+        samples = stitch(shelf, windows, rate, made_seconds, on_beats)
+        shelf.close()
         done: Snap | None = None
         if bounds is not None:
-            samples, done = land(samples, rate, rhythm.beats, duration, bounds)
-        if np.may_share_memory(samples, memory):
-            samples = samples.copy()
-        # The windows, which overlap, take more room than the piece that has come of them.
-        del row, memory
+            samples, done = land(samples, rate, rhythm.beats, duration, bounds, in_place=True)
         samples = np.ascontiguousarray(samples)
         return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None)
 
     report("joining windows", 1.0)
-    music = joined()
+    music = joined(shelves[0])
     if options.kept_candidates:
-        music = replace(music, candidates=tuple(joined() for _ in range(options.kept_candidates)))
+        music = replace(music, candidates=tuple(map(joined, shelves[1:])))
     return music, tuple(takes)
 
 

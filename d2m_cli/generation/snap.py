@@ -82,6 +82,8 @@ def snap(
     bounds: Bounds | None = None,
     start: float | None = None,
     zones: Array | None = None,
+    *,
+    in_place: bool = False,
 ) -> tuple[Samples, Snap]:
     """Bend music onto a dance.
 
@@ -104,6 +106,8 @@ def snap(
         Moment of the music, in seconds, to begin at, up to half a beat before or behind; None chooses.
     zones
         `attacks` of the music, where they are known already.
+    in_place
+        Whether the result may take the memory of `samples`, which are lost then.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def snap(
     if before <= bounds.notice and before - found.missed < bounds.notice / 2:
         return plain, Snap(why=ON_BEAT, offset=begin / rate, before=before, after=before)
     time_map = found.time_map if found.even else spare(found.time_map, zones)
-    bent = render(samples, rate, time_map, length)
+    bent = render(samples, rate, time_map, length, in_place=in_place)
     clock = np.linspace(0.0, duration, 1000)
     heard = (time_map.target[1:] > 0.0) & (time_map.target[:-1] < duration)
     rates = np.ones(1) if found.even else time_map.rates[heard]
@@ -160,6 +164,8 @@ def land(
     start: float | None = None,
     onsets: Onsets | None = None,
     zones: Array | None = None,
+    *,
+    in_place: bool = False,
 ) -> tuple[Samples, Snap]:
     """Track the beats of music and bend them onto a dance; parameters and results as of `snap`.
 
@@ -169,7 +175,7 @@ def land(
     beats, fit = np.zeros(0), 0.0
     if dance.bpm > 0.0:
         beats, fit = (onsets or Onsets.of(samples, rate)).follow_any(dance.bpm, bounds.bend)
-    bent, done = snap(samples, rate, beats, dance, duration, bounds, start, zones)
+    bent, done = snap(samples, rate, beats, dance, duration, bounds, start, zones, in_place=in_place)
     return bent, replace(done, why=OTHER_TEMPO) if fit > 0.0 and not len(beats) and done.why == NO_BEATS else done
 
 

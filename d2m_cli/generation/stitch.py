@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +19,12 @@ MAX_GAIN_DB = 3.0
 _SILENCE = 1e-5
 
 
-class Rows:
-    """The windows of several pieces, each piece in memory of its own, which goes with it."""
-
-    def __init__(self, windows: int, count: int) -> None:
-        self._windows, self._count, self._filled = windows, count, 0
-        self._memory: list[Samples] = []
-
-    def add(self, pieces: Sequence[Samples]) -> None:
-        """The next window of each piece, (channels, n)."""
-        length = pieces[0].shape[1]
-        if not self._memory:
-            shape = (len(pieces[0]), self._windows * length)
-            self._memory = [np.empty(shape, np.float32) for _ in range(self._count)]
-        for memory, piece in zip(self._memory, pieces, strict=True):
-            memory[:, self._filled * length :][:, :length] = piece
-        self._filled += 1
-
-    def take(self) -> tuple[list[Samples], Samples]:
-        """The windows of the first piece that is left, one behind the other in its memory; and that memory."""
-        memory = self._memory.pop(0)
-        return np.split(memory, self._filled, axis=1), memory
-
-
 def stitch(
     audio: Sequence[Samples],
     windows: Sequence[Window],
     rate: int,
     duration: float,
     beats: Array | None = None,
-    out: Samples | None = None,
 ) -> Samples:
     """Join windows into music of the exact length of a video.
 
@@ -58,7 +35,8 @@ def stitch(
     Parameters
     ----------
     audio
-        One (channels, n) array a window, as long as the window; a longer or shorter one is an error.
+        One (channels, n) array a window, as long as the window; a longer or shorter one is an error. They are asked
+        for one after the other, several times: of a `d2m_cli.generation.shelf.Shelf` two are in memory at once.
     windows
         From `plan_windows`.
     rate
@@ -67,9 +45,6 @@ def stitch(
         Length of the video in seconds.
     beats
         (n,) seconds, rising: a steady map of the whole video, or None.
-    out
-        Memory that they are joined in, (channels, m) with m up to the end of the last window at least. They may lie in
-        it themselves, one behind the other: so a long piece is not held twice.
 
     Returns
     -------
@@ -82,15 +57,15 @@ def stitch(
         raise ValueError(f"windows end at {end / rate:.3f} s, before the video's {duration:.3f} s")
     gains = _level_gains(audio, starts)
     middles = None if beats is None else np.round(beats * rate).astype(int)
-    music = np.empty((len(audio[0]), end), np.float32) if out is None else out
     joined = _centred(audio[0]) * gains[0]
-    for begin, start, take, gain in zip(starts, starts[1:], audio[1:], gains[1:], strict=False):
-        # What lies before the next window stays as it is; and there no window that is still to be read lies either.
-        music[:, begin:start] = joined[:, : start - begin]
+    music = np.empty((len(joined), length), np.float32)
+    for number, (begin, start) in enumerate(pairwise(starts), 1):
+        # What lies before the next window stays as it is.
+        music[:, begin:start] = joined[:, : max(min(start, length) - begin, 0)]
         around = None if middles is None else middles - start
-        joined = _join(joined[:, start - begin :], _centred(take) * gain, start / rate, rate, around)
-    music[:, starts[-1] : end] = joined
-    return music[:, :length]
+        joined = _join(joined[:, start - begin :], _centred(audio[number]) * gains[number], start / rate, rate, around)
+    music[:, starts[-1] :] = joined[:, : max(length - starts[-1], 0)]
+    return music
 
 
 def _check(audio: Sequence[Samples], windows: Sequence[Window], rate: int) -> None:

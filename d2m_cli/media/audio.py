@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -103,19 +104,52 @@ def save_wav(path: Path, samples: Samples, sample_rate: int, bits: int = 16) -> 
     OutputError
         The file can't be written.
     """
-    import soundfile
-
     if samples.ndim != 2:
         raise ValueError(f"samples must be of shape (channels, n), not {samples.shape}")
-    content = io.BytesIO()
-    with soundfile.SoundFile(
-        content, "w", samplerate=sample_rate, channels=len(samples), format="WAV", subtype=f"PCM_{bits}"
-    ) as file:
+    kind = {"format": "WAV", "subtype": f"PCM_{bits}"}
+    with atomic_path(path) as part, sound_file(part, sample_rate, len(samples), kind) as file:
         for first in range(0, samples.shape[1], BLOCK):
             file.write(to_steps(samples[:, first : first + BLOCK], bits).T)
-    # Written in one go from memory: libsndfile does not say why a write failed, the system does.
-    with atomic_path(path) as part:
-        part.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def sound_file(path: Path, rate: int, channels: int, kind: Mapping[str, Any]) -> Iterator[Any]:
+    """A `soundfile.SoundFile` to write to, for which what the system says of a failed write is raised as OSError.
+
+    Parameters
+    ----------
+    path
+        The file, whose content is replaced.
+    rate, channels
+        Of the sound, in Hz.
+    kind
+        What `soundfile.SoundFile` is told besides.
+    """
+    import soundfile
+
+    with _Written(path, "w+") as target:
+        try:
+            with soundfile.SoundFile(target, "w", samplerate=rate, channels=channels, **kind) as file:
+                yield file
+        finally:
+            if target.error is not None:
+                raise target.error
+
+
+class _Written(io.FileIO):
+    """A file that keeps what the system said of a failed write: libsndfile does not."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        length = len(rest)
+        try:
+            while len(rest):
+                rest = rest[super().write(rest) or 0 :]
+        except OSError as error:
+            self.error = error
+        return length - len(rest)
 
 
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.media.aac import AAC_FRAME
-from d2m_cli.media.audio import Samples, fit_length, resample
+from d2m_cli.media.audio import BLOCK, Samples, fit_length, resample
 from d2m_cli.media.film import Film, write_film
 from d2m_cli.media.film_formats import FILM_FORMATS, FilmFormat
-from d2m_cli.media.messages import pack, shared_memory
+from d2m_cli.media.messages import pack
 from d2m_cli.media.process import SEPARATE, media_process
 from d2m_cli.media.timeline import Timeline, silent
 from d2m_cli.media.video import probe
@@ -114,11 +114,13 @@ def _film(
     if not SEPARATE:
         return write_film(timeline, samples, rate, part, silent, kind=kind, titles=titles, comment=comment)
     channels, count = samples.shape
-    length = max(4 * samples.size, 4)
-    handle = shared_memory(length)
-    try:
-        with mmap.mmap(handle, length) as memory:
-            np.frombuffer(memory, np.float32, samples.size).reshape(samples.shape)[...] = samples
+    # A file without a name, beside the film, where there must be room: in memory it would be the sound once more.
+    with tempfile.TemporaryFile(dir=part.parent) as sound:
+        for row in samples:
+            for first in range(0, count, BLOCK):
+                sound.write(np.ascontiguousarray(row[first : first + BLOCK], np.float32).data)
+        sound.truncate(max(4 * samples.size, 4))
+        sound.flush()
         values, blobs = pack(timeline)
         request = {
             "do": "film",
@@ -132,10 +134,8 @@ def _film(
             "comment": comment,
         }
         with media_process() as process:
-            process.request(timeline.path, request, blobs, handle)
+            process.request(timeline.path, request, blobs, sound.fileno())
             answer, _ = process.answer(timeline.path, growing=part)
-    finally:
-        os.close(handle)
     if "system" in answer:
         number, text, name = answer["system"]
         raise OSError(number, text, name)

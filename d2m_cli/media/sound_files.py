@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.media.aac import AAC_RATES, sound_packets
-from d2m_cli.media.audio import BLOCK, Samples, resample, save_wav, to_steps
+from d2m_cli.media.audio import BLOCK, Samples, resample, save_wav, sound_file, to_steps
 from d2m_cli.media.film import writing
 
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a")
@@ -79,17 +78,11 @@ def _save_by_soundfile(
     kind: Mapping[str, Any],
     prepared: Callable[[Samples], NDArray[Any]],
 ) -> None:
-    import soundfile
-
-    content = io.BytesIO()
-    with soundfile.SoundFile(content, "w", samplerate=rate, channels=len(samples), **kind) as file:
+    with atomic_path(path) as part, sound_file(part, rate, len(samples), kind) as file:
         for name, text in tags.items():
             setattr(file, name, text)
         for first in range(0, samples.shape[1], BLOCK):
             file.write(prepared(samples[:, first : first + BLOCK]).T)
-    # Written in one go from memory: libsndfile does not say why a write failed, the system does.
-    with atomic_path(path) as part:
-        part.write_bytes(content.getbuffer())
 
 
 def _save_m4a(path: Path, samples: Samples, rate: int, tags: Tags) -> None:

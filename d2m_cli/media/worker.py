@@ -165,7 +165,7 @@ def _film(link: _Link, request: Message, blobs: list[bytes], handle: int | None)
     from d2m_cli.media.film import write_film
     from d2m_cli.media.film_formats import FILM_FORMATS
 
-    assert handle is not None, "sound comes by shared memory"
+    assert handle is not None, "sound comes in a file"
     timeline = unpack(request["timeline"], blobs)
     # The encoder holds pictures too.
     _allow(2 * PICTURES * 4 * timeline.width * timeline.height)

@@ -11,6 +11,7 @@ import torch
 from d2m_cli.backbones.spectrogram import (
     SpectrogramConfig,
     _griffin_lim,
+    _mel_filters,
     audio_from_picture,
     fold,
     mel_amplitude,
@@ -35,6 +36,17 @@ def riffusion_clip() -> tuple[np.ndarray, torch.Tensor, float]:
     samples, _ = soundfile.read(SHARED / "clip_2.wav", always_2d=True, dtype="float32")
     grey = np.asarray(picture)[..., 0] / 255.0
     return grey, torch.from_numpy(samples[None, :, 0].copy()), picture.getexif()[11080]
+
+
+@pytest.mark.parametrize("config", [SMALL, SpectrogramConfig(), replace(SMALL, min_frequency=30.0, n_mels=96)])
+def test_mel_filters_are_librosas(config: SpectrogramConfig) -> None:
+    import librosa
+
+    wanted = librosa.filters.mel(
+        sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
+        fmin=config.min_frequency, fmax=config.max_frequency, htk=True, norm=None,
+    )  # fmt: skip
+    np.testing.assert_array_equal(_mel_filters(config).numpy(), wanted)
 
 
 @needs_shared

@@ -78,6 +78,20 @@ def test_hits_come_where_the_map_says_as_sharp_as_before() -> None:
         assert now == pytest.approx(before, abs=0.02)
 
 
+@pytest.mark.parametrize("held", [1 << 24, 1000])
+def test_in_place_it_is_the_same(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d2m_cli.generation.shelf.HELD", held)
+    samples = hits(np.arange(0.25, 7.6, 0.5), 8.0, channels=2)
+    bent = spare(TimeMap(np.array([0.0, 4.0, 8.0]), np.array([-0.1, 4.2, 7.9])), attacks(samples, RATE))
+    # As long as the music was, shorter, and too long for its memory.
+    for length in (8 * RATE, 7 * RATE, 9 * RATE):
+        wanted = render(samples, RATE, bent, length)
+        memory = samples.copy()
+        out = render(memory, RATE, bent, length, in_place=True)
+        np.testing.assert_array_equal(out, wanted)
+        assert np.shares_memory(out, memory) == (length <= 8 * RATE)
+
+
 def test_a_steady_tone_keeps_its_pitch_and_level() -> None:
     clock = np.arange(4 * RATE) / RATE
     tone = (0.4 * np.sin(2 * np.pi * 440 * clock)).astype(np.float32)[None]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from d2m_cli.generation.shelf import Shelf
 from d2m_cli.generation.stitch import correlation, fade_curves, stitch
 from d2m_cli.generation.windows import Window, plan_windows
 
@@ -136,16 +137,16 @@ def test_correlation_agrees_with_numpy() -> None:
     assert correlation(a, 0 * b) == 0.0
 
 
-def test_windows_are_joined_in_the_memory_that_they_lie_in() -> None:
+@pytest.mark.parametrize("held", [1 << 24, 1000])
+def test_windows_on_a_shelf_are_joined_to_the_same(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d2m_cli.generation.shelf.HELD", held)
     windows = plan_windows(21.0, 5.12, 1.28)
     takes = [piece(5.12, seed=window.index).astype(np.float32) for window in windows]
-    wanted = stitch(takes, windows, RATE, 21.0)
-    memory = np.concatenate(takes, axis=1)
-    size = takes[0].shape[1]
-    inside = [memory[:, size * number :][:, :size] for number in range(len(takes))]
-    joined = stitch(inside, windows, RATE, 21.0, out=memory)
-    assert np.shares_memory(joined, memory)
-    np.testing.assert_array_equal(joined, wanted)
+    shelf = Shelf()
+    for take in takes:
+        shelf.add(take)
+    np.testing.assert_array_equal(stitch(shelf, windows, RATE, 21.0), stitch(takes, windows, RATE, 21.0))
+    shelf.close()
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from d2m_cli.generation.shelf import Shelf, Strip
+
+
+def test_a_strip_holds_what_was_laid_last_and_silence_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d2m_cli.generation.shelf.HELD", 16)
+    strip = Strip(2)
+    strip.lay(1, np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    strip.lay(3, np.array([[7.0, 8.0], [9.0, 10.0]]))
+    out = np.full((2, 7), 99.0, np.float32)
+    strip.take(out)
+    np.testing.assert_array_equal(out, [[0, 1, 2, 7, 8, 0, 0], [0, 4, 5, 9, 10, 0, 0]])
+
+
+def test_windows_of_another_shape_are_refused() -> None:
+    shelf = Shelf()
+    shelf.add(np.zeros((1, 5), np.float32))
+    with pytest.raises(ValueError, match="does not lie beside"):
+        shelf.add(np.zeros((2, 5), np.float32))
+    with pytest.raises(IndexError):
+        shelf[1]
+
+
+def test_no_room_says_which_folder_and_what_to_do() -> None:
+    script = (
+        "import resource, numpy as np\n"
+        "from d2m_cli.errors import OutputError\n"
+        "from d2m_cli.generation import shelf\n"
+        "shelf.HELD = 1000\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))\n"
+        "windows = shelf.Shelf()\n"
+        "try:\n"
+        "    for _ in range(9):\n"
+        "        windows.add(np.zeros((1, 500), np.float32))\n"
+        "except OutputError as error:\n"
+        "    print(len(windows), error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    # Of 2,000 bytes each, five have room.
+    assert done.stdout.startswith("5 a long piece finds no room in ")
+    assert "TMPDIR" in done.stdout
