@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2m_cli.api import loaders
 from d2m_cli.backbones.registry import check_able, choose
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
@@ -19,15 +20,10 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.turns import Turns
 
 if TYPE_CHECKING:
-    from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
-    from d2m_cli.generation.desk import Desk
     from d2m_cli.generation.generated import Generated
-    from d2m_cli.generation.models import DancerEstimator, Models, Seeing, TrackModels
-    from d2m_cli.generation.track import Track
+    from d2m_cli.generation.models import Models, Seeing, TrackModels
     from d2m_cli.ground.progress import Report
-    from d2m_cli.inversion.checkpoint import Encoders
-    from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.rhythm.cache import DanceCache
 
 
@@ -138,12 +134,12 @@ class Generator:
             )
         # Not methods: a cache that holds its owner would keep the networks until garbage is collected.
         self._choice = kept(_choose)
-        self._desk_in = kept(partial(_open_desk, tell=tell))
+        self._desk_in = kept(partial(loaders.open_desk, tell=tell))
         self._turns = Turns()
-        self._encoders_of = kept(_load_encoders)
-        self._estimator = kept(partial(_load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
-        self._track_in = kept(_load_track)
-        self._listener = kept(_load_listener)
+        self._encoders_of = kept(loaders.load_encoders)
+        self._estimator = kept(partial(loaders.load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
+        self._track_in = kept(loaders.load_track)
+        self._listener = kept(loaders.load_listener)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process loads networks of its own.
@@ -163,7 +159,7 @@ class Generator:
         MissingWeightsError
             It is not on this machine.
         """
-        given, encoders = _given(options), self._encoders
+        given, encoders = loaders.given(options), self._encoders
         choice = self._choice(self.backbone, self.device, options.precision, self.offload, given, encoders)
         check_able(choice, self.compile, self.offload)
         return choice
@@ -281,7 +277,7 @@ class Generator:
         choice = self.choice_for(options)
         desk = self._desk_in(choice, self.device, self.compile, self.offload, options.precision)
         backbone = desk.backbone
-        _refuse(backbone, options)
+        loaders.refuse(backbone, options)
         encoders = self._encoders_of(path) if path is not None else None
         if encoders is not None:
             encoders.check(backbone)
@@ -341,70 +337,6 @@ class Generator:
 
 def _choose(*wanted: Any) -> Choice:
     return choose(*wanted)
-
-
-def _given(options: GenerateOptions) -> tuple[str, ...]:
-    """Names of those of the options that a backbone may refuse, where they are given."""
-    return (*options.sampling.given, *(["negative_prompt"] if options.negative_prompt else []))
-
-
-def _open_backbone(choice: Choice, device: str, compiled: bool, offloaded: bool, precision: str) -> Backbone:
-    from d2m_cli.backbones.registry import open_backbone
-    from d2m_cli.ground.progress import quiet_libraries
-
-    quiet_libraries()
-    return open_backbone(choice, device, precision, compiled, offloaded)
-
-
-def _refuse(backbone: Backbone, options: GenerateOptions) -> None:
-    """Raise UsageError for an option that a backbone refuses."""
-    from d2m_cli.backbones.base import refused
-    from d2m_cli.backbones.sampling import check_guidance
-
-    for name, reason in refused(backbone).items():
-        if name in _given(options):
-            raise UsageError(f"{option(name)} is not for {backbone.name}: {reason}. Leave it out")
-    check_guidance(backbone, backbone.name, options.sampling)
-
-
-def _open_desk(*wanted: Any, tell: Callable[[str], None] | None = None) -> Desk:
-    """The backbone that is asked for, and the desk that draws from it: one value, so that they are let go together."""
-    from d2m_cli.generation.desk import Desk
-
-    return Desk.of(_open_backbone(*wanted), tell)
-
-
-def _load_encoders(path: Path) -> Encoders:
-    from d2m_cli.inversion.checkpoint import Encoders
-
-    return Encoders.load(path)
-
-
-def _load_estimator(
-    dancers: str | int, device: str, decoder: str, *, on_demand: bool, tell: Callable[[str], None]
-) -> DancerEstimator:
-    from d2m_cli.pose.options import PoseOptions
-
-    options = PoseOptions(dancers=dancers, device=device, decoder=decoder)
-    if on_demand:
-        from d2m_cli.pose.on_demand import EstimatorOnDemand
-
-        return EstimatorOnDemand(options, tell)
-    from d2m_cli.pose.estimator import PoseEstimator
-
-    return PoseEstimator(options)
-
-
-def _load_track(path: Path, digest: str) -> Track:
-    from d2m_cli.generation.track import Track
-
-    return Track.load(path, digest)
-
-
-def _load_listener(folder: Path) -> ClapAudio:
-    from d2m_cli.inversion.clap import ClapAudio
-
-    return ClapAudio(folder)
 
 
 def _silent(step: str, fraction: float = 0.0) -> None:

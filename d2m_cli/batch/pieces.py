@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from d2m_cli.ground.search import VIDEO_SUFFIXES, Found, Search, search
 FIELDS = ("stem", "genre", "seed", "start", "variation")
 """What a pattern of names may hold."""
 PLAIN_NAME = "{stem}"
+
+_FORM = re.compile(r"(0[1-9][0-9]?)?(d|(\.[0-9])?f)?")
+"""How a number may be written in a name: with zeros in front, and so many behind the point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,14 @@ def _varied(own: OwnOptions, options: GenerateOptions, variations: int) -> list[
     if variations == 1 or own.music is not None:
         return [own]
     seed = options.seed if own.seed is None else own.seed
-    check_seed(seed + variations - 1)
+    last = seed + variations - 1
+    try:
+        check_seed(last)
+    except UsageError as error:
+        raise UsageError(
+            f"{option('seed')}: counted up from {seed}, the last of {variations} variations has {last}, which has more "
+            f"than 64 bits; begin lower"
+        ) from error
     return [replace(own, seed=seed + number) for number in range(variations)]
 
 
@@ -174,10 +185,15 @@ def _naming(pattern: str) -> Callable[[Mapping[str, Any]], str]:
     told = option("name", pattern)
     known = ", ".join(f"{{{field}}}" for field in FIELDS)
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(pattern) if field is not None]
-        odd = [field for field in fields if field not in FIELDS]
-        if odd:
-            raise UsageError(f"{told}: there is no field {quote(odd[0])}; use {known}")
+        fields = [found for found in Formatter().parse(pattern) if found[1] is not None]
+        for _, field, form, conversion in fields:
+            if field not in FIELDS:
+                raise UsageError(f"{told}: there is no field {quote(str(field))}; use {known}")
+            if conversion or not _FORM.fullmatch(form or ""):
+                raise UsageError(
+                    f"{told}: {{{field}}} can't be written so; numbers may have zeros in front, as in "
+                    "{variation:02d}, and so many behind the point, as in {start:.1f}"
+                )
         tried = pattern.format_map({"stem": "a", "genre": "b", "seed": 1, "start": 1.5, "variation": 1})
     except ValueError as error:
         raise UsageError(f"{told} can't be read ({error}); write text and {known}") from error

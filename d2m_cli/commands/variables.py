@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import typer
@@ -11,8 +11,19 @@ from typer.core import TyperCommand
 PREFIX = "D2M_"
 ONCE = frozenset({"--overwrite", "--retry-failed", "--dry-run", "--verify", "--json", "--list-words"})
 """Flags that are meant for one call: a variable that was forgotten must not replace files or change what is printed."""
-CONTRARY = (("cache", "no_cache"), ("genre", "genre_audio"), ("no_cache", "cache"), ("genre_audio", "genre"))
-"""Of each two the first, where it is given on the command line, goes before a variable for the second."""
+CONTRARY: Sequence[tuple[str, str, Callable[[Any], bool]]] = (
+    ("cache", "no_cache", bool),
+    ("no_cache", "cache", bool),
+    ("genre", "genre_audio", bool),
+    ("genre", "genre_table", lambda genre: genre != "auto"),
+    ("genre", "genre_words", lambda genre: genre == "auto"),
+    ("genre_audio", "genre", bool),
+    ("genre_audio", "genre_table", bool),
+    ("genre_audio", "genre_words", bool),
+    ("music", "variations", bool),
+    ("variations", "music", lambda count: count > 1),
+)
+"""Of each two the first, where the command line gives it such a value, goes before a variable for the second."""
 
 
 def variable_of(flag: str) -> str:
@@ -47,8 +58,9 @@ def with_variables(only: Collection[str] | None = None) -> type[TyperCommand]:
                 if option is not None and from_variable(ctx, str(option.name)):
                     error.param_hint = f"'{option.opts[0]}' (from {option.envvar})"
                 raise
-            for first, second in CONTRARY:
-                if ctx.params.get(first) and on_command_line(ctx, first) and from_variable(ctx, second):
+            for first, second, excludes in CONTRARY:
+                given = on_command_line(ctx, first) and excludes(ctx.params[first])
+                if given and from_variable(ctx, second):
                     ctx.params[second] = next(one for one in self.params if one.name == second).get_default(ctx)
             return left
 

@@ -251,8 +251,10 @@ class GenerateOptions:
         """
         values = asdict(self)
         for name in ("start", "duration"):
-            # Whole videos are told of as they were before passages could be.
+            # Whole videos are told of as they were before passages could be, and music alone as before mixes could.
             del values[name]
+        if self.mix is None:
+            del values["mix"]
         values |= self.passage.settings
         values.pop("keep_candidates")
         track = values.pop("music")

@@ -16,10 +16,14 @@ from typing import Any
 from uuid import uuid4
 
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.options import option
 
 _HALVES = re.compile("[\ud800-\udfff]")
 """Of surrogate pairs, which stand for bytes of a name that are no text; many readers of JSON refuse them."""
+
+_BEGINNING = b'{"time"'
+"""Of every line, by which a log is told from a file that is not to be written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class EventLog:
     Raises
     ------
     UsageError
-        The file can't be opened.
+        The file can't be opened, or what it holds is no log: a video that was named by mistake stays as it is.
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
@@ -75,6 +79,7 @@ class EventLog:
         self._run = uuid4().hex[:8]
         self._giving_up = threading.Lock()
         try:
+            _check_is_log(path)
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise UsageError(
@@ -115,6 +120,23 @@ class EventLog:
         if file is not None:
             with suppress(OSError):
                 os.close(file)
+
+
+def _check_is_log(path: Path) -> None:
+    """Raise UsageError where a file is there that lines of a log have no place in."""
+    if path.name == LEDGER_NAME:
+        raise UsageError(
+            f"{option('log')} {path}: that is the name of the list of results that d2m keeps itself; name another file"
+        )
+    if not path.is_file():  # a pipe, a terminal, or nothing yet
+        return
+    with path.open("rb") as file:
+        found = file.read(len(_BEGINNING))
+    if found not in (b"", _BEGINNING):
+        raise UsageError(
+            f"{option('log')} {path}: is there and no log, so nothing is appended to it; name a new file, or a log "
+            "that an earlier run wrote"
+        )
 
 
 def _line(event: Event, run: str) -> bytes:

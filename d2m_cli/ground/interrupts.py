@@ -50,17 +50,23 @@ class Interruptible:
     under their temporary names. Outside the main thread nothing is changed.
 
     While a compiled module is being loaded the exception waits until it is: many turn it into an ImportError, or lose
-    it.
+    it. Where it comes in code that can't pass it on, as when a library's C code calls Python or an object is deleted,
+    Python would print it as ignored and go on; it is raised again behind that, in this and in all other threads.
     """
 
     def __init__(self) -> None:
         self._asked: float | None = None
         self._before: dict[int, Any] = {}
+        self._hook_before: Any = None
 
     def __enter__(self) -> None:
         self._before = _handle(self._interrupt)
+        if self._before:
+            self._hook_before, sys.unraisablehook = sys.unraisablehook, self._raise_again
 
     def __exit__(self, *_error: object) -> None:
+        if self._before:
+            sys.unraisablehook = self._hook_before
         if self._asked is not None and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in self._before.items():
@@ -79,6 +85,17 @@ class Interruptible:
     def _raise(self, _number: int, frame: FrameType | None) -> None:
         if not (_loads_compiled_module(frame) and self._later()):
             raise KeyboardInterrupt
+
+    def _raise_again(self, lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is None or not issubclass(lost.exc_type, KeyboardInterrupt):
+            self._hook_before(lost)
+            return
+        import threading
+
+        thread = threading.current_thread()
+        # From another thread: raised here, it would be lost in this very hook.
+        if thread is not threading.main_thread() or not self._later():
+            threading.Timer(_AGAIN_SECONDS, interrupt, [thread]).start()
 
     def _later(self) -> bool:
         if not hasattr(signal, "setitimer"):

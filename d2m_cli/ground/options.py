@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+
+_YES = frozenset({"1", "true", "t", "yes", "y", "on"})
+_NO = frozenset({"0", "false", "f", "no", "n", "off"})
+"""What a variable for a switch may say."""
 
 _as_flags = False
 _variables: Mapping[str, str] = {}
@@ -38,13 +43,21 @@ def option(name: str, value: object = None) -> str:
     Returns
     -------
     "top_k" or "rhythm='words'"; on the command line "--top-k" or "--rhythm words". True and False are switches there:
-    "--overwrite", "--no-embed". One whose value is a variable's is "--top-k (from D2M_TOP_K)".
+    "--overwrite", "--no-embed". One whose value is a variable's is "--top-k (from D2M_TOP_K)"; with a value it is only
+    where the variable says the same, since errors also name what to give in its place.
     """
     if not _as_flags:
         return name if value is None else f"{name}={value!r}"
+    variable = _variables.get(name)
+    source = f" (from {variable})" if variable is not None and _says(os.environ.get(variable, ""), value) else ""
     flag = name.replace("_", "-")
     if value is False:
-        return f"--no-{flag}"
-    if value is None and name in _variables:
-        return f"--{flag} (from {_variables[name]})"
-    return f"--{flag}" if value is None or value is True else f"--{flag} {value}"
+        return f"--no-{flag}{source}"
+    return f"--{flag}{source}" if value is None or value is True else f"--{flag} {value}{source}"
+
+
+def _says(text: str, value: object) -> bool:
+    """Whether a variable's text gives an option this value; None is any."""
+    if isinstance(value, bool):
+        return text.strip().lower() in (_YES if value else _NO)
+    return value is None or text == str(value)

@@ -163,6 +163,10 @@ def _by_column(header: list[str], cells: list[str]) -> Mapping[str, str] | LineE
 def _checked_header(source: Path, header: list[str], columns: Sequence[str], optional: Sequence[str]) -> list[str]:
     known = f"{','.join(columns)} and, where wanted, {','.join(optional)}, separated by commas"
     missing = [name for name in columns if name not in header]
+    for sign, signs in ((";", "semicolons"), ("\t", "tabs")):
+        # As spreadsheets write them where commas stand in numbers.
+        if missing and len(header) == 1 and sign in header[0]:
+            raise UsageError(f"{source}: its columns are separated by {signs}; save the table with commas: {known}")
     if missing:
         raise UsageError(f"{source}: its first line lacks {', '.join(missing)}; it must be {known}")
     unknown = [name for name in header if name not in (*columns, *optional)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from d2m_cli.media.audio import Samples
+from d2m_cli.media.sound_packets import encoded_packets, layout_of
 
 AAC_FRAME = 1024
 """Samples in one AAC frame, and how many the encoder puts in front (its priming); an edit list takes those away."""
@@ -30,18 +30,11 @@ def sound_packets(target: Any, samples: Samples, rate: int) -> Iterator[Any]:
     rate
         In Hz, one of `AAC_RATES`.
     """
-    import av
-
-    layout = "mono" if len(samples) == 1 else "stereo"
+    layout = layout_of(samples)
     stream = target.add_stream("aac", rate=rate, layout=layout)
     stream.bit_rate = _BIT_RATE if layout == "stereo" else _BIT_RATE // 2
+    return encoded_packets(stream, samples, rate, AAC_FRAME, "fltp", _planes)
 
-    def packets() -> Iterator[Any]:
-        for start in range(0, samples.shape[1], AAC_FRAME):
-            block = np.ascontiguousarray(samples[:, start : start + AAC_FRAME], dtype=np.float32)
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            yield from stream.encode(frame)
-        yield from stream.encode(None)
 
-    return packets()
+def _planes(block: Samples) -> Samples:
+    return np.ascontiguousarray(block, dtype=np.float32)

@@ -19,7 +19,8 @@ from d2m_cli.media.container import explained, first_line, open_media, refuse_wa
 from d2m_cli.media.copied import CantCopyError, copied_packets
 from d2m_cli.media.encoded import encoded_packets
 from d2m_cli.media.film_formats import FilmFormat
-from d2m_cli.media.timeline import Tell, Timeline, read_timeline
+from d2m_cli.media.timeline import Tell, Timeline
+from d2m_cli.media.timeline_reading import read_timeline
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _KEPT = ("title", "artist", "comment", "creation_time", "location")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from d2m_cli.media.audio import Samples, to_steps
+from d2m_cli.media.sound_packets import encoded_packets, layout_of
 
 _FRAME = 4096
 """Samples in one FLAC frame."""
@@ -26,19 +27,10 @@ def flac_packets(target: Any, samples: Samples, rate: int) -> Iterator[Any]:
     rate
         In Hz.
     """
-    import av
-
-    layout = "mono" if len(samples) == 1 else "stereo"
-    stream = target.add_stream("flac", rate=rate, layout=layout)
+    stream = target.add_stream("flac", rate=rate, layout=layout_of(samples))
     stream.format = "s16"
+    return encoded_packets(stream, samples, rate, _FRAME, "s16", _interleaved)
 
-    def packets() -> Iterator[Any]:
-        for start in range(0, samples.shape[1], _FRAME):
-            steps = to_steps(samples[:, start : start + _FRAME], 16)
-            interleaved = np.ascontiguousarray(steps.T, np.int16).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-            yield from stream.encode(frame)
-        yield from stream.encode(None)
 
-    return packets()
+def _interleaved(block: Samples) -> NDArray[np.int16]:
+    return np.ascontiguousarray(to_steps(block, 16).T, np.int16).reshape(1, -1)

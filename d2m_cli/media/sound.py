@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError
 from d2m_cli.media.container import check_file, films_of, first_line, open_media, refuse_want_of_memory
-from d2m_cli.media.timeline import LONGEST, Tell, read_timeline
+from d2m_cli.media.timeline import LONGEST, Tell
+from d2m_cli.media.timeline_reading import read_timeline
 
 GAP = 0.001
 """Seconds by which sound may begin late without silence in front; below what any listener notices."""

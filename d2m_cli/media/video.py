@@ -21,7 +21,8 @@ from d2m_cli.media.messages import pack, unpack
 from d2m_cli.media.passage import WHOLE, Passage
 from d2m_cli.media.pictures import NOT_INSTALLED, in_chunks
 from d2m_cli.media.process import SEPARATE, BrokenError, media_process
-from d2m_cli.media.timeline import Timeline, read_timeline, silent
+from d2m_cli.media.timeline import Timeline, silent
+from d2m_cli.media.timeline_reading import read_timeline
 
 DECODERS = ("auto", "decord", "pyav")
 

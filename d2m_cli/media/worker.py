@@ -21,7 +21,7 @@ import numpy as np
 
 from d2m_cli.errors import D2MError
 from d2m_cli.media.messages import Message, pack, receive, send, unpack
-from d2m_cli.media.timeline import read_timeline
+from d2m_cli.media.timeline_reading import read_timeline
 
 BEAT = 1.0
 """Seconds between signs of life."""

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import d2m_cli as d2m
-import d2m_cli.api.music as music
+import d2m_cli.api.loaders as loaders
 import d2m_cli.app
 from d2m_cli.backbones.sampling import PLAIN_SAMPLING
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
@@ -82,9 +82,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         seen.append(dancers)
         return FakePoses(1.0)
 
-    monkeypatch.setattr(music, "_open_backbone", backbone)
-    monkeypatch.setattr(music, "_load_encoders", encoders)
-    monkeypatch.setattr(music, "_load_estimator", poses)
+    monkeypatch.setattr(loaders, "_open_backbone", backbone)
+    monkeypatch.setattr(loaders, "load_encoders", encoders)
+    monkeypatch.setattr(loaders, "load_estimator", poses)
     return seen
 
 
@@ -117,7 +117,7 @@ def test_another_backbone_is_loaded_once_the_one_before_is_gone(
         made.append(weakref.ref(new))
         return new
 
-    monkeypatch.setattr(music, "_open_backbone", backbone)
+    monkeypatch.setattr(loaders, "_open_backbone", backbone)
     generator = d2m.Generator("embedded")
     for precision in ("auto", "fp32", "fp32", "auto"):
         models = generator.models(d2m.GenerateOptions(precision=precision))
@@ -139,7 +139,7 @@ def test_threads_that_want_other_backbones_take_turns(
         made.append(weakref.ref(new))
         return new
 
-    monkeypatch.setattr(music, "_open_backbone", backbone)
+    monkeypatch.setattr(loaders, "_open_backbone", backbone)
     video, generator = make_video(tmp_path / "a.mp4", seconds=1), d2m.Generator("embedded")
     results: list[d2m.Generated] = []
 
@@ -169,7 +169,7 @@ def test_a_generator_tells_what_its_backbone_does_and_asks_for_nobody_else(
         def unread(self, prompt: str, pseudo_words: object) -> str:
             return prompt[-4:] if prompt else ""
 
-    monkeypatch.setattr(music, "_open_backbone", lambda *_: Slow())
+    monkeypatch.setattr(loaders, "_open_backbone", lambda *_: Slow())
     video, options = make_video(tmp_path / "a.mp4", seconds=1), d2m.GenerateOptions(prompt="a harp", candidates=1)
     told: list[str] = []
     first = d2m.Generator("embedded", tell=told.append).generate(video, options)

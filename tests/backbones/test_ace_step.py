@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2m_cli.api.music import _refuse
+from d2m_cli.api.loaders import refuse
 from d2m_cli.backbones.ace_step import AceStepBackbone
 from d2m_cli.backbones.base import Draw, FullSampling, Identity, Sampling, refused
 from d2m_cli.errors import UsageError
@@ -155,7 +155,7 @@ def test_the_loss_is_that_of_rectified_flow_worked_by_hand(backbone: AceStepBack
 def test_a_guidance_that_the_pipeline_would_not_heed_is_refused(tmp_path: Path) -> None:
     base = AceStepBackbone(save_ace_step(tmp_path, turbo=False), Identity("ace-step:base", "MIT"))
     with pytest.raises(UsageError, match=r"guidance is 1 or more for ace-step:base, not 0\.5"):
-        _refuse(base, GenerateOptions(sampling=Sampling(guidance=0.5)))
+        refuse(base, GenerateOptions(sampling=Sampling(guidance=0.5)))
     # As at 1, the pipeline draws the same.
     first = ours(base, 7, Sampling(steps=2, guidance=0.5)).audio
     assert torch.equal(first, ours(base, 7, Sampling(steps=2, guidance=1.0)).audio)
@@ -164,7 +164,7 @@ def test_a_guidance_that_the_pipeline_would_not_heed_is_refused(tmp_path: Path) 
         sampling = FullSampling(steps=4, guidance=guidance)
         assert base.passes(sampling) == passes
         if guidance >= 1:
-            _refuse(base, GenerateOptions(sampling=Sampling(guidance=guidance)))
+            refuse(base, GenerateOptions(sampling=Sampling(guidance=guidance)))
 
 
 def test_nothing_is_held_of_a_draw_that_failed(backbone: AceStepBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,8 +185,8 @@ def test_a_turbo_model_refuses_what_it_does_not_know(backbone: AceStepBackbone) 
     assert backbone.heeds == ("steps",)
     assert set(refused(backbone)) == {"guidance", "negative_prompt"}
     with pytest.raises(UsageError, match=r"negative_prompt is not for ace-step:tiny: the turbo models .* distilled"):
-        _refuse(backbone, GenerateOptions(negative_prompt="vocals"))
-    _refuse(backbone, GenerateOptions())
+        refuse(backbone, GenerateOptions(negative_prompt="vocals"))
+    refuse(backbone, GenerateOptions())
 
 
 def test_a_word_for_the_tempo_and_a_vector_for_words(backbone: AceStepBackbone) -> None:

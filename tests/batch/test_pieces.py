@@ -68,6 +68,7 @@ def test_names_by_a_pattern() -> None:
         ("none 01", 0),
         ("none 02", 1),
     ]
+    assert made(*lines, name="{start:05.1f} {seed:03d}")[:2] == [("002.0 005", 5), ("007.5 005", 5)]
     # What a pattern does not tell apart is numbered.
     assert made(*lines, name="{stem}_{genre}")[:3] == [
         ("a_la-style-hip-hop_1", 5),
@@ -83,7 +84,14 @@ def test_names_by_a_pattern() -> None:
         ("{stem.path}", "there is no field 'stem.path'"),
         ("{}", "there is no field ''"),
         ("{stem", "can't be read"),
-        ("{seed:q}", "can't be read"),
+        ("{stem:02d}", "can't be read"),
+        ("{start:02d}", "can't be read"),
+        ("{seed:q}", "{seed} can't be written so; numbers may have zeros in front"),
+        ("{start:999999999999}", "{start} can't be written so"),
+        ("{start:.999999999f}", "{start} can't be written so"),
+        ("{variation:{seed}}", "{variation} can't be written so"),
+        ("{stem!r}", "{stem} can't be written so"),
+        ("{stem:>400}", "{stem} can't be written so"),
         ("{genre}/{stem}", "hold slashes"),
         (".{stem}", "begin with a dot"),
         (" ", "may not be empty"),
@@ -100,8 +108,9 @@ def test_patterns_that_are_none(name: str, text: str) -> None:
 def test_what_can_not_be_varied() -> None:
     with pytest.raises(UsageError, match="variations must be at least 1, not 0"):
         made(variations=0)
-    with pytest.raises(UsageError, match="seed must be a whole number of 64 bits"):
+    with pytest.raises(UsageError, match=f"seed: counted up from {2**63 - 2}, the last of 3 variations has {2**63}, "):
         made(options=GenerateOptions(seed=2**63 - 2), variations=3)
+    assert made(options=GenerateOptions(seed=2**63 - 3), variations=3)[2] == ("a_3", 2**63 - 1)
     Path("track.wav").write_bytes(b"x")
     with pytest.raises(UsageError, match="a track has no variations"):
         made(options=GenerateOptions(music=Path("track.wav")), variations=2)
@@ -170,6 +179,8 @@ def test_a_table_of_videos(tmp_path: Path) -> None:
     [
         ("video,colour\na.mp4,red\n", "table.csv: its first line holds 'colour'; it must be video and, where wanted"),
         ("name\na.mp4\n", "table.csv: its first line lacks video"),
+        ("video;genre\na.mp4;lock\n", "table.csv: its columns are separated by semicolons; save the table with commas"),
+        ("video\tgenre\na.mp4\tlock\n", "table.csv: its columns are separated by tabs; save the table with commas"),
         ("video,genre\na.mp4,house\na.mp4,salsa\n", "table.csv: line 3, column genre: unknown genre 'salsa'"),
         ("video,seed\na.mp4,1.5\n", "table.csv: line 2, column seed: '1.5' is not a whole number"),
         ("video,seed\na.mp4,99999999999999999999\n", "table.csv: line 2, column seed: seed must be a whole number of"),

@@ -80,6 +80,15 @@ def test_a_command_that_can_not_start(tmp_path: Path) -> None:
     assert "can't be written (No such file or directory)" in told
 
 
+def test_an_input_that_is_named_as_the_log_stays_as_it_is(poses: Path, tmp_path: Path) -> None:
+    before = (poses / "groove.pose.npz").read_bytes()
+    code, told = run("--log", poses / "groove.pose.npz", poses, "--out", tmp_path / "out")
+    assert (code, (poses / "groove.pose.npz").read_bytes()) == (2, before)
+    assert "--log" in told
+    assert "is there and no log" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_log_on_a_full_disk_stops_nothing(poses: Path, tmp_path: Path) -> None:
     (poses / "odd\n.pose.npz").unlink()
     code, told = run(poses, "--out", tmp_path / "out", "--log", "/dev/full")

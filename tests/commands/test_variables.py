@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]
         seen: dict[str, Any] = {}
 
         def take(videos: Any, out: Path, generator: Generator, options: Any, **more: Any) -> BatchSummary:
-            seen.update(more, out=out, generator=generator, options=options)
+            seen.update(more, videos=videos.found, out=out, generator=generator, options=options)
             return BatchSummary("generate", out, {}, (), False, None, 0.0)
 
         monkeypatch.setattr(music_files, "generate_files", take)
@@ -67,6 +67,7 @@ def test_variables_are_defaults_and_the_command_line_goes_before(asked) -> None:
         ({"D2M_SNAP": "maybe"}, "'--snap' (from D2M_SNAP)"),
         ({"D2M_LOUDNESS": "5"}, "--loudness (from D2M_LOUDNESS) must lie between -70 and 0 LUFS"),
         ({"D2M_GENRE": "waak"}, "--genre (from D2M_GENRE): unknown genre 'waak': did you mean 'waack'?"),
+        ({"D2M_NAME": "{x}"}, "--name {x} (from D2M_NAME): there is no field 'x'"),
         ({"D2M_FORMAT": "ogg"}, "--format (from D2M_FORMAT) must be of wav,"),
     ],
 )
@@ -83,7 +84,34 @@ def test_of_two_that_contradict_each_other_the_command_line_goes_before(asked, t
     assert asked("--no-cache", D2M_CACHE=str(tmp_path / "cache"))["generator"]._cache is None
     kept = asked("--cache", str(tmp_path / "cache"), D2M_NO_CACHE="1")["generator"]._cache
     assert kept.folder == tmp_path / "cache"
-    assert asked("--genre-audio", "a.wav", D2M_GENRE="lock").startswith("d2m: error: --genre-audio needs a CLAP model")
+    for name, more in (("lock", {"D2M_GENRE_WORDS": "funk"}), ("auto", {"D2M_GENRE_TABLE": "none.csv"})):
+        told = asked("--genre-audio", "a.wav", D2M_GENRE=name, **more)
+        assert told.startswith("d2m: error: --genre-audio needs a CLAP model")
+
+
+def test_a_genre_goes_before_what_belongs_to_another(asked, tmp_path: Path) -> None:
+    table = tmp_path / "genres.csv"
+    table.write_text("name,genre\na,pop\n")
+    of_all = {"D2M_GENRE": "auto", "D2M_GENRE_TABLE": str(table)}
+    assert asked(**of_all)["options"].genre_table == table
+    assert asked("--genre", "auto", **of_all)["options"].genre_table == table
+    one = asked("--genre", "lock", **of_all)["options"]
+    assert (one.genre, one.genre_table) == ("LO", None)
+    words = {"D2M_GENRE_WORDS": "slap bass"}
+    assert asked("--genre", "lock", **words)["options"].genre_words == "slap bass"
+    each = asked("--genre", "auto", D2M_GENRE="lock", **words)["options"]
+    assert (each.genre, each.genre_words) == ("auto", None)
+
+
+def test_a_track_goes_before_variations_and_they_before_it(asked, tmp_path: Path) -> None:
+    track = tmp_path / "t.wav"
+    track.write_bytes(b"t")
+    found = asked("--music", str(track), D2M_VARIATIONS="3")
+    assert (found["options"].music, len(found["videos"])) == (track, 1)
+    found = asked("--variations", "2", D2M_MUSIC=str(track))
+    assert (found["options"].music, len(found["videos"])) == (None, 2)
+    found = asked("--variations", "1", D2M_MUSIC=str(track))
+    assert (found["options"].music, len(found["videos"])) == (track, 1)
 
 
 @pytest.mark.parametrize(

@@ -134,14 +134,14 @@ def test_the_record_names_the_track_and_what_was_done(make_video, track: Path, t
 
 
 def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Path, monkeypatch) -> None:
-    import d2m_cli.api.music as music
+    import d2m_cli.api.loaders as loaders
     import d2m_cli.pose.estimator as estimator
 
     def never(*_: object) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(music, "_open_backbone", never)
-    monkeypatch.setattr(music, "_load_encoders", never)
+    monkeypatch.setattr(loaders, "_open_backbone", never)
+    monkeypatch.setattr(loaders, "load_encoders", never)
     monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
     videos = [make_video(tmp_path / name, seconds=2.0) for name in ("a.mp4", "b.mp4")]
     words = ["generate", *videos, "--music", track, "--music-start", "3", "--out", tmp_path / "out", "--no-mp4"]

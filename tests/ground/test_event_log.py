@@ -21,13 +21,13 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 def test_one_object_a_line_with_the_time_in_utc(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_text('{"event": "before"}\n')
+    path.write_text('{"time": "before"}\n')
     log = EventLog(path, pytest.fail)
     log(Event("finished", "a: done", {"file": Path("a.mp4"), "results": ("a.wav",), "seconds": float("nan")}))
     log.close()
     log(Event("late"))
     before, line = lines(path)
-    assert before == {"event": "before"}
+    assert before == {"time": "before"}
     when = datetime.fromisoformat(str(line.pop("time")))
     assert when.utcoffset() == timedelta(0)
     assert abs(when.timestamp() - datetime.now().timestamp()) < 10
@@ -54,6 +54,35 @@ def test_a_file_that_can_not_be_opened(tmp_path: Path) -> None:
         EventLog(tmp_path / "none" / "run.jsonl", pytest.fail)
     with pytest.raises(UsageError, match="Is a directory"):
         EventLog(tmp_path, pytest.fail)
+
+
+@pytest.mark.parametrize("held", [b"\0\0\0\x20ftypisom", b'{"event": "other"}\n', b"{", b'"time", b\n'])
+def test_nothing_is_appended_to_what_is_no_log(tmp_path: Path, held: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(held)
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(UsageError, match=f"log .*{name.name}: is there and no log.*; name a new file"):
+            EventLog(name, pytest.fail)
+    assert path.read_bytes() == held
+
+
+def test_what_begins_as_a_log_or_is_empty_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.touch()
+    for _ in range(2):
+        log = EventLog(path, pytest.fail)
+        log(Event("one"))
+        log.close()
+    assert [line["event"] for line in lines(path)] == ["one", "one"]
+
+
+def test_the_ledger_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "d2m-ledger.jsonl"
+    with pytest.raises(UsageError, match="list of results that d2m keeps itself"):
+        EventLog(path, pytest.fail)
+    assert not path.exists()
 
 
 def test_a_full_disk_is_told_once() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from d2m_cli.ground.background import Background
+from d2m_cli.ground.interrupts import Interruptible
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -125,6 +126,72 @@ def test_what_is_ignored_stays_ignored() -> None:
         process.send_signal(number)
     assert process.communicate(timeout=60) == ("tidied", "")
     assert process.returncode == 0
+
+
+DELETING = """
+import os, threading, time
+from d2m_cli.ground.interrupts import Interruptible, interrupt
+
+class Deleted:
+    def __del__(self):
+        os.write(1, b"\\n")
+        begun.set()
+        wait(3)
+
+def wait(seconds):
+    for _ in range(round(seconds * 100)):
+        time.sleep(0.01)
+
+def work():
+    Deleted()
+    wait(20)
+
+def work_to_an_end():
+    try:
+        work()
+    except KeyboardInterrupt:
+        os.write(1, b"heard")
+
+begun = threading.Event()
+try:
+    with Interruptible():
+        if {in_thread}:
+            thread = threading.Thread(target=work_to_an_end)
+            thread.start()
+            begun.wait()
+            interrupt(thread)
+            thread.join()
+        else:
+            work()
+except KeyboardInterrupt:
+    os.write(1, b"heard")
+"""
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_one_that_comes_where_it_can_not_be_passed_on_is_not_lost(in_thread: bool) -> None:
+    process = start(DELETING.format(in_thread=in_thread))
+    begun = time.monotonic()
+    if not in_thread:
+        process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("heard", "")
+    assert time.monotonic() - begun < 10
+
+
+def test_other_errors_that_can_not_be_passed_on_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: told.append(lost.exc_type))
+    hook = sys.unraisablehook
+
+    class Deleted:
+        def __del__(self) -> None:
+            raise ZeroDivisionError
+
+    with Interruptible():
+        assert sys.unraisablehook is not hook
+        Deleted()
+    assert told == [ZeroDivisionError]
+    assert sys.unraisablehook is hook
 
 
 EXTENSION = r"""

@@ -10,7 +10,7 @@ import pytest
 
 from d2m_cli.errors import VideoError
 from d2m_cli.media.mux import mux
-from d2m_cli.media.timeline import read_timeline
+from d2m_cli.media.timeline_reading import read_timeline
 from tests.media.films import (
     CASES,
     clicks,

@@ -18,7 +18,7 @@ from d2m_cli.media.copied import copied_packets
 from d2m_cli.media.film import write_film
 from d2m_cli.media.film_formats import MP4
 from d2m_cli.media.mux import mux
-from d2m_cli.media.timeline import read_timeline
+from d2m_cli.media.timeline_reading import read_timeline
 from tests.media.films import (
     clicks,
     stamps,
