@@ -69,7 +69,11 @@ def test_names_by_a_pattern() -> None:
         ("none 02", 1),
     ]
     assert made(*lines, name="{start:05.1f} {seed:03d}")[:2] == [("002.0 005", 5), ("007.5 005", 5)]
-    # What a pattern does not tell apart is numbered.
+    # What a pattern does not tell apart is numbered, of one video; different ones are told apart as ever.
+    found, _ = pieces_of(videos(), PLAIN, variations=2, name="x")
+    stems = [item.stem.as_posix() for item in keep_apart(found.found, SUFFIXES, Ledger(Path("out")))]
+    assert stems[:2] == ["x_1", "x_2"]
+    assert len(set(stems)) == 4
     assert made(*lines, name="{stem}_{genre}")[:3] == [
         ("a_la-style-hip-hop_1", 5),
         ("a_la-style-hip-hop_2", 5),
