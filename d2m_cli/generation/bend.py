@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.generation.shelf import Strip
 from d2m_cli.generation.stitch import correlation, fade_curves
+from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.ground.mel import FRAMES, mel_power
 
 Samples = NDArray[np.float32]
@@ -86,7 +87,7 @@ def attacks(samples: Samples, rate: int) -> Array:
     rate
         Hz.
     """
-    import librosa
+    librosa = librosa_with()
 
     hop = round(rate / FRAMES_PER_SECOND)
     size = 2 ** round(np.log2(BLOCK * rate / 22050))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from d2m_cli.generation.alignment import Bounds, Fit, best_fit
 from d2m_cli.generation.music_beats import Onsets
 from d2m_cli.generation.windows import Window
+from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.rhythm.sequence import BeatMap, Rhythm
 
 Samples = NDArray[np.float32]
@@ -118,7 +119,7 @@ def timeliness(samples: Samples, rate: int, times: Array) -> float:
     Mean onset strength (librosa's spectral flux) within `REACH` of the times over its mean everywhere; 0 where there is
     nothing to compare.
     """
-    import librosa
+    librosa = librosa_with("onset")
 
     hop = rate // FRAMES_PER_SECOND
     strength = librosa.onset.onset_strength(y=samples.mean(0), sr=rate, hop_length=hop)
@@ -219,7 +220,7 @@ def mismatch(samples: Samples, context: Samples, rate: int) -> float:
 
 def _band_levels(samples: Samples, rate: int) -> Array:
     """(bands, frames) power in decibels over its mean, `FAINT_DB` below it at least."""
-    import librosa
+    librosa = librosa_with("onset")
 
     size = 2 ** round(np.log2(rate / 12))
     padded = np.pad(samples.mean(0), (0, max(size - samples.shape[1], 0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.ground.mel import FRAMES, mel_power
 
 BEAT_TRACKER = "librosa.beat.beat_track"
@@ -30,7 +31,7 @@ def track_beats(samples: NDArray[np.float32], sample_rate: int, bpm: float | Non
     -------
     (b,) float64 seconds, rising; empty for silence.
     """
-    import librosa
+    librosa = librosa_with("beat")
 
     if not np.any(samples):
         return np.zeros(0)
@@ -51,7 +52,7 @@ def track_beats(samples: NDArray[np.float32], sample_rate: int, bpm: float | Non
 
 def _onset_strength(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """(frames,) what the tracker takes for it of sound: the median rise of its bands in dB, at the middle of a rise."""
-    import librosa
+    librosa = librosa_with("beat")
 
     loudness = mel_power(samples, rate, SIZE, HOP, BANDS)
     np.maximum(loudness, FAINTEST, out=loudness)
@@ -72,7 +73,7 @@ def _onset_strength(samples: NDArray[np.float32], rate: int) -> NDArray[np.float
 
 def _mean_tempogram(strength: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     """(lags, 1) mean of `librosa.feature.tempogram` over time."""
-    import librosa
+    librosa = librosa_with("beat")
 
     size = int(librosa.time_to_frames(TEMPO_SECONDS, sr=rate, hop_length=HOP))
     count = len(strength)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.ground.compiled import librosa_with
+
 FRAMES = 4096
 """Spectra that are made at a time."""
 
@@ -33,7 +35,7 @@ def mel_power(
     -------
     (bands, 1 + n // hop) float32.
     """
-    import librosa
+    librosa = librosa_with()
 
     length = samples.shape[1]
     count = 1 + length // hop

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from d2m_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NUMBA, _MATPLOTLIB, _CACHE = "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -113,6 +117,18 @@ def _cache_folders() -> dict[str, bool]:
         _MATPLOTLIB: own[_MATPLOTLIB] or all(both),
         _CACHE: os.path.isabs(cache),
     }
+
+
+def compiled_folder() -> Path | None:
+    """Folder in which Numba keeps what it compiles of librosa, made if it was not there; None where there is none."""
+    from pathlib import Path
+
+    cache = os.environ.get(_CACHE) or os.path.join(os.path.expanduser("~"), ".cache")
+    for folder in (os.environ.get(_NUMBA, ""), _beside_librosa(), os.path.join(cache, "numba")):
+        if _writable(folder):
+            os.makedirs(folder, exist_ok=True)
+            return Path(folder)
+    return None
 
 
 def _beside_librosa() -> str:

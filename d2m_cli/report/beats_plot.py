@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError
+from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.rhythm.sequence import Rhythm
 
@@ -32,7 +33,7 @@ _MUSIC = ("#d1603d", "#8a4fa3", "#b8860b", "#3d7dca")
 
 def tracked_beats(path: Path) -> Array | None:
     """Beats of a file's sound by librosa's tracker, (n,) seconds; None where it has no sound, or no beats."""
-    import librosa
+    librosa = librosa_with("beat")
 
     from d2m_cli.media.audio import load_audio
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.media.audio import resample
 
 Times = NDArray[np.float64]
@@ -68,7 +69,7 @@ def onset_strength(mono: NDArray[np.float32]) -> NDArray[np.float64]:
     """Spectral flux of (n,) samples at `RATE`, `FRAMES_PER_SECOND` a second; (0,) for silence and very short sound."""
     if len(mono) < SHORTEST or np.abs(mono).max() <= SILENCE:
         return np.zeros(0)
-    import librosa
+    librosa = librosa_with("onset")
 
     return np.asarray(librosa.onset.onset_strength(y=mono, sr=RATE, hop_length=HOP), dtype=np.float64)
 
@@ -77,7 +78,7 @@ def pick_onsets(strength: NDArray[np.float64], picking: PeakPicking) -> Times:
     """Times of the onsets in an `onset_strength`, (o,) seconds, rising."""
     if not len(strength):
         return np.zeros(0)
-    import librosa
+    librosa = librosa_with("onset")
 
     times = librosa.onset.onset_detect(
         onset_envelope=strength,
