@@ -110,7 +110,8 @@ def dance_beats(estimate: Callable[[Path], Poses]) -> Callable[[Path], Detection
     """
     from d2m_cli.evaluation.rhythm.dance_beats import detect_dance
 
-    return lambda path: detect_dance(estimate(path))
+    # Several passages of a dance are parts of what is found in the whole.
+    return cache(lambda path: detect_dance(estimate(path)))
 
 
 def _embedders(names: Sequence[str]) -> tuple[Embedder, ...]:
