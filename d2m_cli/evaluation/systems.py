@@ -239,7 +239,7 @@ def _reference(pairing: Pairing, models: Models, clip: ClipFacts, true: Measured
         return replace(true.detections, beats=beats, bpm=bpm)
     if pairing.dances is not None:
         assert models.dance is not None
-        return models.dance(pairing.dances[clip.name]).of(clip.passage)
+        return models.dance(pairing.dances[clip.name], clip.passage)
     assert true is not None
     return true.detections
 
