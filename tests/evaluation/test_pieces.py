@@ -141,7 +141,7 @@ START, DURATION = 2.2, 5.0
 
 @pytest.fixture(scope="module")
 def passages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """True music at 120 bpm with beats at 0.45, 0.95, ... s; for it from 2.2 s on, one piece with these beats, one between."""
+    """True music at 120 bpm, first beat 0.45 s; for it from 2.2 s on a piece with its beats, and one between them."""
     made = tmp_path_factory.mktemp("passages")
     beats = metronome(120, SECONDS, 0.45)
     for name, own in (("right", beats - START), ("wrong", beats - START + 0.25)):
