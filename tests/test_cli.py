@@ -114,6 +114,17 @@ def test_every_device_option_takes_a_number(invoke, tmp_path: Path, command: str
     assert "must be auto, cpu, cuda, or cuda:1 of several" in " ".join(refused.stderr.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("command", ["generate", "pose", "rhythm"])
+def test_a_gpu_that_is_not_here_is_refused_before_anything_is_loaded(
+    invoke, make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("d2m_cli.pose.session.visible_gpus", lambda: 0)
+    more = ["--out", tmp_path / "out", "--no-cache", "--device", "cuda"]
+    result = invoke(command, make_video(tmp_path / "a.mp4", seconds=1), *more)
+    assert result.exit_code == 2
+    assert result.stderr == "d2m: error: --device cuda: no NVIDIA GPU is visible here; use --device cpu or auto\n"
+
+
 def test_usage_errors_exit_with_2(invoke, tmp_path: Path) -> None:
     for arguments in (
         ["generate"],

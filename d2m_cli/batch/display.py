@@ -80,9 +80,9 @@ def close(summary: BatchSummary, results: Results, *, json_out: bool) -> None:
     )
     for outcome in summary.outcomes:
         if outcome.state == "failed" and outcome.error != summary.stopped:
-            show(f"  failed: {outcome.input}: {outcome.cause}")
+            show(f"  failed: {outcome.name}: {outcome.cause}")
         elif outcome.state == "being made":
-            show(f"  being made by another run: {outcome.input}")
+            show(f"  being made by another run: {outcome.name}")
     if summary.failed_before:
         say(
             f"d2m: {summary.failed_before} of the failed were not tried again: they would fail as before; "

@@ -48,10 +48,13 @@ class ManifestLine:
         The file, with its place in the table to begin an error with.
     own
         What it is given.
+    where
+        Table and line, to name the piece by where it fails.
     """
 
     video: Input
     own: OwnOptions
+    where: str = ""
 
 
 def read_manifest(source: Path, options: GenerateOptions) -> tuple[ManifestLine, ...]:
@@ -84,7 +87,7 @@ def read_manifest(source: Path, options: GenerateOptions) -> tuple[ManifestLine,
             except UsageError as error:
                 raise UsageError(f"{where}: {error}") from error
             checked.add(kind)
-        found.setdefault((path, own), ManifestLine(Input(path, f"{where}, column video"), own))
+        found.setdefault((path, own), ManifestLine(Input(path, f"{where}, column video"), own, where))
     if not found:
         raise UsageError(f"{source} names no video: write one on each line below the first")
     return tuple(found.values())

@@ -33,6 +33,7 @@ from d2m_cli.media.mix import NO_SOUND, SILENT
 from d2m_cli.media.shortage import is_shortage
 from d2m_cli.pose.on_demand import EstimatorOnDemand
 from d2m_cli.pose.options import PoseOptions
+from d2m_cli.pose.session import check_device
 from d2m_cli.pose.settings import seen_at_once, takes_gpu
 
 IN_HAND, IN_HAND_ON_GPU = 2, 8
@@ -117,6 +118,8 @@ def _making(asked: Asked, generator: Generator, options: GenerateOptions) -> Ite
     """The work on one piece, in whichever process it is done."""
 
     def load() -> Models | TrackModels:
+        # Else it would be refused only once the first networks are loaded.
+        check_device(generator.device)
         if asked.of_most.music is not None:
             music = asked.of_most.music
             with loading(f"the track {music.name}", size_of(music), music.parent):

@@ -91,6 +91,10 @@ class Outcome:
         How long it took.
     failed_before
         Whether it failed in an earlier run, or in another, and so was not tried.
+    piece
+        Stem of its results, where several pieces of music are made for the file; else "".
+    line
+        The line of a table that asked for it, such as "takes.csv: line 3"; "" for none.
     """
 
     input: str
@@ -103,6 +107,14 @@ class Outcome:
     traceback: str | None = None
     seconds: float = 0.0
     failed_before: bool = False
+    piece: str = ""
+    line: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file, with the piece behind it where it has several, and with the line that a failure came from."""
+        beside = ", ".join(filter(None, [self.piece, self.line if self.state == "failed" else ""]))
+        return f"{self.input} ({beside})" if beside else self.input
 
     @property
     def cause(self) -> str:

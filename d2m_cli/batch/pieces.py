@@ -38,10 +38,17 @@ class Piece(Found):
         What it is given in place of what is asked of all.
     called
         Its name without the number that tells it from others of the same video.
+    line
+        The line of the manifest that asks for it, such as "takes.csv: line 3"; "" for none.
     """
 
     own: OwnOptions = NOTHING_OWN
     called: str = ""
+    line: str = ""
+
+
+_Asked = tuple[OwnOptions, str]
+"""What is asked of a piece, and the line that does so."""
 
 
 def videos_of(lines: Sequence[ManifestLine]) -> Search:
@@ -101,13 +108,14 @@ def pieces_of(
     if not lines and variations == 1 and name == PLAIN_NAME:
         return videos, 0
     real = RealPaths()
-    of_video: dict[str, list[OwnOptions]] = defaultdict(list)
+    of_video: dict[str, list[_Asked]] = defaultdict(list)
     for line in lines:
-        of_video[real.of(line.video.path)].append(line.own)
+        of_video[real.of(line.video.path)].append((line.own, line.where))
     pieces: list[Found] = []
     for video in videos.found:
-        owns = of_video.pop(real.of(video.path), [NOTHING_OWN])
-        pieces += _pieces(video, [one for own in owns for one in _varied(own, options, variations)], options, named)
+        asked = of_video.pop(real.of(video.path), [(NOTHING_OWN, "")])
+        each = [(one, where) for own, where in asked for one in _varied(own, options, variations)]
+        pieces += _pieces(video, each, options, named)
     return replace(videos, found=tuple(pieces)), sum(len(left) for left in of_video.values())
 
 
@@ -128,19 +136,20 @@ def _varied(own: OwnOptions, options: GenerateOptions, variations: int) -> list[
 
 def _pieces(
     video: Found,
-    owns: Sequence[OwnOptions],
+    asked: Sequence[_Asked],
     options: GenerateOptions,
     named: Callable[[Mapping[str, Any]], str],
 ) -> list[Piece]:
     """All pieces for one video, with names that are different."""
-    names = [named(_Fields(video, own, options, number)) for number, own in enumerate(owns, 1)]
+    names = [named(_Fields(video, own, options, number)) for number, (own, _) in enumerate(asked, 1)]
     counts = Counter(names)
     count: Counter[str] = Counter()
     pieces = []
-    for name, own in zip(names, owns, strict=True):
+    for name, (own, where) in zip(names, asked, strict=True):
         count[name] += 1
         apart = f"{name}_{count[name]}" if counts[name] > 1 else name
-        pieces.append(Piece(video.path, video.stem.with_name(apart), share=video.stem, own=own, called=name))
+        stem = video.stem.with_name(apart)
+        pieces.append(Piece(video.path, stem, share=video.stem, own=own, called=name, line=where))
     return pieces
 
 

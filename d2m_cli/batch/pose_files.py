@@ -23,6 +23,7 @@ from d2m_cli.media.video import probe
 from d2m_cli.pose.cache import PoseCache
 from d2m_cli.pose.io import SUFFIX, save_poses
 from d2m_cli.pose.options import PoseOptions
+from d2m_cli.pose.session import check_device
 from d2m_cli.pose.settings import network_files, pose_settings, seen_at_once, takes_gpu, unheeded
 from d2m_cli.pose.track import Poses
 from d2m_cli.pose.weights import resolved
@@ -140,7 +141,10 @@ def loading_poses(options: PoseOptions) -> AbstractContextManager[None]:
     ------
     MissingWeightsError
         A network is not there.
+    UsageError
+        A GPU is asked for and none is here.
     """
+    check_device(options.device)
     files = network_files(options)
     names = " and ".join(dict.fromkeys(path.name.split(".onnx")[0] for path in files))
     return loading(f"the pose networks {names}", sum(map(size_of, files)), files[0].parent)

@@ -136,7 +136,7 @@ def run_batch(
         try:
             outcome = batch.one(items[number], report)
         except OutputError as error:
-            outcomes[number] = Outcome(str(items[number].path), "failed", error=str(error))
+            outcomes[number] = replace(batch.outcome(items[number], "failed"), error=str(error))
             raise _StopError(str(error)) from error
         with guard:
             outcomes[number] = outcome
@@ -171,7 +171,7 @@ def run_batch(
             stopped = stopped or str(error)
         except KeyboardInterrupt:
             interrupted = True
-    told = tuple(outcomes.get(number, Outcome(str(item.path), "not tried")) for number, item in enumerate(items))
+    told = tuple(outcomes.get(number, batch.outcome(item, "not tried")) for number, item in enumerate(items))
     summary = BatchSummary(
         label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
     )

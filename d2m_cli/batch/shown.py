@@ -162,7 +162,9 @@ def _event(outcome: Outcome) -> Event:
     else:
         fields = {"state": outcome.state, "results": list(outcome.artefacts.values()), "details": outcome.details}
     name = "failed" if outcome.state == "failed" else "finished"
-    return Event(name, line_of(outcome), {"file": outcome.input, **fields, "seconds": round(outcome.seconds, 3)})
+    which = {key: value for key, value in (("piece", outcome.piece), ("line", outcome.line)) if value}
+    fields = {"file": outcome.input, **which, **fields, "seconds": round(outcome.seconds, 3)}
+    return Event(name, line_of(outcome), fields)
 
 
 def result_lines(outcome: Outcome) -> list[str]:
@@ -186,13 +188,13 @@ def _listed(outcome: Outcome) -> list[str]:
 def line_of(outcome: Outcome) -> str:
     if outcome.state == "failed":
         again = " (as before; not tried again)" if outcome.failed_before else ""
-        return f"{outcome.input}: failed: {outcome.cause}{again}"
+        return f"{outcome.name}: failed: {outcome.cause}{again}"
     if outcome.state == "done":
         about = f": {outcome.summary}" if outcome.summary else ""
-        return f"{outcome.input}: done in {outcome.seconds:.1f} s{about}"
+        return f"{outcome.name}: done in {outcome.seconds:.1f} s{about}"
     if outcome.state == "being made":
-        return f"{outcome.input}: being made by another run"
-    return f"{outcome.input}: {outcome.state}"
+        return f"{outcome.name}: being made by another run"
+    return f"{outcome.name}: {outcome.state}"
 
 
 def traceback_lines(outcome: Outcome) -> list[str]:

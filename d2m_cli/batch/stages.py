@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,8 @@ from d2m_cli.batch.display import Display
 from d2m_cli.batch.failures import DISK, bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
-from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, Work
+from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, State, Work
+from d2m_cli.batch.pieces import Piece
 from d2m_cli.batch.publish import publish, refuse_folders
 from d2m_cli.batch.report_drawing import drawing_path
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
@@ -55,6 +57,10 @@ class Batch:
     run: Run | None = field(default=None, init=False)
     began: float = field(default_factory=time.time, init=False)
     _claiming: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _pieces: Counter[Path] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pieces = Counter(item.path for item in self.items)
 
     def order(self) -> tuple[Sequence[int], Sequence[int]]:
         """Numbers of the items: those that may be worked on side by side, and those over which d2m died, most last.
@@ -84,7 +90,8 @@ class Batch:
                 yield from free
             elif (left, holder := holders[left[0]]) != waited:
                 waited = left, holder
-                report = shown.start(left[0], str(self.items[left[0]].stem))
+                item = self.items[left[0]]
+                report = shown.start(left[0], str(item.stem), str(item.path))
                 report.wait(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
             else:
                 time.sleep(POLL_SECONDS)
@@ -92,7 +99,7 @@ class Batch:
     def one(self, item: Found, report: StageReport) -> Outcome:
         """Bring one item to its end; only OutputError, UsageError and KeyboardInterrupt come out as exceptions."""
         begun = time.monotonic()
-        outcome = Outcome(str(item.path), "failed")
+        outcome = self.outcome(item, "failed")
         try:
             report("reading")
             settings = self.settings_of(item)
@@ -118,6 +125,11 @@ class Batch:
             return other
         outcome = self._make(job, stamp, outcome, report, begun)
         return replace(outcome, artefacts=paths) if outcome.state == "done" else outcome
+
+    def outcome(self, item: Found, state: State) -> Outcome:
+        """What is known of an item whatever becomes of it."""
+        piece = str(item.stem) if self._pieces[item.path] > 1 else ""
+        return Outcome(str(item.path), state, piece=piece, line=item.line if isinstance(item, Piece) else "")
 
     def end(self) -> None:
         """Give the results free that this run had claimed."""

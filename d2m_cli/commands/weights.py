@@ -105,6 +105,7 @@ def verify(
     import sys
 
     from d2m_cli.hub.store import check_all
+    from d2m_cli.report.weights_table import size_in_words
 
     wrong = False
     for checked in check_all(names or ()):
@@ -112,7 +113,7 @@ def verify(
             wrong = True
             print(f"d2m: error: {checked.name}: {problem}", file=sys.stderr)
         if not checked.problems:
-            print(f"{checked.name}: {checked.files} files, {checked.size / 1e6:.1f} MB, whole")
+            print(f"{checked.name}: {checked.files} files, {size_in_words(checked.size)}, whole")
     raise typer.Exit(1 if wrong else 0)
 
 

@@ -9,10 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from d2m_cli.errors import UsageError
+from d2m_cli.errors import InputError, UsageError
+from d2m_cli.evaluation.pieces import WHOLE
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.ground.options import option
 from d2m_cli.media.audio import Samples
+from d2m_cli.media.passage import Passage
 
 if TYPE_CHECKING:
     from d2m_cli.evaluation.genre.divergence import Classifier
@@ -41,7 +43,13 @@ class Models:
     embedders: tuple[Embedder, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
     clap: Clap | None = None
-    dance: Callable[[Path], Detections] | None = None
+    dance: DanceBeats | None = None
+
+
+class DanceBeats(Protocol):
+    """Gives the beats of a passage of a dance, from a video or a pose file."""
+
+    def __call__(self, path: Path, passage: Passage = WHOLE) -> Detections: ...
 
 
 class _HasName(Protocol):
@@ -100,17 +108,37 @@ def detect(samples: Samples, rate: int) -> Detections:
         return Detections.from_audio(samples, rate)
 
 
-def dance_beats(estimate: Callable[[Path], Poses]) -> Callable[[Path], Detections]:
-    """What finds the beats of a dance.
+def dance_beats(estimate: Callable[[Path], Poses]) -> DanceBeats:
+    """What finds the beats of a dance, or of a passage of it.
 
     Parameters
     ----------
     estimate
         Gives the poses of a video or of a pose file.
+
+    Raises
+    ------
+    InputError
+        From what is returned: the dance, or the passage that the poses are of, does not reach so far.
     """
     from d2m_cli.evaluation.rhythm.dance_beats import detect_dance
 
-    return lambda path: detect_dance(estimate(path))
+    # Several passages of a dance are parts of what is found in the whole.
+    @cache
+    def detect_once(path: Path) -> tuple[Detections, float]:
+        poses = estimate(path)
+        told = dict(poses.source.settings) if poses.source is not None else {}
+        return detect_dance(poses), float(told.get("start", 0.0))
+
+    def beats(path: Path, passage: Passage = WHOLE) -> Detections:
+        found, begins = detect_once(path)
+        if passage.is_whole:
+            return found
+        if passage.start < begins:
+            raise InputError(f"{path}: its poses begin at {begins:g} s, and the music is for {passage}")
+        return found.of(Passage(passage.start - begins, passage.duration))
+
+    return beats
 
 
 def _embedders(names: Sequence[str]) -> tuple[Embedder, ...]:

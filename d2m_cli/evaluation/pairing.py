@@ -1,13 +1,14 @@
-"""Which file of one folder goes with which of another: paths below the folder without suffix, as `d2m` writes them."""
+"""Which file of one folder goes with which of another: paths below the folder without suffix, or what records say."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m_cli.errors import InputError, UsageError
+from d2m_cli.evaluation.pieces import WHOLE, Origin, as_seeds, pieces_by_clip
 from d2m_cli.evaluation.seeds import Seed, seed_names
 from d2m_cli.evaluation.stems import by_stem
 from d2m_cli.evaluation.true_beats import Read, TrueBeats, find_true_beats
@@ -17,6 +18,7 @@ from d2m_cli.ground.options import option
 from d2m_cli.ground.search import VIDEO_SUFFIXES
 from d2m_cli.ground.tables import table_rows
 from d2m_cli.ground.words import count
+from d2m_cli.media.passage import Passage
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 
 SOUND_SUFFIXES = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
@@ -30,19 +32,22 @@ class ClipFacts:
     Attributes
     ----------
     name
-        Path below its folder, without suffix.
+        Path below its folder, without suffix; of a passage with where it begins and ends.
     song
         What clips that are no independent evidence share.
     genre
         Two-letter code it should have, or None.
     prompt
         Words it should follow, or None.
+    passage
+        Part of the true music, beats or dance that it is for.
     """
 
     name: str
     song: str
     genre: str | None
     prompt: str | None
+    passage: Passage = WHOLE
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Pairing:
         File of each clip's dance where its beats are the reference, or None.
     beats
         True beats of each clip where they are the reference, or None.
+    videos
+        Names of all whole clips that any system has music for.
     """
 
     clips: tuple[ClipFacts, ...]
@@ -90,6 +97,7 @@ class Pairing:
     notes: tuple[str, ...] = ()
     dances: Mapping[str, Path] | None = None
     beats: Mapping[str, TrueBeats] | None = None
+    videos: frozenset[str] = frozenset()
 
 
 def music_by_stem(folder: Path) -> dict[str, Path]:
@@ -105,7 +113,7 @@ def pair_up(
     dances: Mapping[str, Path] | None = None,
     beats: Mapping[str, Read] | None = None,
 ) -> Pairing:
-    """Find the clips that can be compared.
+    """Find the clips that can be compared; what a result of d2m is for is told by its record.
 
     Parameters
     ----------
@@ -125,8 +133,6 @@ def pair_up(
     InputError
         No clip is everywhere.
     """
-    seeds = {name: _seeds(folders) for name, folders in systems.items()}
-    made = {clip for each in seeds.values() for seed in each for clip in seed.files}
     others: list[tuple[str, str, Mapping[str, object]]] = [
         (lack, name, held)
         for lack, name, held in (
@@ -136,6 +142,12 @@ def pair_up(
         )
         if held is not None
     ]
+    origins: dict[str, Origin] = {}
+    surplus: list[str] = []
+    compared = {clip for _, _, held in others for clip in held}
+    seeds = {name: _seeds(name, folders, compared, origins, surplus) for name, folders in systems.items()}
+    made = {clip for each in seeds.values() for seed in each for clip in seed.files}
+    videos = {origins[clip].video for clip in made}
     clips, missing = [], []
     known: dict[str, TrueBeats] = {}
     # What only the reference has was never asked of a system that makes a part of a data set.
@@ -146,21 +158,24 @@ def pair_up(
             for seed in each
             if clip not in seed.files
         ]
-        lacks += [lack for lack, _, held in others if clip not in held]
+        video, passage = origins[clip].video, origins[clip].passage
+        lacks += [lack for lack, _, held in others if video not in held]
         if not lacks and beats is not None:
             try:
-                known[clip] = beats[clip]()
+                known[clip] = beats[video]()
             except InputError as error:
                 lacks.append(str(error))
         if lacks:
             missing.append(Missing(clip, tuple(lacks)))
         else:
-            clips.append((facts or {}).get(clip) or facts_of(clip))
+            of_video = (facts or {}).get(video) or facts_of(video)
+            clips.append(replace(of_video, name=clip, passage=passage))
     if not clips:
         told = "; ".join(f"{one.clip}: {', '.join(one.lacks)}" for one in missing[:4])
         more = f"; and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise InputError(
-            "no clip is in all folders; files go together by their paths below the folders, without suffix. "
+            "no clip is in all folders; files go together by their paths below the folders, without suffix, results "
+            "of d2m by the video that the .json beside them names. "
             f"{told}{more}"
         )
     names = [clip.name for clip in clips]
@@ -169,22 +184,38 @@ def pair_up(
         for name, each in seeds.items()
     }
     notes = (
-        *(_not_asked(name, sorted(set(held) - made)) for _, name, held in others),
-        _not_asked("the table of clips", sorted(set(facts or ()) - made)),
-        _unknown_songs(clips),
+        *surplus,
+        *(_not_asked(name, sorted(set(held) - videos)) for _, name, held in others),
+        _not_asked("the table of clips", sorted(set(facts or ()) - videos)),
+        _unknown_songs(sum(clip.song == origins[clip.name].video for clip in clips)),
     )
-    true, danced = (None if held is None else {clip: held[clip] for clip in names} for held in (reference, dances))
+    true, danced = (
+        None if held is None else {clip: held[origins[clip].video] for clip in names} for held in (reference, dances)
+    )
     told_beats = None if beats is None else known
-    return Pairing(tuple(clips), kept, true, tuple(missing), tuple(filter(None, notes)), danced, told_beats)
+    said = tuple(filter(None, notes))
+    return Pairing(tuple(clips), kept, true, tuple(missing), said, danced, told_beats, frozenset(videos))
 
 
-def _seeds(folders: Sequence[Path]) -> tuple[Seed, ...]:
-    """Music of each seed of a system."""
+def _seeds(
+    system: str, folders: Sequence[Path], known: Container[str], origins: dict[str, Origin], surplus: list[str]
+) -> tuple[Seed, ...]:
+    """Music of each seed of a system; what each clip is for, and what is left out in words, are added to the last."""
     music = [music_by_stem(folder) for folder in folders]
     empty = [str(folder) for folder, files in zip(folders, music, strict=True) if not files]
     if empty:
         raise UsageError(f"{', '.join(empty)}: no sound file and no video in it")
-    return tuple(Seed(name, files) for name, files in zip(seed_names(folders), music, strict=True))
+    seeds: list[Seed] = []
+    for name, files in zip(seed_names(folders), music, strict=True):
+        pieces = pieces_by_clip(files, known)
+        origins.update({origin.clip: origin for origin in pieces})
+        own, left = as_seeds(name, pieces)
+        whole = len(own) == 1 or len(folders) == 1
+        seeds += own if whole else (replace(seed, name=f"{name}, {seed.name}") for seed in own)
+        where = system if len(folders) == 1 else f"{system}, {name}"
+        fewest = count(len(own), "piece")
+        surplus += [f"{clip}: {more} by {where} left out: others have {fewest}" for clip, more in left.items()]
+    return tuple(seeds)
 
 
 def _not_asked(who: str, clips: Sequence[str]) -> str:
@@ -194,8 +225,7 @@ def _not_asked(who: str, clips: Sequence[str]) -> str:
     return f"{who} has {count(len(clips), 'more clip')}, for which no system has music: {', '.join(clips[:3])}{more}"
 
 
-def _unknown_songs(clips: Sequence[ClipFacts]) -> str:
-    lone = sum(clip.song == clip.name for clip in clips)
+def _unknown_songs(lone: int) -> str:
     if not lone:
         return ""
     if lone == 1:
@@ -300,10 +330,10 @@ def pair_folders(
         raise UsageError(f"{dances}: no video and no {POSE_SUFFIX} file in it")
     true = None if beats is None else find_true_beats(beats)
     pairing = pair_up(systems, music, known, dances=danced, beats=true)
-    if known and not set(known) & ({clip.name for clip in pairing.clips} | {one.clip for one in pairing.missing}):
+    if known and not set(known) & pairing.videos:
         raise UsageError(
             f"{table}: no system has any of its clips, such as {next(iter(known))!r}; clips are named by their paths "
-            f"below the folders without suffix, such as {pairing.clips[0].name!r}"
+            f"below the folders without suffix, such as {min(pairing.videos)!r}"
         )
     return replace(pairing, clips=tuple(_prompted(clip, prompt) for clip in pairing.clips))
 

@@ -192,7 +192,7 @@ def _measure(pairing: Pairing, models: Models, progress: Progress) -> tuple[tupl
         for clip in pairing.clips:
             done = 0
             try:
-                true = None if pairing.reference is None else _heard(models, clip, pairing.reference[clip.name])
+                true = None if pairing.reference is None else _heard_true(models, clip, pairing.reference[clip.name])
                 made: dict[str, list[Measured]] = {name: [] for name in music}
                 for name, seeds in pairing.systems.items():
                     for seed in seeds:
@@ -217,18 +217,29 @@ def _heard(models: Models, clip: ClipFacts, path: Path) -> Measured:
     return measure(models, clip, *load_audio(path))
 
 
+def _heard_true(models: Models, clip: ClipFacts, path: Path) -> Measured:
+    samples, rate = load_audio(path)
+    first = round(clip.passage.start * rate)
+    seconds = clip.passage.duration
+    samples = samples[:, first : None if seconds is None else first + round(seconds * rate)]
+    if not samples.shape[1]:
+        raise InputError(f"{path}: ends before {clip.passage} begins, which the music is for")
+    return measure(models, clip, samples, rate)
+
+
 def _reference(pairing: Pairing, models: Models, clip: ClipFacts, true: Measured | None, longest: float) -> Detections:
     """Beats and onsets that the music of one clip should meet."""
     if pairing.beats is not None:
         # Without true music nothing but what was made says how long the clip is.
         seconds = longest if true is None else true.detections.seconds
-        beats, bpm = pairing.beats[clip.name].within(seconds), pairing.beats[clip.name].tempo(seconds)
+        known = pairing.beats[clip.name].of(clip.passage)
+        beats, bpm = known.within(seconds), known.tempo(seconds)
         if true is None:
             return Detections.at(beats, seconds, bpm)
         return replace(true.detections, beats=beats, bpm=bpm)
     if pairing.dances is not None:
         assert models.dance is not None
-        return models.dance(pairing.dances[clip.name])
+        return models.dance(pairing.dances[clip.name], clip.passage)
     assert true is not None
     return true.detections
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.evaluation.rhythm.tempo import beats_tempo
 from d2m_cli.evaluation.stems import by_stem
+from d2m_cli.media.passage import Passage
 
 SUFFIXES = frozenset({".beats", ".csv", ".json", ".txt"})
 KINDS = (".beats", ".rhythm", ".truth")
@@ -72,6 +74,13 @@ class TrueBeats:
                 f"{self.source}: no beat within the {seconds:.2f} s of the clip; times are seconds from its start"
             )
         return times
+
+    def of(self, passage: Passage) -> TrueBeats:
+        """Those of a passage of the clip, in seconds from where it begins."""
+        start, first = passage.start, self.first_beat
+        end = math.inf if passage.duration is None else passage.duration
+        times = None if self.times is None else tuple(time - start for time in self.times if 0 <= time - start < end)
+        return replace(self, times=times, first_beat=None if first is None else first - start)
 
     def tempo(self, seconds: float) -> float | None:
         """Beats per minute in a clip of a length, or None where there are too few beats to tell."""

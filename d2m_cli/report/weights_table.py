@@ -15,6 +15,8 @@ WIDE = 160
 WHOLE_SUM = 64
 LARGE = 10**9
 """Bytes from which a size is told in GB."""
+SMALL = 10**5
+"""Bytes under which it is told in kB."""
 
 
 def weights_table(rows: Sequence[Row]) -> Table:
@@ -56,12 +58,18 @@ def weights_lines(rows: Sequence[Row]) -> list[str]:
 def size_words(row: Row) -> str:
     """Size on this machine, or who knows it."""
     if row.size is not None:
-        if row.size >= LARGE:
-            words = f"{row.size / 1e9:.1f} GB"
-        else:
-            words = f"{row.size / 1e6:.{0 if row.rounded else 1}f} MB"
+        words = size_in_words(row.size, rounded=row.rounded)
         return f"about {words}" if row.rounded else words
     return "told at pull" if row.on_hub else "not published"
+
+
+def size_in_words(size: int, *, rounded: bool = False) -> str:
+    """Bytes as "2.1 GB", "63.4 MB" ("63 MB" where they are rounded already) or "9.3 kB"."""
+    if size >= LARGE:
+        return f"{size / 1e9:.1f} GB"
+    if size >= SMALL:
+        return f"{size / 1e6:.{0 if rounded else 1}f} MB"
+    return f"{size / 1e3:.1f} kB"
 
 
 def sum_words(row: Row) -> str:

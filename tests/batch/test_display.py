@@ -177,3 +177,29 @@ def test_a_pipe_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, capfd: pytest
         results.line("one")
         results.line("two")
     assert results.lost is None
+
+
+def test_of_several_pieces_for_one_video_each_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = (
+        Outcome("in/a.mp4", "done", {".wav": "out/a_1.wav"}, seconds=1.0, piece="a_1", line="takes.csv: line 2"),
+        Outcome("in/a.mp4", "failed", error="in/a.mp4: odd", piece="a_2", line="takes.csv: line 3"),
+        Outcome("in/b.mp4", "failed", error="in/b.mp4: odd", line="takes.csv: line 4"),
+        Outcome("in/c.mp4", "being made", piece="c_2"),
+    )
+    results = Results()
+    with display(4, "generate", results, BatchOptions(json_out=True)) as shown:
+        for number, outcome in enumerate(outcomes):
+            shown.start(number, outcome.piece, outcome.input)
+            shown.finish(number, outcome)
+    close(BatchSummary("generate", Path("out"), {}, outcomes, False, None, 1.0), results, json_out=False)
+    lines = [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        "[1/4] in/a.mp4 (a_1): done in 1.0 s",
+        "[2/4] in/a.mp4 (a_2, takes.csv: line 3): failed: odd",
+        "[3/4] in/b.mp4 (takes.csv: line 4): failed: odd",
+        "[3/4] in/c.mp4 (c_2): being made by another run",
+        "d2m generate: 1 done, 1 being made, 2 failed in 0:01",
+        "  failed: in/a.mp4 (a_2, takes.csv: line 3): odd",
+        "  failed: in/b.mp4 (takes.csv: line 4): odd",
+        "  being made by another run: in/c.mp4 (c_2)",
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def made(*lines: ManifestLine, options: GenerateOptions = PLAIN, **rest: object)
 def test_variations_count_seeds_up_and_are_numbered() -> None:
     assert made() == [("a", 5), ("b", 5)]
     assert made(variations=3) == [("a_1", 5), ("a_2", 6), ("a_3", 7), ("b_1", 5), ("b_2", 6), ("b_3", 7)]
+
+
+def test_a_piece_knows_the_line_that_asks_for_it() -> None:
+    lines = [replace(line("b.mp4", seed=seed), where=f"takes.csv: line {seed}") for seed in (2, 3)]
+    found, _ = pieces_of(videos(), PLAIN, lines, variations=2)
+    assert [(str(one.stem), one.line) for one in found.found if isinstance(one, Piece)] == [
+        ("a_1", ""),
+        ("a_2", ""),
+        ("b_1", "takes.csv: line 2"),
+        ("b_2", "takes.csv: line 2"),
+        ("b_3", "takes.csv: line 3"),
+        ("b_4", "takes.csv: line 3"),
+    ]
 
 
 def test_each_line_of_a_video_is_a_piece() -> None:

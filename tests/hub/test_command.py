@@ -77,7 +77,7 @@ def test_pull_path_verify(home: Path, thing: Weights, invoke: Invoke) -> None:
     assert "licence: MIT" in pulled.stderr
     assert invoke("path", "thing").stdout == f"{path}\n"
     verified = invoke("verify", "thing")
-    assert (verified.exit_code, verified.stdout) == (0, "thing: 1 files, 0.0 MB, whole\n")
+    assert (verified.exit_code, verified.stdout) == (0, "thing: 1 files, 7.0 kB, whole\n")
     path.write_bytes(CONTENT[::-1])
     verified = invoke("verify")
     assert verified.exit_code == 1

@@ -7,12 +7,12 @@ a verdict follow where it does not know the genres of the true music.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2m_cli.evaluation.pieces import read_record
 from d2m_cli.ground.words import count, listed
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 CHANCE = 0.1
 """Share of clips whose genre a classifier is right of that knows nothing of ten."""
-RECORD = "d2m-music"
-"""Format of the record that ``d2m generate`` writes beside its music."""
 
 
 def backbone_of(music: Path) -> str | None:
@@ -32,11 +30,8 @@ def backbone_of(music: Path) -> str | None:
     -------
     None where no record of d2m lies there.
     """
-    try:
-        record = json.loads(music.with_suffix(".json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict) or record.get("format") != RECORD:
+    record = read_record(music)
+    if record is None:
         return None
     try:
         return str(record["models"]["backbone"]["name"])

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.errors import InputError
 from d2m_cli.evaluation.rhythm.beat_tracker import SHORTEST_SECONDS, pulse_beats
 from d2m_cli.evaluation.rhythm.onsets import CDCD, LORIS, RATE, Times, onset_strength, pick_onsets, to_mono
 from d2m_cli.evaluation.rhythm.tempo import beats_tempo
+from d2m_cli.media.passage import Passage
 
 DETECTORS = ("loris_onsets", "cdcd_onsets", "beats")
 
@@ -117,3 +119,23 @@ class Detections:
         """
         events = np.asarray(times, dtype=np.float64)
         return cls(seconds, events, events, events, beats_tempo(events) if bpm is None else bpm)
+
+    def of(self, passage: Passage) -> Detections:
+        """Those of a passage of the clip, in seconds from where it begins; the tempo is that of the whole.
+
+        Raises
+        ------
+        InputError
+            The clip ends before it begins.
+        """
+        if passage.is_whole:
+            return self
+        left = self.seconds - passage.start
+        if left <= 0.0:
+            raise InputError(f"the clip ends at {self.seconds:.2f} s, before {passage} begins")
+        seconds = left if passage.duration is None else min(left, passage.duration)
+        loris, cdcd, beats = (
+            times[(times >= 0.0) & (times < seconds)]
+            for times in (self.events(name) - passage.start for name in DETECTORS)
+        )
+        return Detections(seconds, loris, cdcd, beats, self.bpm)
