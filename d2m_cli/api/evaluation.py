@@ -88,7 +88,9 @@ def evaluate(
     generated
         Folder of sound files, or of videos with sound; or several systems, name to folder, which are scored on the
         same clips and compared. A folder for each of several random seeds of one system, with the same clips, is a
-        pattern such as "OUT/seed*", or a sequence of folders in place of one.
+        pattern such as "OUT/seed*", or a sequence of folders in place of one. Results of d2m go with the video that
+        the record beside them names: several for one video are seeds, too, and one for a passage is compared with that
+        passage.
     reference
         Folder of the true music, or of videos with it; files go together by their paths without suffix. Its own scores
         are the ceiling; without `dances` and `beats` its beats and onsets are the reference.

@@ -119,6 +119,12 @@ def pieces_of(
     return replace(videos, found=tuple(pieces)), sum(len(left) for left in of_video.values())
 
 
+def in_hand(item: Found) -> str:
+    """What a piece or a video is called while it is made: by its results, and by the video where those don't say it."""
+    video, name = item.share, item.stem.name
+    return f"{video} ({name})" if video is not None and not name.startswith(video.name) else str(item.stem)
+
+
 def _varied(own: OwnOptions, options: GenerateOptions, variations: int) -> list[OwnOptions]:
     if variations == 1 or own.music is not None:
         return [own]

@@ -18,6 +18,7 @@ from d2m_cli.batch.numbering import numbered
 from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.pace import Pace
+from d2m_cli.batch.pieces import in_hand
 from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.stages import Batch, targets
 from d2m_cli.batch.voice import say, tell
@@ -132,7 +133,7 @@ def run_batch(
 
     def bring_to_its_end(number: int) -> None:
         nonlocal failures
-        report = shown.start(number, str(items[number].stem), str(items[number].path))
+        report = shown.start(number, in_hand(items[number]), str(items[number].path))
         try:
             outcome = batch.one(items[number], report)
         except OutputError as error:

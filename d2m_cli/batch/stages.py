@@ -17,7 +17,7 @@ from d2m_cli.batch.failures import DISK, bug, short, unreadable
 from d2m_cli.batch.naming import place
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import DeathsError, ElsewhereError, Job, Outcome, State, Work
-from d2m_cli.batch.pieces import Piece
+from d2m_cli.batch.pieces import Piece, in_hand
 from d2m_cli.batch.publish import publish, refuse_folders
 from d2m_cli.batch.report_drawing import drawing_path
 from d2m_cli.batch.runs import Run, bury, has_died, is_alive, who
@@ -91,7 +91,7 @@ class Batch:
             elif (left, holder := holders[left[0]]) != waited:
                 waited = left, holder
                 item = self.items[left[0]]
-                report = shown.start(left[0], str(item.stem), str(item.path))
+                report = shown.start(left[0], in_hand(item), str(item.path))
                 report.wait(f"waiting for {who(self.ledger, holder.run if holder else '')} to make it")
             else:
                 time.sleep(POLL_SECONDS)

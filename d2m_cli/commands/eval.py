@@ -71,8 +71,8 @@ def evaluate(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the true music, or of videos with it; files go together by name. Scored itself as the "
-            "ceiling.",
+            help="Folder of the true music, or of videos with it; files go together by name, results of d2m by the "
+            "video in their .json. Scored itself as the ceiling.",
             rich_help_panel=_COMPARED,
             show_default=False,
         ),

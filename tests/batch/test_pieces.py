@@ -9,13 +9,15 @@ import pytest
 from d2m_cli.batch.manifest import ManifestLine, read_manifest
 from d2m_cli.batch.naming import LONGEST, keep_apart, place
 from d2m_cli.batch.options import Shard
-from d2m_cli.batch.pieces import Piece, pieces_of, videos_of
+from d2m_cli.batch.pieces import Piece, in_hand, pieces_of, videos_of
+from d2m_cli.batch.runner import run_batch
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.own import OwnOptions
 from d2m_cli.ground.inputs import Input
 from d2m_cli.ground.ledger import Artefact, Entry, Ledger
 from d2m_cli.ground.search import VIDEO_SUFFIXES, Search, search
+from tests.batch.copier import Copier
 
 PLAIN = GenerateOptions(genre="house", seed=5)
 SUFFIXES = (".wav", ".json")
@@ -249,3 +251,18 @@ def test_a_listener_may_have_its_words_from_the_lines() -> None:
     Path("table.csv").write_text("video,prompt\na.mp4,harp\nb.mp4,\n")
     with pytest.raises(UsageError, match="line 3: clap listens for a sound example or for words, and there are none"):
         read_manifest(Path("table.csv"), options)
+
+
+def test_outcomes_name_the_piece_where_a_video_has_several(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("b.mp4").write_bytes(b"bad")
+    lines = [replace(line("b.mp4", seed=seed), where=f"takes.csv: line {seed}") for seed in (2, 3)]
+    found, _ = pieces_of(videos(), PLAIN, lines, name="x{seed}")
+    summary = run_batch(found.found, Copier(), settings={}, artefacts=SUFFIXES, out_dir=Path("out"), label="copy")
+    assert [outcome.name for outcome in summary.outcomes] == [
+        "a.mp4",
+        "b.mp4 (x2, takes.csv: line 2)",
+        "b.mp4 (x3, takes.csv: line 3)",
+    ]
+    assert "b.mp4 (x3, takes.csv: line 3): failed: is not a video" in capsys.readouterr().err
+    assert [in_hand(item) for item in found.found] == ["a (x5)", "b (x2)", "b (x3)"]
+    assert [in_hand(item) for item in pieces_of(videos(), PLAIN, lines)[0].found] == ["a", "b_1", "b_2"]
