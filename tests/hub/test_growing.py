@@ -21,4 +21,5 @@ def test_what_came_is_told_in_megabytes(
         time.sleep(0.3)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("weights.onnx, in MB: 1 of 4")
-    assert lines[-1].startswith("weights.onnx, in MB: 3 of 4, about ")
+    # How long the last megabyte takes hangs on how soon the others were seen.
+    assert lines[-1].startswith(("weights.onnx, in MB: 3 of 4, about ", "weights.onnx, in MB: 3 of 4, nearly done"))

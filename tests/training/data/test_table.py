@@ -282,7 +282,7 @@ def test_paths_are_relative_to_the_table(folder: Path, tmp_path_factory: pytest.
         ("video,audio,genre,start\n".encode("utf-16"), "is UTF-16; save the table as UTF-8"),
         (b"\xff,video\n", "line 1 is not UTF-8"),
         (b"video,audio,genre\na.pose.npz,one.wav,LO\n", "lacks start"),
-        (b"video;audio;genre;start\n", "lacks video, audio, genre, start.*separated by commas"),
+        (b"video;audio;genre;start\n", "separated by semicolons; save the table with commas"),
         (b"video,audio,genre,start,splt\n", "'splt'"),
         (b"video,audio,genre,start,start\n", "a column twice"),
         (b"video,audio,genre,start\na.mp4,b.wav,s\xfc\xdf,0\n", "line 2: is not UTF-8(.|\\n)*'a.mp4,b.wav,s.*,0'"),
