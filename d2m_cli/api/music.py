@@ -17,6 +17,7 @@ from d2m_cli.ground.background import Background
 from d2m_cli.ground.file_cache import FileCache, as_cache
 from d2m_cli.ground.kept import kept
 from d2m_cli.ground.options import option
+from d2m_cli.ground.progress import silent
 from d2m_cli.ground.turns import Turns
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Generator:
         self._desk_in = kept(partial(loaders.open_desk, tell=tell))
         self._turns = Turns()
         self._encoders_of = kept(loaders.load_encoders)
-        self._estimator = kept(partial(loaders.load_estimator, on_demand=self._cache is not None, tell=tell or _silent))
+        self._estimator = kept(partial(loaders.load_estimator, on_demand=self._cache is not None, tell=tell or silent))
         self._track_in = kept(loaders.load_track)
         self._listener = kept(loaders.load_listener)
 
@@ -202,7 +203,7 @@ class Generator:
         check_file(video)
         options.check_listening()
         options = options.of_video(video)
-        looking, composing = halves(report or _silent)
+        looking, composing = halves(report or silent)
         # There may be no room for two backbones: who needs another one waits.
         with self._turns.of(self._networks_of(options)), self.loading(options) as models:
 
@@ -337,7 +338,3 @@ class Generator:
 
 def _choose(*wanted: Any) -> Choice:
     return choose(*wanted)
-
-
-def _silent(step: str, fraction: float = 0.0) -> None:
-    pass

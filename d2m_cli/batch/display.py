@@ -18,7 +18,7 @@ from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import StageReport, clock, is_terminal
 
-__all__ = ["Display", "Results", "clock", "close", "display", "say"]
+__all__ = ["Display", "Results", "close", "display"]
 
 
 class Display(Protocol):

@@ -39,8 +39,8 @@ def status(
 
 
 def _lines(out: Path, one: CommandStatus) -> list[str]:
-    from d2m_cli.batch.display import clock
     from d2m_cli.ground.printable import printable
+    from d2m_cli.ground.progress import clock
 
     counts = [(one.done, "done"), (one.failed, "failed"), (one.in_hand, "in hand"), (one.waiting, "waiting")]
     counts += [(one.left_behind, "begun and not finished")]

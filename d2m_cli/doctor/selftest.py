@@ -82,6 +82,7 @@ class Steps:
         from d2m_cli.generation.options import GenerateOptions
         from d2m_cli.generation.pipeline import music_for, see_dance
         from d2m_cli.ground.digests import content_digest
+        from d2m_cli.ground.progress import silent
         from d2m_cli.rhythm.extract import extract_rhythm
 
         clip, wav, mp4 = (folder / name for name in ("clip.mp4", "music.wav", "music.mp4"))
@@ -93,13 +94,13 @@ class Steps:
             models = generator.models(options)
             seeing = generator.seeing(options)
         with self.step("pose"):
-            dance = see_dance(clip, content_digest(clip), seeing, options, _silent)
+            dance = see_dance(clip, content_digest(clip), seeing, options, silent)
         with self.step("rhythm"):
             # The music finds it anew, which is quick: here it is to be told apart.
             assert dance.poses is not None
             extract_rhythm(dance.poses)
         with self.step("music"):
-            made = music_for(dance, models, options, _silent)
+            made = music_for(dance, models, options, silent)
         with self.step("writing"):
             made.save(wav)
             made.save(mp4)
@@ -139,7 +140,3 @@ def check_files(made: Generated, wav: Path, mp4: Path) -> None:
             f"{mp4.name} holds {pictures} pictures and {sound:.2f} s of sound, not {made.timeline.frames} and "
             f"{made.timeline.duration:.2f} s"
         )
-
-
-def _silent(step: str, fraction: float = 0.0) -> None:
-    pass

@@ -30,6 +30,10 @@ class Report(Protocol):
         """Show a step ("pose", "music window 2 of 3") and how much of the file is done, 0 to 1."""
 
 
+def silent(step: str, fraction: float = 0.0) -> None:
+    """A `Report` that tells nobody."""
+
+
 class StageReport(Report, Protocol):
     """How the work on one file of a batch tells where it is; what it is told are plain values.
 

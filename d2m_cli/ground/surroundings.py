@@ -108,11 +108,12 @@ def fill_closed_streams() -> None:
 def _cache_folders() -> dict[str, bool]:
     """Variable that names a folder to whether the libraries that ask for it have one as things are."""
     home = os.path.expanduser("~")
-    cache = os.environ.get(_CACHE) or os.path.join(home, ".cache")
+    cache = _user_cache()
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     own = {name: _writable(os.environ.get(name, "")) for name in (_NUMBA, _MATPLOTLIB)}
     both = [_writable(os.path.join(folder, "matplotlib")) for folder in (cache, config)]
     return {
+        # Where librosa lies is looked for last: that takes time at every start.
         _NUMBA: own[_NUMBA] or _writable(os.path.join(cache, "numba")) or _writable(_beside_librosa()),
         _MATPLOTLIB: own[_MATPLOTLIB] or all(both),
         _CACHE: os.path.isabs(cache),
@@ -123,12 +124,16 @@ def compiled_folder() -> Path | None:
     """Folder in which Numba keeps what it compiles of librosa, made if it was not there; None where there is none."""
     from pathlib import Path
 
-    cache = os.environ.get(_CACHE) or os.path.join(os.path.expanduser("~"), ".cache")
-    for folder in (os.environ.get(_NUMBA, ""), _beside_librosa(), os.path.join(cache, "numba")):
+    # In the order in which Numba looks at them.
+    for folder in (os.environ.get(_NUMBA, ""), _beside_librosa(), os.path.join(_user_cache(), "numba")):
         if _writable(folder):
             os.makedirs(folder, exist_ok=True)
             return Path(folder)
     return None
+
+
+def _user_cache() -> str:
+    return os.environ.get(_CACHE) or os.path.join(os.path.expanduser("~"), ".cache")
 
 
 def _beside_librosa() -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError
 from d2m_cli.ground.cores import cores
-from d2m_cli.ground.progress import Report
+from d2m_cli.ground.progress import Report, silent
 from d2m_cli.ground.spread import spread
 from d2m_cli.media.timeline import Part, Timeline
 from d2m_cli.media.video import FrameChunk, VideoReader, probe
@@ -135,7 +135,7 @@ class PoseEstimator:
             Nobody was found in it.
         """
         with no_threads_of_its_own():
-            return self._estimate(video, report or _silent, timeline)
+            return self._estimate(video, report or silent, timeline)
 
     def _estimate(self, video: Path, told: Report, timeline: Timeline | None) -> Poses:
         timeline = timeline or probe(video, self.options.passage)
@@ -310,7 +310,3 @@ def _pose_tracks(
         large[..., 2] = np.clip(joints[..., 2], 0, 1)
         tracks.append(PoseTrack(fill_gaps(large, present), times, frame_size, len(tracks), model))
     return tuple(tracks)
-
-
-def _silent(step: str, fraction: float = 0.0) -> None:
-    """Tell nobody."""
