@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from d2m_cli.ground.privileges import unprivileged
+
 FRAMES, WIDTH, HEIGHT, RATE = 12, 160, 96, 25
 """Of a tiny video: pictures, their size in pixels, and pictures a second."""
 
@@ -85,6 +87,8 @@ def write_clip(path: Path, kind: Kind) -> None:
         stream: Any = container.add_stream(kind.encoder, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, kind.pixels
         stream.options = _QUICK.get(kind.encoder, {})
+        with unprivileged():
+            stream.codec_context.open()
         for number in range(FRAMES):
             picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             picture[:, WIDTH // 2 :] = brightness(number)

@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.ground.privileges import unprivileged
 from tests.media.pattern import SIZE, draw
 from tests.media.program_stream import write_program_stream
 
@@ -25,8 +26,8 @@ CLICK = Fraction(1, 1000)
 _FAST = {
     "libx264": {"preset": "ultrafast", "crf": "20", "bf": "0", "threads": "1"},
     "libx265": {"preset": "ultrafast", "crf": "20", "x265-params": "log-level=none:pools=1:bframes=0"},
-    "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "500k", "auto-alt-ref": "0"},
-    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "500k"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "500k", "auto-alt-ref": "0", "threads": "1"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "500k", "threads": "1"},
     "libsvtav1": {"preset": "5", "crf": "5", "svtav1-params": "lp=1"},
     "prores_ks": {},
 }
@@ -179,6 +180,9 @@ def _add(container: Any, track: Track | Sound) -> Any:
 
 def _pictures(stream: Any, track: Track) -> Packets:
     packets = []
+    if track.codec == "libsvtav1":
+        with unprivileged():
+            stream.codec_context.open()
     numbers = track.numbers or tuple(range(len(track.slots)))
     for slot, number in zip(track.slots, numbers, strict=True):
         frame = av.VideoFrame.from_ndarray(draw(number, track.size), format="rgb24")

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from d2m_cli.doctor.clips import KINDS, write_clip
+from d2m_cli.ground.privileges import unprivileged
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root has rights to leave aside")
+def test_root_is_anyone_for_a_moment() -> None:
+    with unprivileged():
+        assert os.geteuid() == 65534
+        with pytest.raises(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    assert os.geteuid() == 0
+    with pytest.raises(ZeroDivisionError), unprivileged():
+        1 / 0  # noqa: B018
+    assert os.geteuid() == 0
+
+
+def test_another_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "seteuid", None)
+    with unprivileged():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system does not tell how threads take turns")
+def test_encoders_leave_the_turns_of_threads_as_they_were(tmp_path) -> None:
+    for kind in KINDS:
+        write_clip(tmp_path / f"{kind.codec}{kind.suffix}", kind)
+        threads = [int(number) for number in os.listdir("/proc/self/task")]
+        assert {os.sched_getscheduler(number) for number in threads} == {os.SCHED_OTHER}, kind.name
