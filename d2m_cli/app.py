@@ -30,7 +30,7 @@ from d2m_cli.errors import D2MError
 from d2m_cli.ground.interrupts import EXIT_CODE, Interruptible
 from d2m_cli.ground.options import tell_flags
 from d2m_cli.ground.printable import printable
-from d2m_cli.ground.stdout import guard_stdout
+from d2m_cli.ground.stdout import guard_stderr, guard_stdout
 from d2m_cli.ground.surroundings import check_folders
 
 
@@ -124,10 +124,7 @@ app.add_typer(
 
 def main() -> None:
     """Run the command line; `d2m_cli.entry` calls this once signals and streams are set up."""
-    # File names may hold bytes that are no text; printing one must not end a batch.
-    reconfigure = getattr(sys.stderr, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+    guard_stderr()
     stdout = guard_stdout()
     try:
         app(prog_name="d2m")

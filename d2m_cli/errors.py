@@ -14,6 +14,7 @@
     ├── DownloadError        exit 1   weights can't be fetched, or came damaged
     └── UsageError           exit 2   the command can't start as asked
         ├── MissingExtraError         an optional dependency is not installed
+        ├── NothingFoundError         a folder holds nothing to work on
         ├── MissingWeightsError       a model is not on this machine
         └── EncoderMismatchError      encoders made for another backbone or rhythm grid
 
@@ -69,6 +70,10 @@ class UsageError(D2MError):
     """The command can't start as asked."""
 
     exit_code = 2
+
+
+class NothingFoundError(UsageError):
+    """A folder that is searched holds nothing to work on."""
 
 
 class MissingExtraError(UsageError):

@@ -9,21 +9,9 @@
 # see the videos under the same path; the results need only be seen by the node that this runs on. What follows the
 # script's name goes to d2m generate. d2m finds the cluster by RAY_ADDRESS, which Ray sets for a job.
 # Exit code: 0 all videos have music, 1 some failed, 2 the command line is wrong, 130 interrupted.
-set -uo pipefail
+set -euo pipefail
 
 collection=${COLLECTION:?name the folder of the folders of videos in COLLECTION}
 out=${OUT:?name the folder for the music in OUT}
 
-worst=0
-while IFS= read -r -d '' folder; do
-    name=${folder##*/}
-    d2m generate "$folder" --out "$out/$name" --engine ray "$@" < /dev/null
-    code=$?
-    # A wrong command line is wrong for all, and an interrupt is meant for all.
-    if [[ $code -ge 2 ]]; then
-        echo "ended at $folder" >&2
-        exit "$code"
-    fi
-    [[ $code -gt $worst ]] && worst=$code
-done < <(find "$collection" -mindepth 1 -maxdepth 1 -type d -not -name '.*' -print0 | sort -z)
-exit "$worst"
+exec d2m generate "$collection" --out "$out" --by-folder --engine ray "$@" < /dev/null

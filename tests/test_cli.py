@@ -389,3 +389,14 @@ def test_names_that_are_no_text_can_be_printed(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "no such file" in done.stderr
+
+
+def test_a_stderr_that_takes_nothing_leaves_the_exit_code(tmp_path: Path) -> None:
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    video = Path(__file__).parents[1] / "examples" / "videos" / "lock_112.mp4"
+    planned = ["pose", video, "--out", tmp_path / "out", "--no-cache", "--dry-run"]
+    for words, code in ((planned, 0), (["status", tmp_path], 2)):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "d2m_cli", *map(str, words)]
+            done = subprocess.run(command, env=around, stdout=subprocess.PIPE, stderr=full, check=False)
+        assert done.returncode == code

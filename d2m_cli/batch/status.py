@@ -101,6 +101,21 @@ class CommandStatus:
         return values
 
 
+def folders_with_ledger(out: Path) -> tuple[Path, ...]:
+    """A folder of results, and those folders in it that have results of their own, as `run_by_folder` makes them.
+
+    Raises
+    ------
+    UsageError
+        None has a ledger.
+    """
+    inside = sorted(one for one in out.iterdir() if one.is_dir()) if out.is_dir() else []
+    found = tuple(folder for folder in (out, *inside) if (folder / LEDGER_NAME).exists())
+    if not found:
+        raise UsageError(f"{out} holds no {LEDGER_NAME}: name a folder that d2m wrote results to")
+    return found
+
+
 Key = tuple[str, str]
 """Command, and path of the results without a suffix."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,10 @@ from d2m_cli.commands.completion import complete_backbones
 from d2m_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from d2m_cli.batch.by_folder import Run
     from d2m_cli.batch.options import BatchOptions
     from d2m_cli.ground.file_cache import FileCache
+    from d2m_cli.ground.inputs import Input
 
 
 DANCES = "dances"
@@ -191,6 +194,15 @@ ShardOption = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+ByFolder = Annotated[
+    bool,
+    typer.Option(
+        "--by-folder",
+        help="A run of its own for each folder in those given, one after the other, with results and ledger in "
+        "OUT/FOLDER: for collections of millions, whose names are then never all in memory.",
+        rich_help_panel=RUN,
+    ),
+]
 RetryFailed = Annotated[
     bool,
     typer.Option(
@@ -257,6 +269,15 @@ def device_there(device: str, batch: BatchOptions) -> str:
     from d2m_cli.batch.engines.engine import device_there as device_on_engine
 
     return device_on_engine(device, batch)
+
+
+def run_all(inputs: Sequence[Input], out: Path, by_folder: bool, options: BatchOptions, run: Run) -> int:
+    """Do one run for all inputs, or one for each folder in them; the exit code."""
+    if not by_folder:
+        return run(inputs, out, options).exit_code
+    from d2m_cli.batch.by_folder import run_by_folder
+
+    return run_by_folder(inputs, out, options, run)
 
 
 def batch_options(context: typer.Context) -> BatchOptions:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from d2m_cli.commands.common import (
     Backbone,
+    ByFolder,
     Cache,
     Dancers,
     Decoder,
@@ -32,6 +35,7 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
     device_there,
+    run_all,
 )
 from d2m_cli.commands.generate_options import (
     AllowNoDancer,
@@ -77,6 +81,11 @@ from d2m_cli.commands.generate_options import (
 from d2m_cli.commands.logged import with_log
 from d2m_cli.commands.variables import on_command_line
 from d2m_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from d2m_cli.batch.options import BatchOptions
+    from d2m_cli.batch.outcome import BatchSummary
+    from d2m_cli.ground.inputs import Input
 
 
 def with_mp4(context: typer.Context, formats: tuple[str, ...], mp4: bool) -> tuple[str, ...]:
@@ -154,6 +163,7 @@ def generate(
     dry_run: DryRun = False,
     verify: Verify = False,
     shard: ShardOption = None,
+    by_folder: ByFolder = False,
     engine: EngineOption = Engine.local,
     ray_address: RayAddress = None,
     store: StoreOption = None,
@@ -213,26 +223,24 @@ def generate(
         say(f"d2m: {doubt}")
     how = batch_options(context)
     lines = read_manifest(manifest, options) if manifest is not None else ()
-    inputs = named_inputs(videos or [])
-    found = search(inputs, VIDEO_SUFFIXES) if inputs or manifest is None else videos_of(lines)
-    pieces, unused = pieces_of(found, options, lines, variations=variations, name=name)
-    if unused:
-        say(f"d2m: {unused} {'line' if unused == 1 else 'lines'} of {manifest} are for other videos than those given")
-    summary = generate_files(
-        pieces,
-        out,
-        Generator(
-            backbone,
-            encoders,
-            device_there(device, how),
-            compile=compiled,
-            offload=offload,
-            cache=dance_cache(cache, no_cache),
-            tell=lambda text: say(f"d2m: {text}"),
-        ),
-        options,
-        formats=wanted,
-        report=report,
-        batch=how,
+    if by_folder and manifest is not None:
+        raise UsageError("--manifest says what to make of each video of a run, and --by-folder makes many: name one")
+    generator = Generator(
+        backbone,
+        encoders,
+        device_there(device, how),
+        compile=compiled,
+        offload=offload,
+        cache=dance_cache(cache, no_cache),
+        tell=lambda text: say(f"d2m: {text}"),
     )
-    raise typer.Exit(summary.exit_code)
+
+    def run(given: Sequence[Input], folder: Path, batch: BatchOptions) -> BatchSummary:
+        found = search(given, VIDEO_SUFFIXES) if given or manifest is None else videos_of(lines)
+        pieces, unused = pieces_of(found, options, lines, variations=variations, name=name)
+        if unused:
+            these = "line" if unused == 1 else "lines"
+            say(f"d2m: {unused} {these} of {manifest} are for other videos than those given")
+        return generate_files(pieces, folder, generator, options, formats=wanted, report=report, batch=batch)
+
+    raise typer.Exit(run_all(named_inputs(videos or []), out, by_folder, how, run))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from d2m_cli.commands.common import (
+    ByFolder,
     Cache,
     Dancers,
     Decoder,
@@ -33,8 +35,14 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
     device_there,
+    run_all,
 )
 from d2m_cli.commands.logged import with_log
+
+if TYPE_CHECKING:
+    from d2m_cli.batch.options import BatchOptions
+    from d2m_cli.batch.outcome import BatchSummary
+    from d2m_cli.ground.inputs import Input
 
 
 class Decoding(StrEnum):
@@ -81,6 +89,7 @@ def pose(
     verify: Verify = False,
     dry_run: DryRun = False,
     shard: ShardOption = None,
+    by_folder: ByFolder = False,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
     engine: EngineOption = Engine.local,
@@ -114,12 +123,11 @@ def pose(
         start=start,
         duration=duration,
     )
-    done = estimate_files(
-        search(named_inputs(videos), VIDEO_SUFFIXES),
-        out,
-        options,
-        overlay=overlay,
-        cache=dance_cache(cache, no_cache),
-        batch=how,
-    )
-    raise typer.Exit(done.exit_code)
+    kept = dance_cache(cache, no_cache)
+
+    def run(given: Sequence[Input], folder: Path, batch: BatchOptions) -> BatchSummary:
+        return estimate_files(
+            search(given, VIDEO_SUFFIXES), folder, options, overlay=overlay, cache=kept, batch=batch
+        )
+
+    raise typer.Exit(run_all(named_inputs(videos), out, by_folder, how, run))

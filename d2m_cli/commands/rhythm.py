@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from d2m_cli.commands.common import (
     INPUTS_HELP,
+    ByFolder,
     Cache,
     Dancers,
     Decoder,
@@ -33,9 +35,15 @@ from d2m_cli.commands.common import (
     batch_options,
     dance_cache,
     device_there,
+    run_all,
 )
 from d2m_cli.commands.logged import with_log
 from d2m_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from d2m_cli.batch.options import BatchOptions
+    from d2m_cli.batch.outcome import BatchSummary
+    from d2m_cli.ground.inputs import Input
 
 
 def _renamed(value: str | None) -> None:
@@ -78,6 +86,7 @@ def rhythm(
     verify: Verify = False,
     dry_run: DryRun = False,
     shard: ShardOption = None,
+    by_folder: ByFolder = False,
     retry_failed: RetryFailed = False,
     max_failures: MaxFailures = None,
     engine: EngineOption = Engine.local,
@@ -98,15 +107,19 @@ def rhythm(
 
     options = RhythmOptions(mode=mode.value, sectors=sectors, window=window, dancers=parse_dancers(dancers))
     how = batch_options(context)
-    done = extract_files(
-        find_dances(named_inputs(inputs)),
-        out,
-        options,
-        device=device_there(device, how),
-        decoder=decoder.value,
-        passage=Passage(start, duration),
-        plot=plot,
-        cache=dance_cache(cache, no_cache),
-        batch=how,
-    )
-    raise typer.Exit(done.exit_code)
+    device, kept = device_there(device, how), dance_cache(cache, no_cache)
+
+    def run(given: Sequence[Input], folder: Path, batch: BatchOptions) -> BatchSummary:
+        return extract_files(
+            find_dances(given),
+            folder,
+            options,
+            device=device,
+            decoder=decoder.value,
+            passage=Passage(start, duration),
+            plot=plot,
+            cache=kept,
+            batch=batch,
+        )
+
+    raise typer.Exit(run_all(named_inputs(inputs), out, by_folder, how, run))

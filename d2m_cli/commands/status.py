@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,30 +24,46 @@ def status(
 ) -> None:
     """Say how far the work in a folder of results is: done, failed by reason, rate, time left.
 
-    It can be asked at any time, and while any number of runs are at work.
+    It can be asked at any time, and while any number of runs are at work. What was made with --by-folder is told folder
+    by folder, and in sum.
     """
-    from d2m_cli.batch.status import folder_status
+    from d2m_cli.batch.status import folder_status, folders_with_ledger
 
-    found = folder_status(out)
+    # One after the other: a ledger may hold hundreds of thousands.
+    told = ((folder, folder_status(folder)) for folder in folders_with_ledger(out))
     if json_out:
         import json
 
-        document = {"folder": str(out), "commands": [one.to_json() for one in found]}
-        print(json.dumps(document, indent=2))
+        documents = [{"folder": str(folder), "commands": [one.to_json() for one in found]} for folder, found in told]
+        head = documents.pop(0) if documents[0]["folder"] == str(out) else {"folder": str(out), "commands": []}
+        print(json.dumps({**head, "folders": documents} if documents else head, indent=2))
         return
-    for one in found:
-        for line in _lines(out, one):
-            print(line)
+    number, total = 0, Counter[tuple[str, str]]()
+    for number, (folder, found) in enumerate(told, 1):  # noqa: B007
+        for one in found:
+            for line in _lines(folder, one):
+                print(line, flush=True)
+            total.update({(one.command, what): count for count, what in _counts(one)})
+    if number > 1:
+        for command in dict.fromkeys(command for command, _ in total):
+            counts = ((count, what) for (of, what), count in total.items() if of == command)
+            print(f"{number} folders: {command or 'made'}: {_in_words(counts)}")
+
+
+def _counts(one: CommandStatus) -> list[tuple[int, str]]:
+    counts = [(one.done, "done"), (one.failed, "failed"), (one.in_hand, "in hand"), (one.waiting, "waiting")]
+    return [*counts, (one.left_behind, "begun and not finished")]
+
+
+def _in_words(counts: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
 def _lines(out: Path, one: CommandStatus) -> list[str]:
     from d2m_cli.ground.printable import printable
     from d2m_cli.ground.progress import clock
 
-    counts = [(one.done, "done"), (one.failed, "failed"), (one.in_hand, "in hand"), (one.waiting, "waiting")]
-    counts += [(one.left_behind, "begun and not finished")]
-    told = ", ".join(f"{count} {what}" for count, what in counts if count)
-    lines = [f"{out}: {one.command or 'made'}: {told}"]
+    lines = [f"{out}: {one.command or 'made'}: {_in_words(_counts(one))}"]
     pace = [f"{one.per_minute:.3g} a minute"] if one.per_minute is not None else []
     pace += [f"about {clock(one.seconds_left)} left"] if one.seconds_left is not None else []
     if pace:

@@ -29,11 +29,14 @@ class Input:
         The line of the list that names it, to begin an error with; "" where it was named outright.
     is_pattern
         Whether it stands for all files and folders that fit it.
+    is_flat
+        Whether of a folder only the files are meant that lie in it, and not those in folders below.
     """
 
     path: Path
     where: str = ""
     is_pattern: bool = False
+    is_flat: bool = False
 
 
 def named_inputs(texts: Sequence[str]) -> list[Input]:

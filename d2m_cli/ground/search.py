@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
 
-from d2m_cli.errors import OutputError, UsageError
+from d2m_cli.errors import NothingFoundError, OutputError, UsageError
 from d2m_cli.ground.inputs import Input
 from d2m_cli.ground.ledger import LEDGER_NAME, Ledger
 from d2m_cli.ground.real_paths import RealPaths
@@ -117,9 +117,10 @@ def search(
 
     Raises
     ------
+    NothingFoundError
+        A folder holds no such file, or can't be looked into.
     UsageError
-        An input does not exist, can't be read or is neither file nor folder; a folder holds no such file; nothing fits
-        a pattern; no input.
+        An input does not exist, can't be read or is neither file nor folder; nothing fits a pattern; no input.
     """
     if not inputs:
         raise UsageError("no input: name at least one file or folder")
@@ -129,7 +130,7 @@ def search(
     for entry in inputs:
         one = entry if isinstance(entry, Input) else Input(Path(entry))
         try:
-            for item in walk.fitting(one.path) if one.is_pattern else walk.below(one.path):
+            for item in walk.fitting(one.path) if one.is_pattern else walk.below(one.path, one.is_flat):
                 found.setdefault(walk.real.of(item.path), item)
         except UsageError as error:
             if not one.where:
@@ -153,13 +154,13 @@ class _Walk:
         self.real = RealPaths()
         self.passed_over: list[PassedOver] = []
 
-    def below(self, entry: Path) -> list[Found]:
+    def below(self, entry: Path, is_flat: bool = False) -> list[Found]:
         try:
             mode = os.stat(entry).st_mode
         except OSError as error:
             raise UsageError(f"{entry}: {_missing(entry, error)}") from error
         if stat.S_ISDIR(mode):
-            return self._in_folder(entry)
+            return self._in_folder(entry, is_flat)
         if stat.S_ISREG(mode):
             return [Found(entry, Path(Path(entry.name).stem))]
         raise UsageError(f"{entry} is neither a file nor a folder, but {_kind(mode)}")
@@ -190,9 +191,9 @@ class _Walk:
             raise UsageError(f"no file fits the pattern {pattern}{but}; check the spelling")
         return wanted
 
-    def _in_folder(self, root: Path) -> list[Found]:
+    def _in_folder(self, root: Path, is_flat: bool) -> list[Found]:
         before = len(self.passed_over)
-        candidates = list(self._visit(root, (), set()))
+        candidates = list(self._visit(root, (), set(), is_flat=is_flat))
         kept = [path for path in candidates if self._is_wanted(path, root)]
         if kept:
             return [Found(path, path.relative_to(root).with_suffix("")) for path in kept]
@@ -201,17 +202,23 @@ class _Walk:
             text += f" but results of d2m, such as {candidates[0].name}: name files outright to work on those"
         for odd in self.passed_over[before:][:1]:
             text += f"; {odd.path} {odd.reason}"
-        raise UsageError(text)
+        raise NothingFoundError(text)
 
     def _visit(
-        self, folder: Path, above: tuple[Path, ...], seen: set[Path], *, any_suffix: bool = False
+        self,
+        folder: Path,
+        above: tuple[Path, ...],
+        seen: set[Path],
+        *,
+        any_suffix: bool = False,
+        is_flat: bool = False,
     ) -> Iterator[Path]:
         try:
             real = folder.resolve()
             names = sorted(os.listdir(folder))
         except OSError as error:
             if not above:
-                raise UsageError(f"can't look into the folder {folder}: {error.strerror}") from error
+                raise NothingFoundError(f"can't look into the folder {folder}: {error.strerror}") from error
             self._pass_over(folder, f"can't be looked into: {error.strerror}")
             return
         if real in seen:
@@ -229,6 +236,8 @@ class _Walk:
                 self._pass_over(path, f"is {_missing(path, error)}" if os.path.islink(path) else _missing(path, error))
                 continue
             if stat.S_ISDIR(mode):
+                if is_flat:
+                    continue
                 yield from self._visit(path, (*above, real), seen, any_suffix=any_suffix)
             elif not stat.S_ISREG(mode):
                 self._pass_over(path, f"is {_kind(mode)}")

@@ -1,4 +1,4 @@
-"""A stdout that no command fails on: where it can't be written to, the work goes on and the exit code tells."""
+"""Streams that no command fails on: where stdout can't be written to, the work goes on and the exit code tells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Stdout(io.TextIOWrapper):
-    """Text for stdout; what can't be written is dropped, from the first failure on.
+    """Text for stdout or stderr; what can't be written is dropped, from the first failure on.
 
     Attributes
     ----------
@@ -19,10 +19,10 @@ class Stdout(io.TextIOWrapper):
         Whether the user has been told already that something is lost.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, name: str = "<stdout>") -> None:
         """Write where `stream` does: a text stream, or None where stdout is closed."""
         self.absent, self.told = stream is None, False
-        self._sink = _Sink(None if stream is None else getattr(stream.buffer, "raw", stream.buffer))
+        self._sink = _Sink(None if stream is None else getattr(stream.buffer, "raw", stream.buffer), name)
         super().__init__(
             io.BufferedWriter(self._sink),
             encoding="utf-8" if stream is None else stream.encoding,
@@ -59,10 +59,9 @@ class Stdout(io.TextIOWrapper):
 
 
 class _Sink(io.RawIOBase):
-    name = "<stdout>"
-
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, name: str) -> None:
         self._inner = inner
+        self.name = name
         self.lost: OSError | None = None
 
     def writable(self) -> bool:
@@ -95,3 +94,13 @@ def guard_stdout() -> Stdout | None:
             return None
         sys.stdout = Stdout(sys.stdout)
     return sys.stdout
+
+
+def guard_stderr() -> None:
+    """Put a `Stdout` in the place of ``sys.stderr`` too, where that is a program's stream.
+
+    What can't be said (a full disk) would else lie in its buffer, and make Python end with 120 whatever came of the
+    work.
+    """
+    if hasattr(sys.stderr, "buffer") and not isinstance(sys.stderr, Stdout):
+        sys.stderr = Stdout(sys.stderr, "<stderr>")

@@ -18,6 +18,7 @@ from d2m_cli.errors import VideoError
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.progress import Report
 from d2m_cli.ground.search import search
+from d2m_cli.ground.stdout import guard_stderr
 
 PARTS = 8
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--silence", type=float, default=lines.SILENCE_SECONDS, help="longest time without a word")
     options = parser.parse_args()
     lines.SILENCE_SECONDS = options.silence
+    guard_stderr()
 
     def work(job: Job, report: Report) -> ItemResult:
         content = job.path.read_bytes()

@@ -37,7 +37,11 @@ def shell(inputs: Path, ending: str, *options: str) -> subprocess.CompletedProce
     """Run the batch of the tests with its streams led elsewhere; its exit code is the last line of stderr."""
     words = [sys.executable, "-m", "tests.batch.copying", str(inputs), str(inputs.parent / "out"), *options]
     line = f"{{ {shlex.join(words)} {ending}"
-    return subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    # Without buffers Python would not notice at its end what could not be written.
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, env=around, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
 def made(inputs: Path) -> set[str]:

@@ -62,6 +62,27 @@ def test_for_machines(invoke, out: Path) -> None:
     }  # fmt: skip
 
 
+def test_folder_by_folder_and_in_sum(invoke, out: Path) -> None:
+    (out.parent / "none").mkdir()
+    result = invoke("status", out.parent)
+    (out.parent / "more").mkdir()
+    artefacts = (Artefact("x.wav", 1, "ab"),)
+    Ledger(out.parent / "more").add(Entry("in/x.mp4", "c", "s", "done", artefacts, command="generate", stem="x"))
+    both = invoke("status", out.parent)
+    told = [line for line in both.stdout.splitlines() if not line.startswith(" ")]
+    assert told == [
+        f"{out.parent / 'more'}: generate: 1 done",
+        f"{out}: generate: 10 done, 5 failed, 1 begun and not finished",
+        "2 folders: generate: 11 done, 5 failed, 1 begun and not finished",
+    ]
+    assert both.stdout.startswith(f"{out.parent / 'more'}: generate: 1 done\n")
+    assert result.stdout == invoke("status", out).stdout
+    document = json.loads(invoke("status", out.parent, "--json").stdout)
+    assert (document["folder"], document["commands"]) == (str(out.parent), [])
+    assert [one["folder"] for one in document["folders"]] == [str(out.parent / "more"), str(out)]
+    assert document["folders"][1]["commands"] == json.loads(invoke("status", out, "--json").stdout)["commands"]
+
+
 def test_a_folder_that_d2m_never_wrote_to(invoke, tmp_path: Path) -> None:
     result = invoke("status", tmp_path)
     assert (result.exit_code, "holds no d2m-ledger.jsonl" in result.stderr) == (2, True)

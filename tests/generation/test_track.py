@@ -155,9 +155,10 @@ def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Pa
     words += ["--seed", "4", "--backbone", "riffusion", "--compile", "--steps", "3"]
     again = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
     assert again.exit_code == 0, again.output
-    assert again.stdout == result.stdout
+    # Of two videos in hand either may be the first.
+    assert sorted(again.stdout.splitlines()) == sorted(result.stdout.splitlines())
     there = [tmp_path / "out" / f"{name}.{kind}" for name in "ab" for kind in ("wav", "json")]
-    assert again.stdout.splitlines() == [str(path) for path in there]
+    assert sorted(again.stdout.splitlines()) == sorted(map(str, there))
     told = " ".join(again.stderr.split())
     for flag in ("--seed", "--backbone", "--compile", "--steps"):
         assert f"{flag} has no effect with --music" in told
