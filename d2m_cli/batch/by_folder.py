@@ -73,9 +73,11 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
     parts, tried, code, kept = _parts(inputs), 0, 0, 0
     total: Counter[str] = Counter()
     label = ""
-    for number, part in enumerate(parts, 1):
+    folders, number = sum(bool(part.name) for part in parts), 0
+    for part in parts:
         if part.name:
-            say(f"d2m: folder {number} of {len(parts)}: {part.input.path}", "folder", folder=part.input.path)
+            number += 1
+            say(f"d2m: folder {number} of {folders}: {part.input.path}", "folder", folder=part.input.path)
         left = options.max_failures
         if left is not None:
             left -= total["new failures"]
@@ -102,7 +104,7 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
     if not tried:
         raise UsageError(f"no folder in {', '.join(str(one.path) for one in inputs)} holds anything to work on")
     counts = ", ".join(f"{total[state]} {state}" for state in get_args(State) if total[state])
-    say(f"d2m {label}: {tried} {'folder' if tried == 1 else 'folders'}: {counts}", "all folders", **total)
+    say(f"d2m {label}: {tried} {'folder' if tried == 1 else 'folders'}: {counts}", "all folders", **{name.replace(" ", "_"): count for name, count in total.items()})
     return code
 
 
