@@ -104,7 +104,8 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
     if not tried:
         raise UsageError(f"no folder in {', '.join(str(one.path) for one in inputs)} holds anything to work on")
     counts = ", ".join(f"{total[state]} {state}" for state in get_args(State) if total[state])
-    say(f"d2m {label}: {tried} {'folder' if tried == 1 else 'folders'}: {counts}", "all folders", **{name.replace(" ", "_"): count for name, count in total.items()})
+    fields = {name.replace(" ", "_"): count for name, count in total.items()}
+    say(f"d2m {label}: {tried} {'folder' if tried == 1 else 'folders'}: {counts}", "all folders", **fields)
     return code
 
 
