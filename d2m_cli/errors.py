@@ -23,6 +23,9 @@ An error's text says what was wrong, in which file, and what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class D2MError(Exception):
     """Base of all errors that d2m raises on purpose."""
@@ -73,7 +76,19 @@ class UsageError(D2MError):
 
 
 class NothingFoundError(UsageError):
-    """A folder that is searched holds nothing to work on."""
+    """A folder that is searched holds nothing to work on.
+
+    Parameters
+    ----------
+    text
+        In words.
+    passed_over
+        What lies there and can't be worked on: see `d2m_cli.ground.search.PassedOver`.
+    """
+
+    def __init__(self, text: str, passed_over: Iterable[Any] = ()) -> None:
+        super().__init__(text)
+        self.passed_over = tuple(passed_over)
 
 
 class MissingExtraError(UsageError):

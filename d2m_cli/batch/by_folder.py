@@ -14,9 +14,9 @@ from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, State
 from d2m_cli.batch.voice import say
 from d2m_cli.errors import NothingFoundError, UsageError
+from d2m_cli.ground.folders import folders_in
 from d2m_cli.ground.inputs import Input
 from d2m_cli.ground.options import option
-from d2m_cli.ground.search import name_key
 
 COLLECTED = 5000
 """Files after which memory is cleared: seldom enough for folders of a few files."""
@@ -30,12 +30,12 @@ class Part:
     ----------
     name
         Of its folder in the collection, and in the results; "" for the files that lie in none.
-    input
+    inputs
         What is searched for it.
     """
 
     name: str
-    input: Input
+    inputs: tuple[Input, ...]
 
 
 Run = Callable[[Sequence[Input], Path, BatchOptions], BatchSummary]
@@ -46,8 +46,8 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
     """Run once for each folder in the given ones, with a ledger of its own; files that lie in none come first.
 
     A run holds the names of its own files alone, and results have the paths that they would have in a single run, but
-    where names fall together. A folder without anything to work on is passed over. An interrupt, or what stops one run
-    (a full disk), ends the rest.
+    where names fall together. A folder without anything to work on is passed over, and so is a link to one that has a
+    run of its own. An interrupt, or what stops one run (a full disk), ends the rest.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
     out
         Folder of the results; each run's is the one in it that is called as the run's own.
     options
-        Of all: `max_failures` counts through all runs, and the results of each go to a folder of its own in a store.
+        Of all: `max_failures` counts through all runs.
     run
         Searches inputs and works through what it finds.
 
@@ -68,79 +68,128 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
     Raises
     ------
     UsageError
-        An input is no folder; two have a folder of one name; there is nothing to work on in any; or raised by a run.
+        An input is no folder; two have a folder of one name; a file lies where results of a folder belong; there is
+        nothing to work on in any; one JSON document is asked for; or raised by a run.
     """
-    parts, tried, code, kept = _parts(inputs), 0, 0, 0
-    total: Counter[str] = Counter()
-    label = ""
-    folders, number = sum(bool(part.name) for part in parts), 0
-    for part in parts:
-        if part.name:
-            number += 1
-            say(f"d2m: folder {number} of {folders}: {part.input.path}", "folder", folder=part.input.path)
-        left = options.max_failures
-        if left is not None:
-            left -= total["new failures"]
-        store = f"{options.store.rstrip('/')}/{part.name}".rstrip("/") if options.store is not None else None
-        try:
-            summary = run([part.input], out / part.name, replace(options, max_failures=left, store=store))
-        except NothingFoundError as error:
+    if options.json_out:
+        raise UsageError(
+            f"{option('json', True)} writes one document of a run, and {option('by_folder', True)} makes many runs: "
+            f"take {option('log')} for what happens, or 'd2m status --json' for what became of it"
+        )
+    parts = _parts(inputs, out)
+    totals, held, number, folders = _Totals(), 0, 0, sum(bool(part.name) for part in parts)
+    try:
+        for part in parts:
             if part.name:
-                say(f"d2m: passed over: {error}", "passed over", file=part.input.path, reason=str(error))
-            continue
-        tried += 1
-        code, label = max(code, summary.exit_code), summary.label
+                number += 1
+                source = part.inputs[0].path
+                say(f"d2m: folder {number} of {folders}: {source}", "folder", folder=source)
+            own = replace(options, part=part.name, failures_before=totals.new_failures)
+            try:
+                summary = run(part.inputs, out / part.name, own)
+            except NothingFoundError as error:
+                for odd in error.passed_over:
+                    say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
+                if part.name:
+                    say(f"d2m: passed over: {error}", "passed over", file=part.inputs[0].path, reason=str(error))
+                continue
+            totals.add(summary)
+            if summary.interrupted or summary.stopped is not None:
+                break
+            held += len(summary.outcomes)
+            del summary
+            if held >= COLLECTED:
+                # What runs leave behind refers to itself in circles, and may outlast several of them.
+                gc.collect()
+                held = 0
+    finally:
+        totals.tell(folders - number)
+    if not totals.runs:
+        raise UsageError(f"no folder in {_named(inputs)} holds anything to work on")
+    return totals.code
+
+
+class _Totals:
+    """What became of all runs."""
+
+    def __init__(self) -> None:
+        self.runs, self.code, self.new_failures = 0, 0, 0
+        self._label = ""
+        self._states: Counter[str] = Counter()
+
+    def add(self, summary: BatchSummary) -> None:
+        self.runs += 1
+        self.code, self._label = max(self.code, summary.exit_code), summary.label
+        self.new_failures += summary.count("failed") - summary.failed_before
         for state in get_args(State):
-            total[state] += summary.count(state)
-        total["new failures"] += summary.count("failed") - summary.failed_before
-        if summary.interrupted or summary.stopped is not None:
-            break
-        kept += len(summary.outcomes)
-        del summary
-        if kept >= COLLECTED:
-            # What runs leave behind refers to itself in circles, and may outlast several of them.
-            gc.collect()
-            kept = 0
-    if not tried:
-        raise UsageError(f"no folder in {', '.join(str(one.path) for one in inputs)} holds anything to work on")
-    counts = ", ".join(f"{total[state]} {state}" for state in get_args(State) if total[state])
-    fields = {name.replace(" ", "_"): count for name, count in total.items()}
-    say(f"d2m {label}: {tried} {'folder' if tried == 1 else 'folders'}: {counts}", "all folders", **fields)
-    return code
+            self._states[state] += summary.count(state)
+
+    def tell(self, not_begun: int) -> None:
+        """Say it, where there was a run at all; and how many folders had none, as the work was ended before."""
+        if not self.runs:
+            return
+        counts = ", ".join(f"{count} {state}" for state, count in self._states.items() if count) or "no files"
+        left = f"; folders that were not begun: {not_begun}" if not_begun else ""
+        fields = {state.replace(" ", "_"): count for state, count in self._states.items()}
+        folders = f"{self.runs} {'folder' if self.runs == 1 else 'folders'}"
+        say(f"d2m {self._label}: {folders}: {counts}{left}", "all folders", **fields, folders_not_begun=not_begun)
 
 
-def _parts(inputs: Sequence[Input]) -> list[Part]:
+def _parts(inputs: Sequence[Input], out: Path) -> list[Part]:
     if not inputs:
         raise UsageError("no input: name at least one folder")
-    loose: list[Part] = []
-    parts: dict[str, Part] = {}
+    found: dict[str, Path] = {}
+    loose: list[Path] = []
+    # Real paths: a folder has its turn once, under whichever name it comes first.
+    seen: set[Path] = set()
     for one in inputs:
-        if not one.path.is_dir():
-            raise UsageError(f"{option('by_folder', True)} goes through folders, and {one.path} is none")
-        above = one.path.resolve()
-        seen = {above, *above.parents}
-        loose.append(Part("", replace(one, is_flat=True)))
-        for folder in _inside(one.path):
-            real = folder.resolve()
-            if real in seen:
-                # A link to a folder above it, or to one that has its turn already.
-                say(f"d2m: passed over: {folder} is {real}", "passed over", file=folder, reason=f"is {real}")
+        _check_folder(one)
+        real = one.path.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        loose.append(one.path)
+        try:
+            inside = folders_in(one.path)
+        except OSError as error:
+            raise UsageError(f"can't look into the folder {one.path}: {error.strerror}") from error
+        for folder in inside:
+            there = folder.resolve()
+            if there in seen or there in real.parents:
+                if folder.is_symlink():
+                    say(f"d2m: passed over: {folder} is {there}", "passed over", file=folder, reason=f"is {there}")
                 continue
-            seen.add(real)
-            other = parts.setdefault(name_key(folder.name), Part(folder.name, Input(folder)))
-            if other.input.path != folder:
+            seen.add(there)
+            other = found.setdefault(folder.name, folder)
+            if other != folder:
                 raise UsageError(
-                    f"the results of {other.input.path} and {folder} would lie in one folder: name one of the two, and "
-                    f"the other in a run of its own with another {option('out')}"
+                    f"the results of {other} and {folder} would lie in one folder: go through {other.parent} and "
+                    f"{folder.parent} one after the other, each with an {option('out')} of its own"
                 )
-    return [*loose, *parts.values()]
+    for path in loose:
+        # Of several, files are called after their folder where names fall together.
+        if len(loose) > 1 and path.resolve().name in found:
+            raise UsageError(
+                f"{path} and {found[path.resolve().name]} have one name: go through {_named(inputs)} one after the "
+                f"other, each with an {option('out')} of its own"
+            )
+    for name in found:
+        if (out / name).exists() and not (out / name).is_dir():
+            raise UsageError(f"{out / name} is a file, and results of {found[name]} belong there: move it away")
+    barred = frozenset(seen)
+    parts = [Part(name, (Input(folder, barred=barred),)) for name, folder in found.items()]
+    return [Part("", tuple(Input(path, is_flat=True) for path in loose)), *parts]
 
 
-def _inside(folder: Path) -> list[Path]:
-    """The folders in a folder, in sorted order, but for hidden ones."""
-    try:
-        with os.scandir(folder) as found:
-            names = sorted(one.name for one in found if not one.name.startswith(".") and one.is_dir())
-    except OSError as error:
-        raise UsageError(f"can't look into the folder {folder}: {error.strerror}") from error
-    return [folder / name for name in names]
+def _check_folder(one: Input) -> None:
+    where = f"{one.where}: " if one.where else ""
+    if one.is_pattern:
+        raise UsageError(f"{option('by_folder', True)} goes through folders, and {one.path} is a pattern: name folders")
+    if not os.path.lexists(one.path):
+        raise UsageError(f"{where}{one.path}: no such folder; check the spelling")
+    if not one.path.is_dir():
+        raise UsageError(f"{where}{option('by_folder', True)} goes through folders, and {one.path} is none")
+
+
+def _named(inputs: Sequence[Input]) -> str:
+    return ", ".join(str(one.path) for one in inputs)

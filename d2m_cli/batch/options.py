@@ -101,6 +101,12 @@ class BatchOptions:
         alone, for this run.
     store
         Address of the results, such as "s3://bucket/music"; None has them in the folder of the ledger.
+    part
+        Name of the folder of a collection that this run goes through, where it is one of several runs; "" is the one of
+        the files that lie in none. Shares are told by names in the collection, and results lie in that folder of the
+        store.
+    failures_before
+        Failures of the runs before this one, which count towards `max_failures`.
     """
 
     overwrite: bool = False
@@ -114,6 +120,8 @@ class BatchOptions:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     store: str | None = None
+    part: str | None = None
+    failures_before: int = 0
 
     def __post_init__(self) -> None:
         if self.max_failures is not None and self.max_failures < 1:

@@ -15,7 +15,7 @@ from d2m_cli.batch.crew import in_turn, side_by_side
 from d2m_cli.batch.display import Results, close, display
 from d2m_cli.batch.naming import keep_apart
 from d2m_cli.batch.numbering import numbered
-from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
+from d2m_cli.batch.options import PLAIN, BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, ItemResult, Job, Outcome, State, Work
 from d2m_cli.batch.pace import Pace
 from d2m_cli.batch.pieces import in_hand
@@ -106,7 +106,7 @@ def run_batch(
     if out_dir.exists() and not out_dir.is_dir():
         raise UsageError(f"{out_dir} is a file, not a folder for results: choose another folder with {option('out')}")
     settings = {**settings, "d2m": __version__}
-    ledger = Ledger(out_dir, store_at(options.store, out_dir))
+    ledger = Ledger(out_dir, store_at(options.store, out_dir, options.part))
     if page is not None:
         page.check(ledger)
     common = settings_digest(label, settings)
@@ -120,7 +120,7 @@ def run_batch(
     # All are named before a share is taken: names must not hang on which share is worked on where.
     named = keep_apart(items, artefacts, ledger)
     _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
-    items = _share(items, named, options.shard)
+    items = _share(items, named, options)
     for odd in passed_over:
         say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
     names, drawn = tuple(artefacts), page is not None
@@ -128,7 +128,7 @@ def run_batch(
     results = Results()
     begun = time.monotonic()
     outcomes: dict[int, Outcome] = {}
-    interrupted, stopped, failures = False, None, 0
+    interrupted, stopped, failures = False, None, options.failures_before
     guard = threading.Lock()
 
     def bring_to_its_end(number: int) -> None:
@@ -186,11 +186,12 @@ class _StopError(Exception):
     """Why the rest is not tried."""
 
 
-def _share(items: Sequence[Found], named: Sequence[Found], shard: Shard | None) -> Sequence[Found]:
+def _share(items: Sequence[Found], named: Sequence[Found], options: BatchOptions) -> Sequence[Found]:
     """Those that are in a share by the names that they were found under."""
+    shard, part = options.shard, options.part or ""
     if shard is None:
         return named
-    return [name for item, name in zip(items, named, strict=True) if shard.holds(item.share or item.stem)]
+    return [name for item, name in zip(items, named, strict=True) if shard.holds(part / (item.share or item.stem))]
 
 
 def _likely_done(batch: Batch) -> set[int]:

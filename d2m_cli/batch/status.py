@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from d2m_cli.batch.outcome import cause
 from d2m_cli.batch.report_page import PAGE_COMMAND
 from d2m_cli.batch.runs import OtherRun, at_work, is_alive
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.folders import folders_in
 from d2m_cli.ground.ledger import LEDGER_NAME, Entry, Ledger
 from d2m_cli.ground.ledger_entries import LASTING
 
@@ -109,11 +112,18 @@ def folders_with_ledger(out: Path) -> tuple[Path, ...]:
     UsageError
         None has a ledger.
     """
-    inside = sorted(one for one in out.iterdir() if one.is_dir()) if out.is_dir() else []
-    found = tuple(folder for folder in (out, *inside) if (folder / LEDGER_NAME).exists())
+    inside: list[Path] = []
+    with suppress(OSError):  # the folder itself may be closed to all but those who know its names
+        inside = folders_in(out)
+    found = tuple(folder for folder in (out, *inside) if has_ledger(folder))
     if not found:
         raise UsageError(f"{out} holds no {LEDGER_NAME}: name a folder that d2m wrote results to")
     return found
+
+
+def has_ledger(folder: Path) -> bool:
+    """Whether d2m wrote results to a folder; not where that can't be told."""
+    return os.path.exists(folder / LEDGER_NAME)
 
 
 Key = tuple[str, str]
@@ -123,15 +133,13 @@ Key = tuple[str, str]
 def folder_status(folder: Path) -> tuple[CommandStatus, ...]:
     """How far each command is in a folder of results; nothing is written, and no file but the ledger is read.
 
+    Of a folder without a ledger nothing is told.
+
     Raises
     ------
-    UsageError
-        There is no ledger in the folder.
     OutputError
         The ledger can't be read.
     """
-    if not (folder / LEDGER_NAME).exists():
-        raise UsageError(f"{folder} holds no {LEDGER_NAME}: name a folder that d2m wrote results to")
     ledger = Ledger(folder)
     runs = at_work(ledger)
     latest: dict[Key, Entry] = {}

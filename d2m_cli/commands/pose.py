@@ -126,8 +126,6 @@ def pose(
     kept = dance_cache(cache, no_cache)
 
     def run(given: Sequence[Input], folder: Path, batch: BatchOptions) -> BatchSummary:
-        return estimate_files(
-            search(given, VIDEO_SUFFIXES), folder, options, overlay=overlay, cache=kept, batch=batch
-        )
+        return estimate_files(search(given, VIDEO_SUFFIXES), folder, options, overlay=overlay, cache=kept, batch=batch)
 
     raise typer.Exit(run_all(named_inputs(videos), out, by_folder, how, run))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from d2m_cli.commands.common import JsonOut
+from d2m_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from d2m_cli.batch.status import CommandStatus
@@ -27,27 +29,41 @@ def status(
     It can be asked at any time, and while any number of runs are at work. What was made with --by-folder is told folder
     by folder, and in sum.
     """
+    import json
+
     from d2m_cli.batch.status import folder_status, folders_with_ledger
+    from d2m_cli.ground.printable import printable
 
+    broken = 0
+    documents: list[dict[str, Any]] = []
+    folders, total = Counter[str](), Counter[tuple[str, str]]()
     # One after the other: a ledger may hold hundreds of thousands.
-    told = ((folder, folder_status(folder)) for folder in folders_with_ledger(out))
-    if json_out:
-        import json
-
-        documents = [{"folder": str(folder), "commands": [one.to_json() for one in found]} for folder, found in told]
-        head = documents.pop(0) if documents[0]["folder"] == str(out) else {"folder": str(out), "commands": []}
-        print(json.dumps({**head, "folders": documents} if documents else head, indent=2))
-        return
-    number, total = 0, Counter[tuple[str, str]]()
-    for number, (folder, found) in enumerate(told, 1):  # noqa: B007
+    for folder in folders_with_ledger(out):
+        try:
+            found = folder_status(folder)
+        except OutputError as error:
+            print(f"d2m: error: {printable(str(error))}", file=sys.stderr)
+            broken += 1
+            continue
+        if json_out:
+            documents.append({"folder": str(folder), "commands": [one.to_json() for one in found]})
+            continue
         for one in found:
             for line in _lines(folder, one):
                 print(line, flush=True)
+            folders[one.command] += 1
             total.update({(one.command, what): count for count, what in _counts(one)})
-    if number > 1:
-        for command in dict.fromkeys(command for command, _ in total):
-            counts = ((count, what) for (of, what), count in total.items() if of == command)
-            print(f"{number} folders: {command or 'made'}: {_in_words(counts)}")
+    if json_out:
+        own = [one for one in documents if one["folder"] == str(out)]
+        head = own[0] if own else {"folder": str(out), "commands": []}
+        inside = [one for one in documents if one["folder"] != str(out)]
+        print(json.dumps({**head, "folders": inside} if inside else head, indent=2))
+    for command, count in folders.items():
+        if count > 1:
+            counts = ((number, what) for (of, what), number in total.items() if of == command)
+            print(f"{count} folders: {command or 'made'}: {_in_words(counts)}")
+    if broken:
+        raise typer.Exit(1)
 
 
 def _counts(one: CommandStatus) -> list[tuple[int, str]]:

@@ -87,8 +87,9 @@ def write_clip(path: Path, kind: Kind) -> None:
         stream: Any = container.add_stream(kind.encoder, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, kind.pixels
         stream.options = _QUICK.get(kind.encoder, {})
-        with unprivileged():
-            stream.codec_context.open()
+        if kind.encoder == "libsvtav1":
+            with unprivileged():
+                stream.codec_context.open()
         for number in range(FRAMES):
             picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             picture[:, WIDTH // 2 :] = brightness(number)

@@ -30,13 +30,16 @@ class Input:
     is_pattern
         Whether it stands for all files and folders that fit it.
     is_flat
-        Whether of a folder only the files are meant that lie in it, and not those in folders below.
+        Whether of a folder only the files are meant that lie in it, if any, and not those in folders below.
+    barred
+        Real paths of folders that no link below this one leads into: they are searched for themselves.
     """
 
     path: Path
     where: str = ""
     is_pattern: bool = False
     is_flat: bool = False
+    barred: frozenset[Path] = frozenset()
 
 
 def named_inputs(texts: Sequence[str]) -> list[Input]:

@@ -130,7 +130,7 @@ def search(
     for entry in inputs:
         one = entry if isinstance(entry, Input) else Input(Path(entry))
         try:
-            for item in walk.fitting(one.path) if one.is_pattern else walk.below(one.path, one.is_flat):
+            for item in walk.fitting(one.path) if one.is_pattern else walk.below(one):
                 found.setdefault(walk.real.of(item.path), item)
         except UsageError as error:
             if not one.where:
@@ -139,6 +139,9 @@ def search(
     if wrong:
         more = f" (the same list names {len(wrong) - 1} more that can't be used)" if len(wrong) > 1 else ""
         raise UsageError(f"{wrong[0]}{more}")
+    if not found:
+        folders = ", ".join(str(one.path) for one in inputs if isinstance(one, Input))
+        raise NothingFoundError(f"no file to work on lies in {folders} itself", walk.passed_over)
     return Search(tuple(found.values()), tuple(dict.fromkeys(walk.passed_over)))
 
 
@@ -154,13 +157,14 @@ class _Walk:
         self.real = RealPaths()
         self.passed_over: list[PassedOver] = []
 
-    def below(self, entry: Path, is_flat: bool = False) -> list[Found]:
+    def below(self, one: Input) -> list[Found]:
+        entry = one.path
         try:
             mode = os.stat(entry).st_mode
         except OSError as error:
             raise UsageError(f"{entry}: {_missing(entry, error)}") from error
         if stat.S_ISDIR(mode):
-            return self._in_folder(entry, is_flat)
+            return self._in_folder(one)
         if stat.S_ISREG(mode):
             return [Found(entry, Path(Path(entry.name).stem))]
         raise UsageError(f"{entry} is neither a file nor a folder, but {_kind(mode)}")
@@ -191,18 +195,20 @@ class _Walk:
             raise UsageError(f"no file fits the pattern {pattern}{but}; check the spelling")
         return wanted
 
-    def _in_folder(self, root: Path, is_flat: bool) -> list[Found]:
-        before = len(self.passed_over)
-        candidates = list(self._visit(root, (), set(), is_flat=is_flat))
+    def _in_folder(self, one: Input) -> list[Found]:
+        root, before = one.path, len(self.passed_over)
+        candidates = list(self._visit(root, (), set(), is_flat=one.is_flat, barred=one.barred))
         kept = [path for path in candidates if self._is_wanted(path, root)]
         if kept:
             return [Found(path, path.relative_to(root).with_suffix("")) for path in kept]
+        if one.is_flat:
+            return []
         text = f"the folder {root} holds no file ending in {', '.join(sorted(self._suffixes))}"
         if candidates:
             text += f" but results of d2m, such as {candidates[0].name}: name files outright to work on those"
         for odd in self.passed_over[before:][:1]:
             text += f"; {odd.path} {odd.reason}"
-        raise NothingFoundError(text)
+        raise NothingFoundError(text, self.passed_over[before:])
 
     def _visit(
         self,
@@ -212,6 +218,7 @@ class _Walk:
         *,
         any_suffix: bool = False,
         is_flat: bool = False,
+        barred: frozenset[Path] = frozenset(),
     ) -> Iterator[Path]:
         try:
             real = folder.resolve()
@@ -220,6 +227,9 @@ class _Walk:
             if not above:
                 raise NothingFoundError(f"can't look into the folder {folder}: {error.strerror}") from error
             self._pass_over(folder, f"can't be looked into: {error.strerror}")
+            return
+        if above and real in barred:
+            self._pass_over(folder, f"is {real}, which has a run of its own")
             return
         if real in seen:
             if real in above:
@@ -238,7 +248,7 @@ class _Walk:
             if stat.S_ISDIR(mode):
                 if is_flat:
                     continue
-                yield from self._visit(path, (*above, real), seen, any_suffix=any_suffix)
+                yield from self._visit(path, (*above, real), seen, any_suffix=any_suffix, barred=barred)
             elif not stat.S_ISREG(mode):
                 self._pass_over(path, f"is {_kind(mode)}")
             elif any_suffix or path.suffix.lower() in self._suffixes:

@@ -6,6 +6,7 @@ A result is named by its path in the folder of the ledger in either case; its st
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import threading
@@ -109,6 +110,9 @@ class Address:
         Where the folder's results lie.
     folder
         Of the ledger.
+    part
+        Name of a folder at the address, in which they lie. "" is the address itself where there are such folders, which
+        are then not listed with it; None where there are none.
 
     Raises
     ------
@@ -118,10 +122,11 @@ class Address:
         It needs a package for it that is not installed.
     """
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, part: str | None = None) -> None:
         import fsspec
 
         self.address = address.rstrip("/")
+        self._depth = 1 if part == "" else None
         self._folder = folder
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.address, use_listings_cache=False)
@@ -131,6 +136,9 @@ class Address:
             raise UsageError(
                 f"{option('store')} {address}: no address that fsspec knows ({error}); one is s3://BUCKET/FOLDER"
             ) from error
+        if part:
+            # Not by way of the address, in which a name may mean something.
+            self.address, self._root = f"{self.address}/{part}", f"{self._root.rstrip('/')}/{part}"
         protocol = self._files.protocol
         self._whole = not _WHOLE.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
         self._listed: dict[str, tuple[int, int]] | None = None
@@ -175,7 +183,11 @@ class Address:
             if not self._whole:
                 self._files.makedirs(where.rpartition("/")[0], exist_ok=True)
             self._files.put_file(str(made), part)
-            if part != where:
+            if part != where and glob.has_magic(part):
+                # Moving takes it for a pattern.
+                self._files.cp_file(part, where)
+                self._files.rm_file(part)
+            elif part != where:
                 self._files.mv(part, where)
         except OSError as error:
             raise OutputError(f"{self.name(path)} can't be written: {error}") from error
@@ -185,14 +197,15 @@ class Address:
 
     def _list(self) -> dict[str, tuple[int, int]]:
         try:
-            return {name: _told(info) for name, info in self._files.find(self._root, detail=True).items()}
+            found = self._files.find(self._root, maxdepth=self._depth, detail=True)
+            return {name: _told(info) for name, info in found.items()}
         except FileNotFoundError:
             return {}
 
 
-def store_at(address: str | None, folder: Path) -> Store:
+def store_at(address: str | None, folder: Path, part: str | None = None) -> Store:
     """The store of an address, or that of a folder itself where there is none; see `Address`."""
-    return Folder() if address is None else Address(address, folder)
+    return Folder() if address is None else Address(address, folder, part)
 
 
 def _told(info: dict[str, Any]) -> tuple[int, int]:

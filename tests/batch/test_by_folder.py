@@ -11,7 +11,7 @@ import pytest
 
 from d2m_cli.batch import by_folder
 from d2m_cli.batch.by_folder import run_by_folder
-from d2m_cli.batch.options import BatchOptions
+from d2m_cli.batch.options import PLAIN, BatchOptions, Shard
 from d2m_cli.batch.outcome import Outcome
 from d2m_cli.batch.runner import BatchSummary, run_batch
 from d2m_cli.errors import NothingFoundError, UsageError
@@ -101,12 +101,14 @@ def test_it_goes_on_where_it_ended(runs: Runs, tmp_path: Path) -> None:
     assert len(runs.work.seen) == before
 
 
-def test_failures_count_through_all(runs: Runs, tmp_path: Path) -> None:
+def test_failures_count_through_all(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {f"{folder}/{number}.mp4": b"bad" for folder in "abc" for number in range(2)}
     collection, out = files(tmp_path / "in", names), tmp_path / "out"
     assert go(runs, collection, out, max_failures=3) == 1
-    assert [options.max_failures for _, options in runs.asked] == [3, 3, 1]
+    assert [options.failures_before for _, options in runs.asked] == [0, 0, 2]  # the first: loose files
     assert len(runs.work.seen) == 3
+    assert runs.done[-1].stopped == "stopped after 3 failures, as max_failures=3 asks for"
+    assert "3 failed, 1 not tried; folders that were not begun: 1" in capsys.readouterr().err
     # Those that failed before are not tried, and do not count.
     assert go(runs, collection, out, max_failures=4) == 1
     assert len(runs.work.seen) == 6
@@ -121,16 +123,31 @@ def test_a_store_has_a_folder_for_each(runs: Runs, tmp_path: Path) -> None:
 
 
 def test_links_to_folders_are_followed_once(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    collection = files(tmp_path / "in", {"a/1.mp4": b"1"})
+    collection = files(tmp_path / "in", {"a/1.mp4": b"1", "b/1.mp4": b"2"})
     elsewhere = files(tmp_path / "elsewhere", {"2.mp4": b"2"})
-    (collection / "b").symlink_to("a")
-    (collection / "c").symlink_to(elsewhere)
-    (collection / "d").symlink_to("..")
+    links = {"c": "a", "d": str(elsewhere), "e": "..", "loop": "loop", "a/up": "..", "a/beside": "../b"}
+    for name, target in links.items():
+        (collection / name).symlink_to(target)
+    (collection / "a" / "own").symlink_to(files(tmp_path / "more", {"3.mp4": b"3"}))
     assert go(runs, collection, tmp_path / "out") == 0
-    assert made(tmp_path / "out") == ["a/1.wav", "c/2.wav"]
+    assert made(tmp_path / "out") == ["a/1.wav", "a/own/3.wav", "b/1.wav", "d/2.wav"]
     said = capsys.readouterr().err
-    assert f"passed over: {collection / 'b'} is {collection / 'a'}" in said
-    assert f"passed over: {collection / 'd'} is {tmp_path}" in said
+    assert f"passed over: {collection / 'c'} is {collection / 'a'}" in said
+    assert f"passed over: {collection / 'e'} is {tmp_path}" in said
+    assert f"passed over: {collection / 'a' / 'beside'} is {collection / 'b'}, which has a run of its own" in said
+    assert f"passed over: {collection / 'loop'} is a symbolic link that leads in a circle" in said
+
+
+def test_shares_hang_on_names_in_the_collection(runs: Runs, tmp_path: Path) -> None:
+    names = {f"{folder:02}/video.mp4": b"" for folder in range(12)}
+    collection = files(tmp_path / "in", names)
+    assert go(runs, collection, tmp_path / "first", shard=Shard(1, 2)) == 0
+    assert go(runs, collection, tmp_path / "second", shard=Shard(2, 2)) == 0
+    first, second = made(tmp_path / "first"), made(tmp_path / "second")
+    assert sorted(first + second) == [name.replace(".mp4", ".wav") for name in sorted(names)]
+    alone = Runs()
+    alone([Input(collection)], tmp_path / "alone", BatchOptions(shard=Shard(1, 2)))
+    assert made(tmp_path / "alone") == first != []
 
 
 def test_results_in_the_collection_are_no_inputs(runs: Runs, tmp_path: Path) -> None:
@@ -141,23 +158,44 @@ def test_results_in_the_collection_are_no_inputs(runs: Runs, tmp_path: Path) -> 
     assert made(out) == ["a/1.wav"]
 
 
+def test_folders_that_a_list_names(runs: Runs, tmp_path: Path) -> None:
+    collection = files(tmp_path / "in", {"a/1.mp4": b"1"})
+    assert run_by_folder([Input(collection, "list, line 1")], tmp_path / "out", PLAIN, runs) == 0
+    assert made(tmp_path / "out") == ["a/1.wav"]
+    with pytest.raises(UsageError, match=r"^list, line 2: .*none: no such folder; check the spelling"):
+        run_by_folder([Input(collection / "none", "list, line 2")], tmp_path / "out", PLAIN, runs)
+
+
 def test_loose_files_of_one_name_stay_apart(runs: Runs, tmp_path: Path) -> None:
     first, second = (files(tmp_path / name, {"1.mp4": name.encode()}) for name in ("x", "y"))
-    assert go(runs, [first, second], tmp_path / "out") == 0
+    third = files(tmp_path / "z", {"a/1.mp4": b"z"})
+    folders = [first, second, third, tmp_path / "." / "x", second]
+    assert go(runs, folders, tmp_path / "out") == 0
     contents = {path.read_bytes() for path in (tmp_path / "out").rglob("*.wav")}
-    assert contents == {b"x", b"y"}
-    assert go(runs, [first, second], tmp_path / "out") == 0
-    assert len(runs.work.seen) == 2
+    assert contents == {b"x", b"y", b"z"}
+    assert go(runs, folders, tmp_path / "out") == 0
+    assert len(runs.work.seen) == 3
 
 
 def test_what_is_refused(runs: Runs, tmp_path: Path) -> None:
     first, second = (files(tmp_path / name, {"same/1.mp4": b"1"}) for name in ("x", "y"))
+    out = tmp_path / "out"
     with pytest.raises(UsageError, match="would lie in one folder"):
-        go(runs, [first, second], tmp_path / "out")
+        go(runs, [first, second], out)
     with pytest.raises(UsageError, match=r"1\.mp4 is none"):
-        go(runs, first / "same" / "1.mp4", tmp_path / "out")
+        go(runs, first / "same" / "1.mp4", out)
+    with pytest.raises(UsageError, match="is a pattern"):
+        run_by_folder([Input(first / "*", is_pattern=True)], out, PLAIN, runs)
     with pytest.raises(UsageError, match="no input"):
-        go(runs, [], tmp_path / "out")
+        go(runs, [], out)
+    with pytest.raises(UsageError, match="one document of a run"):
+        go(runs, first, out, json_out=True)
+    files(tmp_path, {"v/1.mp4": b"", "w/v/1.mp4": b""})
+    with pytest.raises(UsageError, match="have one name"):
+        go(runs, [tmp_path / "v", tmp_path / "w"], out)
+    files(out, {"same": b"in the way"})
+    with pytest.raises(UsageError, match="same is a file, and results of"):
+        go(runs, first, out)
     assert not runs.done
     empty = files(tmp_path / "z", {"a/1.txt": b"", "2.txt": b""})
     with pytest.raises(UsageError, match="holds anything to work on"):
@@ -180,7 +218,7 @@ class Watched(Runs):
     left: list[int]
 
     def __call__(self, inputs: Sequence[Input], out: Path, options: BatchOptions) -> BatchSummary:
-        self.left.append(sum(isinstance(one, (Entry, Found, Outcome)) for one in gc.get_objects()))
+        self.left.append(sum(type(one) in (Entry, Found, Outcome) for one in gc.get_objects()))
         summary = super().__call__(inputs, out, options)
         self.done.clear()
         return summary

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from d2m_cli.batch.status import CommandStatus, folder_status
+from d2m_cli.batch.status import CommandStatus, folder_status, folders_with_ledger
 from d2m_cli.errors import UsageError
 from d2m_cli.ground.ledger import Artefact, Entry, Ledger
 from tests.batch.test_runs import launch, run, wait_for
@@ -174,4 +174,4 @@ def test_commands_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_ledger_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no d2m-ledger.jsonl: name a folder that d2m wrote results to"):
-        folder_status(tmp_path)
+        folders_with_ledger(tmp_path)

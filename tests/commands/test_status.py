@@ -83,6 +83,17 @@ def test_folder_by_folder_and_in_sum(invoke, out: Path) -> None:
     assert document["folders"][1]["commands"] == json.loads(invoke("status", out, "--json").stdout)["commands"]
 
 
+def test_a_broken_ledger_costs_its_own_folder(invoke, out: Path) -> None:
+    (out.parent / "broken" / "d2m-ledger.jsonl").mkdir(parents=True)
+    (out.parent / "loop").symlink_to("loop")
+    result = invoke("status", out.parent)
+    assert result.exit_code == 1
+    assert result.stdout == invoke("status", out).stdout
+    assert "broken/d2m-ledger.jsonl: the ledger can't be read" in result.stderr
+    told = invoke("status", out.parent, "--json")
+    assert (told.exit_code, len(json.loads(told.stdout)["folders"])) == (1, 1)
+
+
 def test_a_folder_that_d2m_never_wrote_to(invoke, tmp_path: Path) -> None:
     result = invoke("status", tmp_path)
     assert (result.exit_code, "holds no d2m-ledger.jsonl" in result.stderr) == (2, True)

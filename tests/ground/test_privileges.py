@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import pytest
 
@@ -20,9 +21,21 @@ def test_root_is_anyone_for_a_moment() -> None:
     assert os.geteuid() == 0
 
 
-def test_another_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_user_stays_and_has_no_such_right_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "seteuid", None)
+    before = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    with unprivileged():
+        assert resource.getrlimit(resource.RLIMIT_RTPRIO) == (0, before[1])
+    assert resource.getrlimit(resource.RLIMIT_RTPRIO) == before
+
+
+def test_root_that_may_not_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "seteuid", refuse)
     with unprivileged():
         pass
 

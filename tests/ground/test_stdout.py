@@ -59,3 +59,22 @@ def test_a_batch_goes_on(tmp_path: Path) -> None:
     assert not any("can't print" in line for line in told)
     assert shell(words, ">&-; echo $? >&2; }")[1][-1] == "0"
     assert shell(words, "; echo $? >&2; } | cat")[0] == f"would make {tmp_path / 'out' / 'a.pose.npz'}\n"
+
+
+STDERR = """
+import os, sys
+from d2m_cli.ground.stdout import guard_stderr
+guard_stderr()
+there, full = os.dup(2), os.open("/dev/full", os.O_WRONLY)
+for where in (there, full, there):
+    os.dup2(where, 2)
+    print(f"to {'full' if where == full else 'there'}", file=sys.stderr)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_stderr_loses_what_there_is_no_room_for_alone(unbuffered: str) -> None:
+    around = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([sys.executable, "-c", STDERR], env=around, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines() == ["to there", "to there"]

@@ -93,3 +93,18 @@ def test_an_upload_that_breaks_off_leaves_what_was_there(
 def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no address that fsspec knows"):
         Address("nosuch://bucket", tmp_path)
+
+
+def test_each_part_has_a_folder_at_the_address(address: str, made: Path, tmp_path: Path) -> None:
+    for part in ("p", "p::q", "a b#?"):
+        store = Address(address, tmp_path, part)
+        store.put(made, tmp_path / "1.wav")
+        assert store.name(tmp_path / "1.wav") == f"{address.rstrip('/')}/{part}/1.wav"
+    assert names(address) == {"p/1.wav", "p::q/1.wav", "a b#?/1.wav"}
+    loose = Address(address, tmp_path, "")
+    loose.put(made, tmp_path / "1.wav")
+    again = Address(address, tmp_path, "")
+    assert again.stamp(tmp_path / "1.wav").size == 3
+    # What lies in folders was not listed with it, and is found all the same.
+    assert again._listed == {}
+    assert again.stamp(tmp_path / "p" / "1.wav").size == 3
