@@ -1,13 +1,14 @@
-"""How much of a run is networks: their core-seconds beside the wall-clock and CPU time of ``d2m generate``.
+"""How much of a run is networks: the least time that their calls take, beside that of ``d2m generate``.
 
 ::
 
     python benchmarks/networks_share.py
     python benchmarks/networks_share.py examples/videos/lock_112.mp4
 
-Two runs over the same videos, from nothing kept: d2m as it is, in a process of its own; and one with a single video in
-hand at a time, so that the CPU time of this process while a network computes is that network's (pictures are decoded in
-another process). Importing PyTorch, diffusers and transformers is timed for itself.
+Two runs over the same videos, from nothing kept: d2m as it is, in a process of its own; and one that counts how often
+each network is called with inputs of each shape. Each is then called a few times with such an input and nothing beside
+it, and the time of that times the number of calls is what networks take at least. Importing PyTorch, diffusers and
+transformers is timed for itself.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,47 +34,78 @@ from d2m_cli.ground.surroundings import settle_program
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "videos"
 IMPORTS = "import torch, diffusers, transformers, scipy.signal"
+REPEATS = 5
 
 
-class Shares:
-    """CPU seconds of this process while outermost networks compute, by what runs them."""
+class Calls:
+    """Calls of outermost networks: how many with inputs of which shape, and the first of each."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.counts: Counter[Hashable] = Counter()
+        self._first: dict[Hashable, tuple[str, Callable[[], Any]]] = {}
+        self._guard = threading.Lock()
         self._here = threading.local()
-
-    def begin(self) -> None:
-        """A network begins, perhaps within another."""
-        depth = getattr(self._here, "depth", 0)
-        if depth == 0:
-            self._here.begun = time.process_time()
-        self._here.depth = depth + 1
-
-    def end(self, runner: str) -> None:
-        """It ends."""
-        self._here.depth -= 1
-        if self._here.depth == 0:
-            self.seconds[runner] += time.process_time() - self._here.begun
 
     def watch(self) -> None:
         """From now on, all sessions of ONNX Runtime and all modules of PyTorch."""
         import onnxruntime
-        from torch.nn.modules import module
+        import torch
 
         for name in ("run", "run_with_iobinding"):
-            setattr(onnxruntime.InferenceSession, name, self._timed(getattr(onnxruntime.InferenceSession, name)))
-        module.register_module_forward_pre_hook(lambda *_: self.begin())
-        module.register_module_forward_hook(lambda *_: self.end("PyTorch"), always_call=True)
+            call = getattr(onnxruntime.InferenceSession, name)
+            setattr(onnxruntime.InferenceSession, name, self._counted("ONNX Runtime", call))
+        torch.nn.Module.__call__ = self._counted("PyTorch", torch.nn.Module.__call__)  # type: ignore[method-assign]
 
-    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*given: Any, **named: Any) -> Any:
-            self.begin()
+    def alone(self, cores: int) -> Counter[str]:
+        """Seconds that all calls take at least, from those of each kind, made again with nothing beside them.
+
+        One at a time with its own threads, or as many side by side as there are cores: what is quicker.
+        """
+        took: Counter[str] = Counter()
+        with ThreadPoolExecutor(cores) as pool:
+            for key, (runner, call) in self._first.items():
+                once = partial(self._again, call)
+                together = partial(self._side_by_side, pool, call, cores)
+                together()
+                alone = statistics.median(seconds(once) for _ in range(REPEATS))
+                beside = statistics.median(seconds(together) for _ in range(REPEATS)) / cores
+                took[runner] += min(alone, beside) * self.counts[key]
+        return took
+
+    def _again(self, call: Callable[[], Any]) -> None:
+        import torch
+
+        self._here.inside = True
+        with torch.no_grad():
+            call()
+
+    def _side_by_side(self, pool: ThreadPoolExecutor, call: Callable[[], Any], count: int) -> None:
+        for done in [pool.submit(self._again, call) for _ in range(count)]:
+            done.result()
+
+    def _counted(self, runner: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(network: Any, *given: Any, **named: Any) -> Any:
+            if getattr(self._here, "inside", False):
+                return call(network, *given, **named)
+            key = runner, id(network), _shapes((given, named))
+            with self._guard:
+                self.counts[key] += 1
+                self._first.setdefault(key, (runner, lambda: call(network, *given, **named)))
+            self._here.inside = True
             try:
-                return call(*given, **named)
+                return call(network, *given, **named)
             finally:
-                self.end("ONNX Runtime")
+                self._here.inside = False
 
-        return timed
+        return counted
+
+
+def _shapes(value: Any) -> Hashable:
+    if hasattr(value, "shape"):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return tuple((name, _shapes(one)) for name, one in value.items())
+    return tuple(map(_shapes, value)) if isinstance(value, list | tuple) else type(value).__name__
 
 
 def words(videos: list[Path], out: str) -> list[str]:
@@ -80,22 +114,21 @@ def words(videos: list[Path], out: str) -> list[str]:
     return ["generate", *map(str, videos), *options]
 
 
-def watched(videos: list[Path]) -> Counter[str]:
-    """Core-seconds of the networks, one video in hand at a time."""
+def watched(videos: list[Path], cores: int) -> Counter[str]:
+    """Seconds at least of the networks that music for these videos takes."""
     # As the program does before it imports anything.
     settle_program(["generate"])
     from d2m_cli.app import app
-    from d2m_cli.batch import music_files
 
-    shares, music_files.IN_HAND = Shares(), 1
-    shares.watch()
+    calls = Calls()
+    calls.watch()
     with tempfile.TemporaryDirectory() as out:
         try:
             app(words(videos, out), prog_name="d2m")
         except SystemExit as ended:
             if ended.code:
                 raise
-    return shares.seconds
+    return calls.alone(cores)
 
 
 def main() -> None:
@@ -112,11 +145,11 @@ def main() -> None:
         wall = seconds(lambda: subprocess.run([*start, *words(videos, out)], **nowhere))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    networks = watched(videos)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    least = sum(networks.values()) / cores
+    networks = watched(videos, cores)
+    least = sum(networks.values())
     told = ", ".join(f"{runner} {took:.1f} s" for runner, took in sorted(networks.items()))
-    print(f"networks: {sum(networks.values()):.1f} core-seconds ({told}), on {cores} cores {least:.1f} s at least")
+    print(f"networks alone, on {cores} cores: {least:.1f} s at least ({told})")
     print(f"d2m generate: {wall:.1f} s, {spent:.1f} s of CPU time; {imports:.1f} s of it importing")
     print(f"without importing: {(wall - imports) / least:.2f} times as long as the networks alone")
 
