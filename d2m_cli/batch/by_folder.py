@@ -12,7 +12,7 @@ from typing import get_args
 
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import BatchSummary, State
-from d2m_cli.batch.voice import say
+from d2m_cli.batch.voice import say, say_passed_over
 from d2m_cli.errors import NothingFoundError, UsageError
 from d2m_cli.ground.folders import folders_in
 from d2m_cli.ground.inputs import Input
@@ -89,7 +89,7 @@ def run_by_folder(inputs: Sequence[Input], out: Path, options: BatchOptions, run
                 summary = run(part.inputs, out / part.name, own)
             except NothingFoundError as error:
                 for odd in error.passed_over:
-                    say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
+                    say_passed_over(odd.path, odd.reason)
                 if part.name:
                     say(f"d2m: passed over: {error}", "passed over", file=part.inputs[0].path, reason=str(error))
                 continue
@@ -131,8 +131,8 @@ class _Totals:
         counts = ", ".join(f"{count} {state}" for state, count in self._states.items() if count) or "no files"
         left = f"; folders that were not begun: {not_begun}" if not_begun else ""
         fields = {state.replace(" ", "_"): count for state, count in self._states.items()}
-        folders = f"{self.runs} {'folder' if self.runs == 1 else 'folders'}"
-        say(f"d2m {self._label}: {folders}: {counts}{left}", "all folders", **fields, folders_not_begun=not_begun)
+        runs = f"{self.runs} {'run' if self.runs == 1 else 'runs'}"
+        say(f"d2m {self._label}: {runs}: {counts}{left}", "all runs", **fields, folders_not_begun=not_begun)
 
 
 def _parts(inputs: Sequence[Input], out: Path) -> list[Part]:
@@ -157,7 +157,7 @@ def _parts(inputs: Sequence[Input], out: Path) -> list[Part]:
             there = folder.resolve()
             if there in seen or there in real.parents:
                 if folder.is_symlink():
-                    say(f"d2m: passed over: {folder} is {there}", "passed over", file=folder, reason=f"is {there}")
+                    say_passed_over(folder, f"is {there}")
                 continue
             seen.add(there)
             other = found.setdefault(folder.name, folder)

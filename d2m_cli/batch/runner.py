@@ -21,7 +21,7 @@ from d2m_cli.batch.pace import Pace
 from d2m_cli.batch.pieces import in_hand
 from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.stages import Batch, targets
-from d2m_cli.batch.voice import say, tell
+from d2m_cli.batch.voice import say, say_passed_over, tell
 from d2m_cli.errors import OutputError, UsageError
 from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.event_log import Event
@@ -122,7 +122,7 @@ def run_batch(
     _refuse_to_replace_inputs(named, artefacts, out_dir, also_read)
     items = _share(items, named, options)
     for odd in passed_over:
-        say(f"d2m: passed over: {odd.path} {odd.reason}", "passed over", file=odd.path, reason=odd.reason)
+        say_passed_over(odd.path, odd.reason)
     names, drawn = tuple(artefacts), page is not None
     batch = Batch(label, items, work, common, settings_of, own_settings is not None, names, ledger, options, drawn)
     results = Results()

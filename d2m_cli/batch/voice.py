@@ -50,6 +50,11 @@ def say(text: str, event: str = "note", **fields: Any) -> None:
     tell(Event(event, text, fields))
 
 
+def say_passed_over(path: Path, reason: str) -> None:
+    """Say that something is not worked on, with the reason in words that follow its path."""
+    say(f"d2m: passed over: {path} {reason}", "passed over", file=path, reason=reason)
+
+
 @contextmanager
 def loading(what: str, size: int, place: Path) -> Iterator[None]:
     """Say what is being loaded, and how long that took where it took long.

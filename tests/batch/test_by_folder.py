@@ -85,7 +85,7 @@ def test_results_lie_where_one_run_puts_them(runs: Runs, tmp_path: Path, capsys:
     assert f"d2m: folder 1 of 3: {collection / 'a'}" in said
     (passed,) = [line for line in said if "passed over" in line]
     assert str(collection / "c") in passed
-    assert "d2m copy: 3 folders: 4 done" in said
+    assert "d2m copy: 3 runs: 4 done" in said
 
 
 def test_it_goes_on_where_it_ended(runs: Runs, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_all_commands_that_go_through_videos_take_it(make_video, tmp_path: Path)
         assert result.exit_code == 0, result.stderr
         planned = [line for line in result.stdout.splitlines() if line.endswith(suffix)]
         assert planned == [f"would make {tmp_path / 'out' / name / f'1{suffix}'}" for name in ("a", "b")]
-        assert f"d2m {command}: 2 folders: 2 planned" in result.stderr
+        assert f"d2m {command}: 2 runs: 2 planned" in result.stderr
         refused = invoke(*words, tmp_path / "in" / "a" / "1.mp4")
         assert refused.exit_code == 2
         assert "--by-folder goes through folders" in refused.stderr
