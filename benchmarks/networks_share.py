@@ -14,7 +14,6 @@ transformers is timed for itself.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
 import subprocess
@@ -30,6 +29,7 @@ from typing import Any
 
 from side_by_side import machine, seconds
 
+from d2m_cli.ground.cores import cores
 from d2m_cli.ground.surroundings import settle_program
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "videos"
@@ -56,19 +56,19 @@ class Calls:
             setattr(onnxruntime.InferenceSession, name, self._counted("ONNX Runtime", call))
         torch.nn.Module.__call__ = self._counted("PyTorch", torch.nn.Module.__call__)  # type: ignore[method-assign]
 
-    def alone(self, cores: int) -> Counter[str]:
+    def alone(self, together: int) -> Counter[str]:
         """Seconds that all calls take at least, from those of each kind, made again with nothing beside them.
 
-        One at a time with its own threads, or as many side by side as there are cores: what is quicker.
+        One at a time with its own threads, or so many side by side: what is quicker.
         """
         took: Counter[str] = Counter()
-        with ThreadPoolExecutor(cores) as pool:
+        with ThreadPoolExecutor(together) as pool:
             for key, (runner, call) in self._first.items():
                 once = partial(self._again, call)
-                together = partial(self._side_by_side, pool, call, cores)
-                together()
+                beside_others = partial(self._side_by_side, pool, call, together)
+                beside_others()
                 alone = statistics.median(seconds(once) for _ in range(REPEATS))
-                beside = statistics.median(seconds(together) for _ in range(REPEATS)) / cores
+                beside = statistics.median(seconds(beside_others) for _ in range(REPEATS)) / together
                 took[runner] += min(alone, beside) * self.counts[key]
         return took
 
@@ -114,7 +114,7 @@ def words(videos: list[Path], out: str) -> list[str]:
     return ["generate", *map(str, videos), *options]
 
 
-def watched(videos: list[Path], cores: int) -> Counter[str]:
+def watched(videos: list[Path]) -> Counter[str]:
     """Seconds at least of the networks that music for these videos takes."""
     # As the program does before it imports anything.
     settle_program(["generate"])
@@ -128,7 +128,7 @@ def watched(videos: list[Path], cores: int) -> Counter[str]:
         except SystemExit as ended:
             if ended.code:
                 raise
-    return calls.alone(cores)
+    return calls.alone(cores())
 
 
 def main() -> None:
@@ -145,11 +145,10 @@ def main() -> None:
         wall = seconds(lambda: subprocess.run([*start, *words(videos, out)], **nowhere))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    networks = watched(videos, cores)
+    networks = watched(videos)
     least = sum(networks.values())
     told = ", ".join(f"{runner} {took:.1f} s" for runner, took in sorted(networks.items()))
-    print(f"networks alone, on {cores} cores: {least:.1f} s at least ({told})")
+    print(f"networks alone, on {cores()} cores: {least:.1f} s at least ({told})")
     print(f"d2m generate: {wall:.1f} s, {spent:.1f} s of CPU time; {imports:.1f} s of it importing")
     print(f"without importing: {(wall - imports) / least:.2f} times as long as the networks alone")
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from d2m_cli.ground.privileges import unprivileged
+from d2m_cli.ground.privileges import open_encoder
 
 MakeVideo = Callable[..., Path]
 
@@ -158,9 +158,7 @@ def write_video(
         if codec.startswith("libvpx"):
             stream.codec_context.thread_count = 1  # the threads of VP8 wait for one another by spinning: 1 s for 0.03 s
         audio = container.add_stream("aac", rate=sound_rate, layout="mono") if sound is not None else None
-        if codec == "libsvtav1":
-            with unprivileged():
-                stream.codec_context.open()
+        open_encoder(stream)
         for i, seconds_now in enumerate(times):
             picture = np.full((size[1], size[0], 3), 10 * i % 250, dtype=np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

@@ -35,7 +35,8 @@ def status(
     from d2m_cli.ground.printable import printable
 
     broken = 0
-    documents: list[dict[str, Any]] = []
+    document: dict[str, Any] = {"folder": str(out), "commands": []}
+    inside: list[dict[str, Any]] = []
     folders, total = Counter[str](), Counter[tuple[str, str]]()
     # One after the other: a ledger may hold hundreds of thousands.
     for folder in folders_with_ledger(out):
@@ -46,7 +47,11 @@ def status(
             broken += 1
             continue
         if json_out:
-            documents.append({"folder": str(folder), "commands": [one.to_json() for one in found]})
+            told = {"folder": str(folder), "commands": [one.to_json() for one in found]}
+            if folder == out:
+                document = told
+            else:
+                inside.append(told)
             continue
         for one in found:
             for line in _lines(folder, one):
@@ -54,10 +59,7 @@ def status(
             folders[one.command] += 1
             total.update({(one.command, what): count for count, what in _counts(one)})
     if json_out:
-        own = [one for one in documents if one["folder"] == str(out)]
-        head = own[0] if own else {"folder": str(out), "commands": []}
-        inside = [one for one in documents if one["folder"] != str(out)]
-        print(json.dumps({**head, "folders": inside} if inside else head, indent=2))
+        print(json.dumps({**document, "folders": inside} if inside else document, indent=2))
     for command, count in folders.items():
         if count > 1:
             counts = ((number, what) for (of, what), number in total.items() if of == command)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from d2m_cli.ground.privileges import unprivileged
+from d2m_cli.ground.privileges import open_encoder
 
 FRAMES, WIDTH, HEIGHT, RATE = 12, 160, 96, 25
 """Of a tiny video: pictures, their size in pixels, and pictures a second."""
@@ -87,9 +87,7 @@ def write_clip(path: Path, kind: Kind) -> None:
         stream: Any = container.add_stream(kind.encoder, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, kind.pixels
         stream.options = _QUICK.get(kind.encoder, {})
-        if kind.encoder == "libsvtav1":
-            with unprivileged():
-                stream.codec_context.open()
+        open_encoder(stream)
         for number in range(FRAMES):
             picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             picture[:, WIDTH // 2 :] = brightness(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 _NOBODY = 65534
 
@@ -37,3 +38,16 @@ def unprivileged() -> Iterator[None]:
             os.seteuid(user)
         if limit is not None and before is not None:
             resource.setrlimit(limit, before)
+
+
+def open_encoder(stream: Any) -> None:
+    """Open the encoder of a stream of PyAV before its first picture, where that is one that would take that right.
+
+    Parameters
+    ----------
+    stream
+        With its size, format and options set.
+    """
+    if stream.codec_context.name == "libsvtav1":
+        with unprivileged():
+            stream.codec_context.open()

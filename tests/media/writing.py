@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.ground.privileges import unprivileged
+from d2m_cli.ground.privileges import open_encoder
 from tests.media.pattern import SIZE, draw
 from tests.media.program_stream import write_program_stream
 
@@ -180,9 +180,7 @@ def _add(container: Any, track: Track | Sound) -> Any:
 
 def _pictures(stream: Any, track: Track) -> Packets:
     packets = []
-    if track.codec == "libsvtav1":
-        with unprivileged():
-            stream.codec_context.open()
+    open_encoder(stream)
     numbers = track.numbers or tuple(range(len(track.slots)))
     for slot, number in zip(track.slots, numbers, strict=True):
         frame = av.VideoFrame.from_ndarray(draw(number, track.size), format="rgb24")
