@@ -108,11 +108,19 @@ class FileCache:
         if path is None:
             return None
         try:
-            return load(path)
-        except InputError as error:
-            if path.exists():  # else another process made room meanwhile
-                self.tell(f"damaged in the cache, and made again: {error}")
-            return None
+            # Held open, so that the number of the file that was found is given to no other until it is read.
+            with path.open("rb") as found:
+                try:
+                    return load(path)
+                except InputError as error:
+                    # Another process may have taken it away, and may have put a new one there since.
+                    if os.path.samestat(os.fstat(found.fileno()), path.stat()):
+                        self.tell(f"damaged in the cache, and made again: {error}")
+        except FileNotFoundError:
+            pass  # another process made room meanwhile
+        except OSError as error:
+            self.tell(f"damaged in the cache, and made again: {path}: {error.strerror or error}")
+        return None
 
     def keep(self, key: str, suffix: str, write: Callable[[Path], None]) -> None:
         """Have a file written under its key.
@@ -130,9 +138,9 @@ class FileCache:
         try:
             write(path)
             self._unlooked += path.stat().st_size
-        except FileNotFoundError:
-            return  # another process made room meanwhile
         except (OutputError, OSError) as error:
+            if isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError):
+                return  # another process made room meanwhile, or cleared the folder
             self._writable = False
             self.tell(f"nothing more is kept in the cache {self.folder} ({error}); the work goes on without it")
             return

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from d2m_cli.errors import OutputError, UsageError
+from d2m_cli.errors import InputError, OutputError, UsageError
 from d2m_cli.ground import file_cache
 from d2m_cli.ground.file_cache import CacheUse, FileCache, as_cache, default_cache
 from d2m_cli.ground.files import atomic_path
@@ -166,3 +166,58 @@ def test_a_file_is_no_folder_for_a_cache(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"cache .*taken is a file, not a folder"):
             make(tmp_path / "taken")
         assert make(tmp_path / "new") is not None
+
+
+def test_a_file_that_another_process_replaces_while_it_is_read_is_no_damage(tmp_path: Path) -> None:
+    told: list[str] = []
+    cache = FileCache(tmp_path, tell=told.append)
+    put(cache, 7)
+
+    def gone_and_made_again(path: Path) -> bytes:
+        path.unlink()
+        put(FileCache(tmp_path), 7)
+        raise InputError(f"{path}: is not there")
+
+    def gone(path: Path) -> bytes:
+        path.unlink()
+        raise InputError(f"{path}: is not there")
+
+    assert cache.read(key(7), ".bin", gone_and_made_again) is None
+    assert cache.read(key(7), ".bin", Path.read_bytes) == b"x" * 100
+    assert cache.read(key(7), ".bin", gone) is None
+    assert told == []
+
+
+def test_what_is_damaged_or_can_not_be_read_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    cache = FileCache(tmp_path, tell=told.append)
+    put(cache, 7)
+
+    def damaged(path: Path) -> bytes:
+        raise InputError(f"{path}: is no sound")
+
+    assert cache.read(key(7), ".bin", damaged) is None
+    cache.place(key(8), ".bin").mkdir(parents=True)
+    assert cache.read(key(8), ".bin", Path.read_bytes) is None
+    assert told == [
+        f"damaged in the cache, and made again: {cache.place(key(7), '.bin')}: is no sound",
+        f"damaged in the cache, and made again: {cache.place(key(8), '.bin')}: Is a directory",
+    ]
+
+
+def test_what_another_process_takes_away_while_it_is_written_ends_no_keeping(tmp_path: Path) -> None:
+    told: list[str] = []
+    cache = FileCache(tmp_path / "cache", tell=told.append)
+
+    def taken_half_written(path: Path) -> None:
+        with atomic_path(path) as part:
+            part.unlink()
+
+    def taken_before(path: Path) -> None:
+        raise OutputError(f"can't write {path}") from FileNotFoundError(2, "No such file or directory")
+
+    cache.keep(key(7), ".bin", taken_half_written)
+    cache.keep(key(7), ".bin", taken_before)
+    assert (keys(cache), told) == ([], [])
+    put(cache, 7)
+    assert (keys(cache), told) == ([7], [])
