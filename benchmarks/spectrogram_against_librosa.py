@@ -50,7 +50,7 @@ def main() -> None:
             librosa.griffinlim, magnitude[0].numpy(), n_iter=config.griffin_lim_iterations, momentum=0.99,
             random_state=0, **frames,
         )  # fmt: skip
-        ours = partial(_griffin_lim, magnitude, config, 0)
+        ours = partial(_griffin_lim, magnitude, config, [0])
         compare(f"{name}, picture to sound", ours, back, "librosa", max(2, repeats // 2), unit)
 
 

@@ -189,25 +189,82 @@ def audio_from_picture(
 
 
 def _griffin_lim(magnitude: Tensor, config: SpectrogramConfig, seeds: Sequence[int], momentum: float = 0.99) -> Tensor:
-    """Fast Griffin-Lim (Perraudin et al. 2013) with the momentum convention of torchaudio."""
-    window = torch.hann_window(config.win_length, device=magnitude.device)
+    """Fast Griffin-Lim (Perraudin et al. 2013) with the momentum convention of torchaudio.
+
+    As of ``torch.stft`` and ``torch.istft``, centred, in half their time: frames lie one after the other in memory that
+    stays, and only what the window sees of them is added up.
+
+    Parameters
+    ----------
+    magnitude
+        (batch, n_fft // 2 + 1, frames).
+    config
+        Of the transform.
+    seeds
+        As of `audio_from_picture`.
+
+    Returns
+    -------
+    (batch, (frames - 1) * hop_length).
+    """
     drawn = [torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    phase = torch.stack(drawn).to(magnitude.device) * (2 * torch.pi)
-    angles = torch.polar(torch.ones_like(phase), phase)
-    previous = torch.zeros_like(angles)
+    magnitude = magnitude.transpose(1, 2).contiguous()
+    phase = torch.stack(drawn).transpose(1, 2).to(magnitude.device) * (2 * torch.pi)
+    spectrum = torch.polar(magnitude, phase)
+    frames = _Frames(config, magnitude)
+    previous = torch.zeros_like(spectrum)
+    scale = torch.empty_like(magnitude)
     factor = momentum / (1.0 + momentum)
-
-    def to_audio(spectrum: Tensor) -> Tensor:
-        samples: Tensor = torch.istft(spectrum, config.n_fft, config.hop_length, config.win_length, window, center=True)
-        return samples
-
     for _ in range(config.griffin_lim_iterations):
-        rebuilt = _stft(to_audio(magnitude * angles), config)
-        rebuilt = rebuilt[..., : magnitude.shape[-1]]
-        angles = rebuilt - previous * factor
-        angles = angles / (angles.abs() + 1e-16)
+        rebuilt = frames.spectrum(frames.audio(spectrum))
+        torch.sub(rebuilt, previous, alpha=factor, out=spectrum)
+        torch.mul(spectrum.real, spectrum.real, out=scale)
+        scale.addcmul_(spectrum.imag, spectrum.imag).add_(1e-32).rsqrt_().mul_(magnitude)
+        torch.view_as_real(spectrum).mul_(scale[..., None])
         previous = rebuilt
-    return to_audio(magnitude * angles)
+    return frames.audio(spectrum)
+
+
+class _Frames:
+    """Spectra to audio and back, for batches of one shape, that of ``magnitude``: (batch, frames, bins)."""
+
+    def __init__(self, config: SpectrogramConfig, magnitude: Tensor) -> None:
+        batch, self._count, _ = magnitude.shape
+        self._hop, self._fft, size = config.hop_length, config.n_fft, config.win_length
+        # Of each transform the window sees the middle; the first frame's centre is the first sample.
+        start = (config.n_fft - size) // 2
+        self._seen = slice(start, start + size)
+        self._before = config.n_fft // 2 - start
+        self._length = (self._count - 1) * self._hop
+        self._window = torch.hann_window(size, device=magnitude.device)
+        self._parts = -(-size // self._hop)
+        self._cut = magnitude.new_zeros(batch, self._count, self._parts * self._hop)
+        self._padded = magnitude.new_zeros(batch, self._count, config.n_fft)
+        self._cut[..., :size] = self._window**2
+        self._gain = 1.0 / self._added().clamp(min=1e-11)
+
+    def audio(self, spectrum: Tensor) -> Tensor:
+        """(batch, samples) whose spectra come closest."""
+        window = self._window
+        torch.mul(torch.fft.irfft(spectrum, self._fft)[..., self._seen], window, out=self._cut[..., : len(window)])
+        return (self._added() * self._gain)[..., self._before : self._before + self._length]
+
+    def spectrum(self, samples: Tensor) -> Tensor:
+        """(batch, frames, bins), of audio that goes on mirrored at both ends."""
+        around = torch.nn.functional.pad(samples, (self._before, len(self._window) - self._before), mode="reflect")
+        windows = around.unfold(-1, len(self._window), self._hop)[:, : self._count]
+        torch.mul(windows, self._window, out=self._padded[..., self._seen])
+        spectrum: Tensor = torch.fft.rfft(self._padded)
+        return spectrum
+
+    def _added(self) -> Tensor:
+        """(batch, samples) the frames that were cut, laid over one another."""
+        batch, count, parts = len(self._cut), self._count, self._parts
+        hops = self._cut.view(batch, count, parts, self._hop)
+        whole = self._cut.new_zeros(batch, count - 1 + parts, self._hop)
+        for part in range(parts):
+            whole[:, part : part + count] += hops[:, :, part]
+        return whole.view(batch, -1)
 
 
 def fold(picture: Tensor, config: SpectrogramConfig) -> Tensor:

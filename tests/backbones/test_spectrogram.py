@@ -118,6 +118,36 @@ def test_rows_sounded_at_once_are_those_sounded_one_by_one() -> None:
     assert torch.allclose(together, alone, atol=1e-5 * float(alone.abs().max()))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(SMALL, griffin_lim_iterations=3),
+        SpectrogramConfig(griffin_lim_iterations=2),
+        replace(SMALL, griffin_lim_iterations=3, hop_length=256, win_length=1000, n_fft=1024),
+        replace(SMALL, griffin_lim_iterations=3, hop_length=100, win_length=511, n_fft=512),
+        replace(SMALL, griffin_lim_iterations=0),
+    ],
+)
+def test_griffin_lim_is_that_of_torchs_own_transforms(config: SpectrogramConfig) -> None:
+    size = config.n_fft, config.hop_length, config.win_length
+    window = torch.hann_window(config.win_length)
+    magnitude = 5.0 * torch.rand(2, config.n_fft // 2 + 1, 60, generator=torch.Generator().manual_seed(1))
+    drawn = [torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in (4, 5)]
+    angles = torch.polar(torch.ones_like(magnitude), 2 * torch.pi * torch.stack(drawn))
+    before = torch.zeros_like(angles)
+    for _ in range(config.griffin_lim_iterations):
+        samples = torch.istft(magnitude * angles, *size, window, center=True)
+        rebuilt = torch.stft(samples, *size, window, center=True, return_complex=True)
+        wanted = rebuilt - 0.99 / 1.99 * before
+        angles, before = wanted / wanted.abs().clamp(min=1e-16), rebuilt
+    wanted = torch.istft(magnitude * angles, *size, window, center=True)
+    torch.testing.assert_close(_griffin_lim(magnitude, config, [4, 5]), wanted, atol=1e-4, rtol=0)
+
+
+def test_silence_sounds_silent() -> None:
+    assert not _griffin_lim(torch.zeros(1, 1025, 40), SMALL, [4]).any()
+
+
 def test_fold_and_unfold_are_inverse_and_place_pixels_where_expected() -> None:
     picture = torch.rand(2, 128, 64)
     folded = fold(picture, SMALL)
