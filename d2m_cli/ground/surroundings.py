@@ -21,6 +21,8 @@ _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _TURNS = "1000"
 """Some 30 microseconds, in which one layer of a network follows on another; libgomp's own 300,000 take CPU time from
 whoever shares the cores, several times what the work takes."""
+_BLAS = "OPENBLAS_NUM_THREADS"
+"""Of NumPy and SciPy, whose products are small here: a second thread waits for the next one by turning round."""
 
 
 def settle_libraries() -> None:
@@ -60,7 +62,8 @@ def settle_program(words: list[str]) -> None:
     Hugging Face's libraries stay off the network unless weights are pulled. Matplotlib takes the backend that draws to
     files whatever ``MPLBACKEND`` says: that of a notebook can't be loaded outside of it. PyTorch's threads, which
     would turn round for milliseconds before they sleep, give cores up at once that others may want, unless
-    ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` says how they are to wait.
+    ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` says how they are to wait; NumPy works with one thread, unless
+    ``OPENBLAS_NUM_THREADS`` says with how many.
 
     Parameters
     ----------
@@ -72,6 +75,7 @@ def settle_program(words: list[str]) -> None:
     os.environ["MPLBACKEND"] = "agg"
     if not any(name in os.environ for name in _WAITING):
         os.environ["GOMP_SPINCOUNT"] = _TURNS
+    os.environ.setdefault(_BLAS, "1")
 
 
 def check_folders() -> None:

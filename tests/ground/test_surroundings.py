@@ -298,3 +298,18 @@ def test_threads_that_wait_leave_the_cores_to_others(place: Place, variables: di
     # libgomp itself says what it goes by, once it is loaded.
     done = place.run(WAITS, **(unset | variables), OMP_DISPLAY_ENV="VERBOSE")
     assert f"GOMP_SPINCOUNT = '{turns}'" in done.stderr
+
+
+@pytest.mark.parametrize(("variables", "threads"), [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2)])
+def test_numpy_has_one_thread_where_nobody_says_otherwise(
+    place: Place, variables: dict[str, str], threads: int
+) -> None:
+    code = (
+        "from d2m_cli.ground.surroundings import settle_program\nsettle_program(['generate'])\n"
+        "import numpy, threadpoolctl\n"
+        "print([one['num_threads'] for one in threadpoolctl.threadpool_info() if one['user_api'] == 'blas'])"
+    )
+    unset = {"OPENBLAS_NUM_THREADS": None, "OMP_NUM_THREADS": None}
+    done = place.run(code, **(unset | variables))
+    # No more than there are cores.
+    assert done.stdout.strip() == f"[{min(threads, os.cpu_count() or 1)}]"
