@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import sys
@@ -30,7 +31,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0, help="how long each file takes")
     parser.add_argument("--artefacts", default=".wav,.mp3,.json")
-    parser.add_argument("--wait-for", type=Path, help="go on with the first file once this one is there")
+    parser.add_argument("--wait-for", type=Path, help="go on with a file once this one is there")
+    parser.add_argument("--wait-from", type=int, default=1, help="number of the first file that waits for it")
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
@@ -44,19 +46,22 @@ def main() -> None:
     lines.SILENCE_SECONDS = options.silence
     guard_stderr()
 
+    begun = itertools.count(1)
+
     def work(job: Job, report: Report) -> ItemResult:
+        number = next(begun)
         content = job.path.read_bytes()
         if content.startswith(b"killer"):
             os.kill(os.getpid(), signal.SIGKILL)
         say(f"at {job.path.name}")
-        while options.wait_for is not None and not options.wait_for.exists():
+        while options.wait_for is not None and number >= options.wait_from and not options.wait_for.exists():
             time.sleep(0.01)
         if content.startswith(b"bad"):
             raise VideoError(f"{job.path}: is not a video")
         for path in job.artefacts.values():
             with atomic_path(path) as part, part.open("wb") as file:
-                for number in range(PARTS):
-                    file.write(b"%d %d %s %s\n" % (options.seed, number, path.suffix.encode(), content))
+                for part_number in range(PARTS):
+                    file.write(b"%d %d %s %s\n" % (options.seed, part_number, path.suffix.encode(), content))
                     file.flush()
                     time.sleep(options.seconds / PARTS / len(job.artefacts))
         return ItemResult("copied")

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from d2m_cli.batch.outcome import BatchSummary, Outcome
 from d2m_cli.batch.pace import Pace
 from d2m_cli.batch.shown import result_lines, screen_lines
 from d2m_cli.batch.voice import say
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ODD = "in/new\nline\x1b[2J\u202e.mp4"
@@ -80,25 +82,41 @@ def test_stdout_carries_paths_alone_and_a_screen_says_more() -> None:
 
 
 def test_long_work_is_not_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lines = 0.0, []
     monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def come(count: int) -> bool:
+        lines.extend(capsys.readouterr().err.splitlines())
+        return len(lines) >= count
+
     with display(3, "copy", Results(), BatchOptions(json_out=True)) as shown:
         shown.start(0, "first")
         shown.finish(0, Outcome("first", "done", seconds=1.0))
         report = shown.start(1, "clip\n")
-        time.sleep(0.3)
+        now = 0.21
+        wait_until(lambda: come(2))
         report("music, window 2 of 3", 0.374)
         shown.start(2, "other")("pose", 0.5)
-        time.sleep(0.3)
+        now = 0.42
+        wait_until(lambda: come(3))
+        now = 0.6
+        time.sleep(0.3)  # as long as the thread that looks at the clock waits at most
         shown.finish(1, Outcome("clip\n", "done", seconds=1.0))
+    now = 10.0
     time.sleep(0.3)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("[1/3] first: done")
-    assert lines[1].startswith("[1/3] still at clip\\n; ")
-    both = "[1/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %; "
-    assert any(line.startswith(both) for line in lines)
-    assert lines[-1].startswith("[2/3] clip\\n: done")
-    assert len(lines) <= 5
-    assert module.SILENCE_SECONDS == 0.2
+    come(4)
+    for line, beginning in zip(
+        lines,
+        [
+            "[1/3] first: done",
+            "[1/3] still at clip\\n; ",
+            "[1/3] still at clip\\n: music, window 2 of 3, 37 %; other: pose, 50 %; ",
+            "[2/3] clip\\n: done",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(beginning)
 
 
 def test_the_time_left_counts_what_is_done_of_files_in_hand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +155,10 @@ def test_a_full_stdout_loses_no_result(inputs: Path, options: list[str]) -> None
 
 
 def test_a_reader_that_goes_stops_nothing(inputs: Path) -> None:
-    done = shell(inputs, "--seconds 0.2; echo $? >&2; } | head -n 1")
+    # The second file is made once the reader is gone.
+    gone = inputs.parent / "gone"
+    reader = f"bash -c 'head -n 1; exec <&-; touch {shlex.quote(str(gone))}'"
+    done = shell(inputs, f"--wait-for {shlex.quote(str(gone))} --wait-from 2; echo $? >&2; }} | {reader}")
     assert made(inputs) == {"a.wav", "b.wav", "c.wav"}
     assert done.stdout == f"{inputs.parent / 'out' / 'a.wav'}\n"
     assert done.stderr.splitlines()[-1] == "0"
