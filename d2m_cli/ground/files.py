@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 
 from d2m_cli.errors import OutputError, ResultError
@@ -15,6 +16,10 @@ from d2m_cli.ground.options import option
 
 PART_MARK = ".d2m-part-"
 _LONGEST_SUFFIX = 32
+
+_numbers = count(1)
+_in_work: set[str] = set()
+"""Names of the temporary files of this process that are being written."""
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space, or choose another folder with {out}",
@@ -62,7 +67,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     The temporary file lies in the folder of `target` (so that the move is one step), has the same suffix (so that
     writers that go by it work) and a hidden name. It is flushed to the disk before the move, and removed where the body
-    raises. What a killed process left for the same target is removed on the way.
+    raises. What a killed process left for the same target is removed on the way. Several processes, and threads of one,
+    may make the same target at once: each writes a file of its own, and the last to be complete stays.
 
     Parameters
     ----------
@@ -76,18 +82,29 @@ def atomic_path(target: Path) -> Iterator[Path]:
         files need not have the same trouble.
     """
     target = Path(target)
+    part = _part_path(target)
+    _in_work.add(part.name)
+    try:
+        with _placing(target, part):
+            yield part
+    finally:
+        _in_work.discard(part.name)
+    flush_folder(target.parent)
+
+
+@contextmanager
+def _placing(target: Path, part: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
         _remove_leftovers(target)
-        part = _part_path(target)
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         mode = part.stat().st_mode
     except OSError as error:
         raise output_error(target, error) from error
     try:
-        yield part
+        yield
         # A writer that replaces the file may leave it readable for its owner alone, as safetensors does.
         os.chmod(part, mode)
         flush(part)
@@ -101,7 +118,6 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise output_error(target, error) from error
     finally:
         part.unlink(missing_ok=True)
-    flush_folder(target.parent)
 
 
 def _prefix(target: Path) -> str:
@@ -117,15 +133,17 @@ def _suffix(target: Path) -> str:
 
 
 def _part_path(target: Path) -> Path:
-    return target.with_name(f"{_prefix(target)}{os.getpid()}{_suffix(target)}")
+    return target.with_name(f"{_prefix(target)}{os.getpid()}-{next(_numbers)}{_suffix(target)}")
 
 
 def _remove_leftovers(target: Path) -> None:
     prefix, suffix = _prefix(target), _suffix(target)
     for entry in os.scandir(target.parent):
         if entry.name.startswith(prefix) and entry.name.endswith(suffix):
-            number = entry.name[len(prefix) : len(entry.name) - len(suffix)]
-            if number.isdigit() and (int(number) == os.getpid() or not _alive(int(number))):
+            number = entry.name[len(prefix) : len(entry.name) - len(suffix)].partition("-")[0]
+            # One that was killed may have had the number that this process has now.
+            ours = number == str(os.getpid())
+            if number.isdigit() and (entry.name not in _in_work if ours else not _alive(int(number))):
                 Path(entry.path).unlink(missing_ok=True)
 
 

@@ -117,6 +117,31 @@ def test_kill_half_way_leaves_no_result_and_the_next_run_cleans_up(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
+def test_two_threads_may_make_the_same_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.wav"
+    with atomic_path(target) as first:
+        first.write_bytes(b"first, ")
+        with atomic_path(target) as second:
+            second.write_bytes(b"half")
+            # The other is complete before this one, and neither takes anything away from the other.
+            with first.open("ab") as file:
+                file.write(b"whole")
+            assert not target.exists()
+            second.write_bytes(b"second, whole")
+        assert target.read_bytes() == b"second, whole"
+    assert target.read_bytes() == b"first, whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "a.wav"
+    with atomic_path(target) as part:
+        left = part.with_name(part.name.replace(f"-{os.getpid()}-", f"-{os.getpid()}-9"))
+    left.write_bytes(b"half")
+    with atomic_path(target):
+        assert not left.exists()
+
+
 def test_a_writer_that_replaces_the_file_does_not_change_who_may_read_it(tmp_path: Path) -> None:
     target = tmp_path / "weights.bin"
     (tmp_path / "plain").write_bytes(b"")
