@@ -21,7 +21,7 @@ _CAN_NOT = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _told: set[Path] = set()
 
 
-def lock(handle: int, path: Path, *, wait: bool) -> bool:
+def lock(handle: int, path: Path, *, wait: bool, shared: bool = False) -> bool:
     """Lock an open file for this process.
 
     The file that is locked has a use of its own, so that no further one lies about: hence not `filelock`, which empties
@@ -36,6 +36,8 @@ def lock(handle: int, path: Path, *, wait: bool) -> bool:
         Its path, for the message.
     wait
         Wait for another process to let go.
+    shared
+        Lock it with any others that do, against those alone who lock it for themselves.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def lock(handle: int, path: Path, *, wait: bool) -> bool:
     if _fcntl is None:
         return _without(path)
     try:
-        _fcntl.flock(handle, _fcntl.LOCK_EX | (0 if wait else _fcntl.LOCK_NB))
+        _fcntl.flock(handle, (_fcntl.LOCK_SH if shared else _fcntl.LOCK_EX) | (0 if wait else _fcntl.LOCK_NB))
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
@@ -66,7 +68,8 @@ def is_locked(path: Path) -> bool:
     except PermissionError:
         return True
     try:
-        return not lock(handle, path, wait=False)
+        # Shared, so that several who ask in the same moment do not take one another for its holder.
+        return not lock(handle, path, wait=False, shared=True)
     finally:
         os.close(handle)
 
