@@ -70,7 +70,7 @@ def test_so_many_are_under_way_at_once_and_each_number_is_taken_once() -> None:
     together, done = threading.Barrier(4), []
 
     def do(number: int) -> None:
-        together.wait(10)
+        together.wait(LONG)
         done.append(number)
 
     side_by_side(range(20), do, 4)
@@ -80,12 +80,13 @@ def test_so_many_are_under_way_at_once_and_each_number_is_taken_once() -> None:
 
 
 def test_the_first_error_ends_all() -> None:
-    ended = []
+    ended, together = [], threading.Barrier(5)
 
     def do(number: int) -> None:
-        if number == 3:
-            raise ZeroDivisionError
         try:
+            together.wait(LONG / 4)
+            if number == 3:
+                raise ZeroDivisionError
             wait(LONG)
         except KeyboardInterrupt:
             ended.append(number)
@@ -104,7 +105,7 @@ def test_many_make_what_one_makes(inputs: Path, capsys: pytest.CaptureFixture[st
     together = threading.Barrier(3)
 
     def work(job: Job, report: Report) -> ItemResult:
-        together.wait(10)
+        together.wait(LONG)
         if job.path.read_bytes() == b"bad":
             raise VideoError(f"{job.path}: is not a video")
         return copy(job)
@@ -132,7 +133,7 @@ def test_what_stops_one_stops_all_and_the_ledger_is_right(inputs: Path, kind: st
     begun = threading.Barrier(4)
 
     def work(job: Job, report: Report) -> ItemResult:
-        begun.wait(10)
+        begun.wait(LONG / 4)
         if job.path.read_bytes() != b"stop":
             wait(LONG)
         elif kind == "weights":
@@ -172,7 +173,7 @@ def test_control_c_ends_all_that_is_in_hand(inputs: Path, tmp_path: Path) -> Non
     for _ in range(3):
         wait_for(process, "at ")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=LONG)
     assert (process.returncode, "Traceback" in stderr) == (130, False)
     assert set(states(json.loads(stdout)).values()) == {"not tried"}
     assert results(out) == {}
@@ -202,7 +203,7 @@ def test_two_runs_of_many_share_the_work(inputs: Path, tmp_path: Path) -> None:
         (inputs / f"{number}.mov").write_bytes(b"%d" % number)
     both = [launch(inputs, out, "--json", "--workers", 3, "--seconds", "0.1") for _ in range(2)]
     for process in both:
-        stdout, _ = process.communicate(timeout=60)
+        stdout, _ = process.communicate(timeout=2 * LONG)
         assert process.returncode == 0
         assert set(states(json.loads(stdout)).values()) <= {"done", "already done"}
     assert Counter(line["status"] for line in lines(out)) == {"started": 26, "placing": 26, "done": 26}

@@ -23,6 +23,7 @@ from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.ledger import LEDGER_NAME, Ledger
 from d2m_cli.ground.progress import StageReport
 from d2m_cli.ground.search import search
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,10 +132,8 @@ def test_the_count_goes_on_until_the_run_ends(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.01)
     run = Run(Ledger(tmp_path), "s", [".wav"], ["a.wav"])
     file = run.folder / leases.BEAT
-    first, end = file.read_bytes(), time.monotonic() + 10
-    while int(file.read_bytes().split()[1]) < int(first.split()[1]) + 3:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    first = int(file.read_bytes().split()[1])
+    wait_until(lambda: int(file.read_bytes().split()[1]) >= first + 3, "the count")
     run.check()
     run.end()
     assert not run.folder.exists()

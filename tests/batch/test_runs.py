@@ -86,7 +86,7 @@ def test_two_runs_with_the_same_settings_share_the_work_and_end_with_it(inputs: 
 
 
 def ends(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=120)
     return process.returncode, json.loads(stdout)
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -33,6 +32,7 @@ from d2m_cli.training.record import assess
 from d2m_cli.training.result_folder import ENCODERS_NAME, STATE_NAME
 from d2m_cli.training.samples import sampler
 from tests.training.small import GRID, WIDTH, SmallBackbone, windows
+from tests.waiting import wait_until
 
 OPTIONS = TrainOptions(epochs=4, batch_size=8, learning_rate=3e-3, beta2=0.98, clip=1.0, genre_dropout=0.25, samples=0)
 
@@ -146,10 +146,12 @@ def test_killed_outright_it_goes_on_to_the_same_curve(tmp_path: Path) -> None:
         from tests.training.loop import test_trainer
         torch.set_num_threads(1)
         embed = small.SmallBackbone.embed
-        def slow(self, prompts, words):
-            time.sleep(0.05)
+        def halting(self, prompts, words):
+            table = Path(sys.argv[1]) / "updates.csv"
+            if table.is_file() and len(test_trainer.read_table(table)) >= 20:
+                time.sleep(60)
             return embed(self, prompts, words)
-        small.SmallBackbone.embed = slow
+        small.SmallBackbone.embed = halting
         test_trainer.go(test_trainer.task(), Path(sys.argv[1]), checkpoint_seconds=0.0)
         """
     )
@@ -157,11 +159,8 @@ def test_killed_outright_it_goes_on_to_the_same_curve(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": "."}
     process = subprocess.Popen([sys.executable, "-c", script, str(out)], cwd=root, env=environment)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if (out / "updates.csv").is_file() and len(read_table(out / "updates.csv")) >= 20:
-            break
-        time.sleep(0.01)
+    table = out / "updates.csv"
+    wait_until(lambda: process.poll() is not None or (table.is_file() and len(read_table(table)) >= 20))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     go(task(), out)
