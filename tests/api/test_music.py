@@ -20,6 +20,7 @@ from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
 from d2m_cli.media.audio import load_audio, save_wav
 from d2m_cli.pose.track import PoseSource
 from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
+from tests.waiting import PATIENCE
 
 VIDEO = Path(__file__).parents[2] / "examples" / "videos" / "lock_112.mp4"
 
@@ -150,7 +151,7 @@ def test_threads_that_want_other_backbones_take_turns(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert len(results) == 4
     assert 2 <= len(alive) <= 4
     assert set(alive) == {0}

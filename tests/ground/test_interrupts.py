@@ -144,12 +144,13 @@ class Deleted:
         wait(3)
 
 def wait(seconds):
-    for _ in range(round(seconds * 100)):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         time.sleep(0.01)
 
 def work():
     Deleted()
-    wait(20)
+    wait(40)
 
 def work_to_an_end():
     try:
@@ -180,7 +181,7 @@ def test_one_that_comes_where_it_can_not_be_passed_on_is_not_lost(in_thread: boo
     if not in_thread:
         process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("heard", "")
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_other_errors_that_can_not_be_passed_on_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:

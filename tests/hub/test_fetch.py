@@ -18,6 +18,7 @@ from d2m_cli.hub.catalogue import Download
 from d2m_cli.hub.fetch import TRIES, download
 from tests.hub.conftest import Told, hearing_interrupts
 from tests.hub.loopback import Loopback, sha256
+from tests.waiting import PATIENCE
 
 CONTENT = bytes(range(256)) * 1200
 DIGEST = sha256(CONTENT)
@@ -189,7 +190,7 @@ def test_a_write_that_fails_leaves_no_target(source: Download, target: Path) -> 
 def test_killed_half_way(server: Loopback, source: Download, target: Path, told: Told, how: signal.Signals) -> None:
     server.todo[PATH] = ["hang"]
     process = start(source, target)
-    assert server.hanging.wait(60)
+    assert server.hanging.wait(PATIENCE)
     while not any(path.is_file() and path.stat().st_size for path in target.parent.rglob("*")):
         assert process.poll() is None
     process.send_signal(how)

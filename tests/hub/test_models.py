@@ -19,6 +19,7 @@ from d2m_cli.hub.models import HubFile, pick
 from d2m_cli.hub.pull import plan, pull, pull_all
 from tests.hub.conftest import TOOLS, Told, hearing_interrupts
 from tests.hub.loopback import COMMIT, Loopback, git_sum, sha256
+from tests.waiting import PATIENCE
 
 REPO = "someone/tiny"
 SPEC = f"musicgen:{REPO}"
@@ -371,7 +372,7 @@ def test_killed_half_way_and_pulled_again(
         text=True,
         preexec_fn=hearing_interrupts,
     )
-    assert hub.hanging.wait(60)
+    assert hub.hanging.wait(PATIENCE)
     deadline = time.monotonic() + 60
     # pathlib's own search breaks off where a file goes away under it.
     while not glob.glob("**/snapshots/*/config.json", root_dir=cache, recursive=True):
