@@ -40,9 +40,11 @@ def test_what_was_never_asked_for_is_not_made() -> None:
 
 def test_an_interrupt_ends_it_and_another_error_waits_for_it() -> None:
     ended: list[str] = []
+    at_it = threading.Event()
 
     def make() -> None:
         try:
+            at_it.set()
             for _ in range(30 if not ended else 6000):
                 time.sleep(0.01)
         except KeyboardInterrupt:
@@ -53,6 +55,8 @@ def test_an_interrupt_ends_it_and_another_error_waits_for_it() -> None:
     def leave_by(error: BaseException) -> None:
         with Background(make) as value:
             value.begin()
+            assert at_it.wait(60)
+            at_it.clear()
             raise error
 
     for error in (ZeroDivisionError(), KeyboardInterrupt()):
