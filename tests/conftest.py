@@ -42,6 +42,13 @@ def taking_turns() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def same_chance_whatever_ran_before() -> None:
+    """What a test draws without a seed is the same in each run, whichever tests its process has run before."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def options_named_as_in_python() -> None:
     """A test of the command line may have run before in this process, which has options written as flags."""
     from d2m_cli.ground.options import tell_flags
