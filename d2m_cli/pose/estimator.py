@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError
 from d2m_cli.ground.cores import cores
+from d2m_cli.ground.priority import give_way
 from d2m_cli.ground.progress import Report, silent
 from d2m_cli.ground.spread import spread
 from d2m_cli.media.timeline import Part, Timeline
@@ -34,7 +35,7 @@ from d2m_cli.pose.options import PoseOptions as PoseOptions
 from d2m_cli.pose.scenes import PADDING, WIDER, Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
 from d2m_cli.pose.session import OnnxModel
-from d2m_cli.pose.settings import heeded
+from d2m_cli.pose.settings import heeded, takes_gpu
 from d2m_cli.pose.thinned import thinned, thinning
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
@@ -77,6 +78,14 @@ class PoseNetwork(Protocol):
 class PoseEstimator:
     """Networks loaded once, for any number of videos.
 
+    Parameters
+    ----------
+    options
+        Which networks, and where they run.
+    yields
+        Whether its threads let others go before them, where they compute on a CPU: those that make the music of one
+        dance while another is seen. What comes of it is the same.
+
     Attributes
     ----------
     description
@@ -90,7 +99,7 @@ class PoseEstimator:
         A network is not there, does not fit, or CUDA was asked for and is not to be had.
     """
 
-    def __init__(self, options: PoseOptions | None = None) -> None:
+    def __init__(self, options: PoseOptions | None = None, yields: bool = False) -> None:
         self.options = options or PoseOptions()
         self._network = _load_network(self.options)
         self._detector = load_detector(
@@ -100,7 +109,8 @@ class PoseEstimator:
             self.options.detect_longest,
         )
         self._width = self.options.threads or cores()
-        self._threads = ThreadPoolExecutor(self._width, "d2m-pose")
+        behind = yields and not takes_gpu(self.options.device)
+        self._threads = ThreadPoolExecutor(self._width, "d2m-pose", give_way if behind else None)
 
     @property
     def model_hashes(self) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,16 @@ def test_what_is_used_is_told(estimator: PoseEstimator) -> None:
     assert estimator.description == "movenet-thunder with movenet-multipose on CPUExecutionProvider"
     assert set(estimator.model_hashes) == {"movenet-thunder", "movenet-multipose"}
     assert all(len(value) == 64 for value in estimator.model_hashes.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
+def test_its_threads_give_way_where_that_is_asked_for(estimator: PoseEstimator) -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    yielding = PoseEstimator(PoseOptions(**SMALL), yields=True)  # type: ignore[arg-type]
+    assert estimator._threads.submit(niceness).result() == niceness()
+    assert yielding._threads.submit(niceness).result() == min(niceness() + 10, 19)
 
 
 @pytest.mark.slow
