@@ -80,11 +80,32 @@ def on_one_core_each(calls: Sequence[Callable[[], T]], name: str) -> list[T]:
             thread.join()
 
 
-class _Narrowed:
-    """Threads within `_one_core`, and the number of threads that PyTorch has otherwise."""
+@contextmanager
+def spare_core() -> Iterator[None]:
+    """Wait for a core that neither threads of `on_one_core_each` nor others within this context use.
 
-    guard = threading.Lock()
+    What can wait is computed within it, a little at a time: music is made before the next dance is looked at.
+    """
+    here = threading.current_thread()
+    try:
+        with _Narrowed.changed:
+            # In short waits, for a thread that ended unheard tells nobody.
+            while _alive(_Narrowed.inside) + _alive(_Narrowed.spare) >= cores():
+                _Narrowed.changed.wait(POLL_SECONDS)
+            _Narrowed.spare.add(here)
+        yield
+    finally:
+        with _Narrowed.changed:
+            _Narrowed.spare.discard(here)
+            _Narrowed.changed.notify()
+
+
+class _Narrowed:
+    """Threads within `_one_core` and `spare_core`, and the number of threads that PyTorch has otherwise."""
+
+    changed = threading.Condition()
     inside: ClassVar[set[threading.Thread]] = set()
+    spare: ClassVar[set[threading.Thread]] = set()
     width = 0
 
 
@@ -99,19 +120,20 @@ def _one_core(width: int) -> Iterator[None]:
 
     here = threading.current_thread()
     try:
-        with _Narrowed.guard:
-            if not _others(here):
+        with _Narrowed.changed:
+            if not _alive(_Narrowed.inside):
                 _Narrowed.width = width
             _Narrowed.inside.add(here)
             torch.set_num_threads(1)
         yield
     finally:
-        with _Narrowed.guard:
+        with _Narrowed.changed:
             _Narrowed.inside.discard(here)
-            if not _others(here):
+            if not _alive(_Narrowed.inside):
                 torch.set_num_threads(_Narrowed.width)
+            _Narrowed.changed.notify_all()
 
 
-def _others(here: threading.Thread) -> bool:
+def _alive(threads: set[threading.Thread]) -> int:
     # One that was interrupted in the middle of leaving is no longer alive.
-    return any(thread.is_alive() for thread in _Narrowed.inside if thread is not here)
+    return sum(thread.is_alive() for thread in threads)

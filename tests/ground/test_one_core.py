@@ -11,7 +11,7 @@ import torch
 from d2m_cli.ground import one_core
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.interrupts import interrupt
-from d2m_cli.ground.one_core import on_one_core_each
+from d2m_cli.ground.one_core import on_one_core_each, spare_core
 
 
 @pytest.fixture(autouse=True)
@@ -134,3 +134,58 @@ def test_a_thread_that_ended_unheard_is_not_waited_for() -> None:
     finally:
         one_core._Narrowed.inside.discard(gone)
     assert of_mkl() == 3
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_a_spare_core_is_one_that_nobody_computes_on(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    inside: set[int] = set()
+    over = threading.Event()
+
+    def waiting(number: int) -> None:
+        while not over.is_set():
+            with spare_core():
+                inside.add(number)
+                time.sleep(0.002)
+                inside.remove(number)
+
+    def seen() -> set[int]:
+        """How many were inside at once, once those have left that were too many."""
+        end = time.monotonic() + 30.0
+        while len(inside) != 2 - calls:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        counts = set()
+        for _ in range(50):
+            counts.add(len(inside))
+            time.sleep(0.001)
+        return counts
+
+    others = [threading.Thread(target=waiting, args=[number]) for number in range(4)]
+    try:
+        for other in others:
+            other.start()
+        if calls:
+            both = threading.Barrier(calls)
+            counts = on_one_core_each([lambda: (both.wait(30), seen(), both.wait(30))[1]] * calls, "those")
+        else:
+            counts = [seen()]
+    finally:
+        over.set()
+        for other in others:
+            other.join()
+    assert all(max(found) == 2 - calls for found in counts)
+    assert not one_core._Narrowed.spare
+
+
+def test_a_spare_core_comes_free_when_its_thread_ends_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    gone = threading.Thread(target=lambda: None)
+    gone.start()
+    gone.join()
+    one_core._Narrowed.spare.add(gone)
+    try:
+        with spare_core():
+            assert threading.current_thread() in one_core._Narrowed.spare
+    finally:
+        one_core._Narrowed.spare.discard(gone)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import NoPersonError, UsageError, VideoError
+from d2m_cli.ground.one_core import on_one_core_each
 from d2m_cli.media.video import VideoReader
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.metrics import keypoint_similarity
@@ -55,14 +54,24 @@ def test_what_is_used_is_told(estimator: PoseEstimator) -> None:
     assert all(len(value) == 64 for value in estimator.model_hashes.values())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
-def test_its_threads_give_way_where_that_is_asked_for(estimator: PoseEstimator) -> None:
-    def niceness() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
+def test_it_waits_for_music_where_that_is_asked_for(
+    estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pictures = [np.zeros((64, 64, 3), np.uint8)]
     yielding = PoseEstimator(PoseOptions(**SMALL), yields=True)  # type: ignore[arg-type]
-    assert estimator._threads.submit(niceness).result() == niceness()
-    assert yielding._threads.submit(niceness).result() == min(niceness() + 10, 19)
+    found: list[int] = []
+    looking = threading.Thread(target=lambda: found.append(len(yielding._detect(pictures))))
+
+    def while_music_is_made() -> None:
+        looking.start()
+        assert len(estimator._detect(pictures)) == 1
+        looking.join(0.5)
+        assert not found
+
+    on_one_core_each([while_music_is_made], "music")
+    looking.join(30)
+    assert found == [1]
 
 
 @pytest.mark.slow
