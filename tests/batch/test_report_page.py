@@ -226,6 +226,16 @@ def test_report_draws_what_is_missing_and_estimates_nothing(folder: Folder, tmp_
     assert read_head(drawing_path(folder.out, "two")).left_out == ()
 
 
+def test_report_draws_takes_that_are_there(folder: Folder) -> None:
+    takes = [{"number": number, "file": f"kept.take-{number}.wav"} for number in (1, 2)]
+    folder.add("kept", takes=takes, drawn=False)
+    (folder.out / "kept.take-1.wav").unlink()
+    report(folder.out)
+    (second,) = read_head(drawing_path(folder.out, "kept")).takes
+    assert second.number == 2
+    assert second.scores[0].f1 < 0.5
+
+
 def test_a_passage_is_drawn_with_its_own_poses_and_a_still_dancer_is_somebody(folder: Folder, tmp_path: Path) -> None:
     document = json.loads((folder.out / "two.json").read_bytes())
     document["settings"]["start"] = 1.5

@@ -214,6 +214,8 @@ def test_takes_are_switched_while_it_plays(browser: Any, folder: Path) -> None:
         page.click(f"{one} .play")
         page.wait_for_function("(one) => document.querySelector(one + ' video').currentTime > 0.2", arg=one)
         assert not visit.video("muted", one)
+        lines = f"document.querySelector('{one} .lines').toDataURL()"
+        told, before = page.inner_text(f"{one} .told"), page.evaluate(lines)
         page.check(f"{one} input[value='2']")
         page.wait_for_function("() => window.sounds.some((one) => !one.paused && one.currentTime > 0.6)")
         playing = page.evaluate(
@@ -224,8 +226,13 @@ def test_takes_are_switched_while_it_plays(browser: Any, folder: Path) -> None:
         assert visit.video("muted", one)
         assert {source.rsplit("/", 1)[1] for source, _ in playing} == {"kept.take-2.wav"}
         assert max(apart for _, apart in playing) < 0.1
+        # The strip and the words below it are of the take that is heard.
+        assert page.inner_text(f"{one} .told") == page.get_attribute(f"{one} input[value='2']", "data-told") != told
+        assert page.evaluate(lines) != before
         page.check(f"{one} input[value='0']")
         page.wait_for_timeout(50)
+        assert page.inner_text(f"{one} .told") == told
+        assert page.evaluate(lines) == before
         assert not visit.video("muted", one)
         assert page.evaluate("window.sounds.every((one) => one.paused)")
         assert visit.troubles == []

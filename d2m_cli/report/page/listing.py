@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from d2m_cli.generation.artefacts import is_take
-from d2m_cli.ground.genres import GENRE_CODES
+from d2m_cli.ground.genres import GENRE_NAMES
 from d2m_cli.ground.ledger_entries import Entry
 from d2m_cli.ground.printable import printable
 from d2m_cli.report.page.values import Head, Listed, Sound, State
@@ -80,8 +80,10 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
     # Without a video of its own, the input is shown and its sound replaced; of a passage it would be out of step.
     picture = pictures[0] if pictures else "" if "start" in settings or "duration" in settings else entry.place
     sounds = [Sound("The music chosen", None if pictures else _link_or_none(music_file(files)))]
+    drawn = {take.number: take for take in head.takes} if head is not None else {}
     for take in music.get("takes") or []:
-        sounds.append(Sound(f"Take {int(take['number'])}", link(_beside(stem, str(take["file"])))))
+        number = int(take["number"])
+        sounds.append(Sound(f"Take {number}", link(_beside(stem, str(take["file"]))), drawn.get(number)))
     tempo = rhythm["tempo"]
     genre = settings.get("genre") or ""
     return Listed(
@@ -89,7 +91,7 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
         video=printable(document["video"]["file"]),
         source=str(document["video"]["content"]),
         state="done",
-        genre=printable(GENRE_CODES.get(genre, genre)),
+        genre=printable(GENRE_NAMES.get(genre, genre)),
         prompt=printable(settings.get("prompt") or ""),
         negative_prompt=printable(settings.get("negative_prompt") or ""),
         model=printable(backbone["name"]),
