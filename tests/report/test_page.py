@@ -252,6 +252,22 @@ def test_facts_and_notes_are_in_words() -> None:
         assert text in page
 
 
+def test_a_track_of_ones_own_is_told_as_such() -> None:
+    document = record("clip.mp4")
+    # As it is recorded: no model, so nothing that steers one.
+    document["settings"] = {"dancers": "largest", "decoder": "auto", "music": {"file": "song.mp3", "content": "c"}}
+    document["models"]["backbone"] = {"name": "track:song.mp3", "sha256": "c", "licence": "that of the track"}
+    document |= {"licences": {"music": "that of the track"}, "windows": []}
+    found = of_record(document)
+    assert (found.state, found.model, found.seed) == ("done", "none, from song.mp3", "")
+    assert "Takes of each window" not in dict(found.facts)
+    texts = Page(render([found], title="out")).texts
+    assert "none, from song.mp3" in texts
+    assert "that of the track" in texts
+    assert "Licence of its weights" not in texts
+    assert texts.count("Seed") == 1  # the heading of the table
+
+
 def test_music_too_short_for_a_loudness_is_on_the_page() -> None:
     document = record("clip.mp4")
     document["music"]["level"] = {"wanted": -14.0, "loudness": None, "true_peak": -1.0, "decided_by": "peak"}

@@ -85,7 +85,7 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
         number = int(take["number"])
         sounds.append(Sound(f"Take {number}", link(_beside(stem, str(take["file"]))), drawn.get(number)))
     tempo = rhythm["tempo"]
-    genre = settings.get("genre") or ""
+    genre, track = settings.get("genre") or "", settings.get("music")
     return Listed(
         name=printable(stem),
         video=printable(document["video"]["file"]),
@@ -94,9 +94,10 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
         genre=printable(GENRE_NAMES.get(genre, genre)),
         prompt=printable(settings.get("prompt") or ""),
         negative_prompt=printable(settings.get("negative_prompt") or ""),
-        model=printable(backbone["name"]),
+        model=printable(backbone["name"]) if track is None else f"none, from {printable(track['file'])}",
         licence=printable(document["licences"]["music"]),
-        seed=str(int(settings["seed"])),
+        # A track of one's own is cut and bent, and nothing of it drawn.
+        seed=str(int(settings["seed"])) if track is None else "",
         seconds=float(music["seconds"]),
         # A tempo that is not sure enough to be gone by is none to show; older records do not say how sure they are.
         bpm=float(tempo["bpm"]) if tempo is not None and rhythm.get("steady", True) else None,
@@ -151,7 +152,8 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     steps = settings.get("sampling", {}).get("steps")
     if steps is not None:
         found.append(("Steps", str(steps)))
-    found.append(("Takes of each window", str(settings.get("candidates", 1))))
+    if document["windows"]:
+        found.append(("Takes of each window", str(settings.get("candidates", 1))))
     found.append(("Computed by", str(document["run"]["models"])))
     found.append(("d2m", str(document["versions"]["d2m"])))
     return found
