@@ -218,10 +218,10 @@ def test_the_page_names_nothing_outside() -> None:
 def test_what_was_written_decides_what_is_played() -> None:
     both = listed()
     assert both.picture == "./clip.mp4"
-    assert [sound.href for sound in both.sounds] == [None]
+    assert [(sound.href, sound.alone) for sound in both.sounds] == [(None, "./clip.wav")]
     only_sound = listed("a/clip", files=["clip.flac"])
     assert only_sound.picture == "./../a/clip.mp4"
-    assert [sound.href for sound in only_sound.sounds] == ["./a/clip.flac"]
+    assert [(sound.href, sound.alone) for sound in only_sound.sounds] == [("./a/clip.flac", None)]
     takes = [{"number": 1, "file": "clip.take-1.wav"}, {"number": 2, "file": "clip.take-2.wav"}]
     kept = listed("a/clip", takes=takes)
     assert [(sound.label, sound.href) for sound in kept.sounds] == [

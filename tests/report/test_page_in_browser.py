@@ -257,6 +257,23 @@ def test_without_a_video_of_its_own_the_music_plays_with_the_input_or_alone(brow
         assert visit.cursor(gone) > 0.1
 
 
+def test_where_the_film_can_not_be_shown_its_music_plays_alone(browser: Any, tmp_path: Path) -> None:
+    made = Folder(tmp_path / "out")
+    made.add("one")
+    page_file = ReportPage().write(made.ledger)
+    (made.out / "one.mp4").write_bytes(b"of a kind that no browser knows")
+    with Visit(browser, page_file) as visit:
+        page = visit.page
+        page.wait_for_selector("#r1 .trouble:not([hidden])")
+        assert page.inner_text("#r1 .trouble").endswith("The music plays alone.")
+        before = visit.cursor()
+        page.click("#r1 .play")
+        page.wait_for_function(
+            "(x) => document.querySelector('#r1 .cursor').getBoundingClientRect().x > x + 20", arg=before
+        )
+        assert any(url.endswith("/one.wav") for url in visit.asked)
+
+
 def test_sorts_and_filters(browser: Any, folder: Path) -> None:
     def names(visit: Visit) -> list[str]:
         return visit.page.eval_on_selector_all(

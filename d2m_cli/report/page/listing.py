@@ -37,8 +37,13 @@ def files_of(entry: Entry, document: Mapping[str, Any], stem: str) -> tuple[str,
 
 def music_file(files: Sequence[str]) -> str | None:
     """The one of some results that holds the music, best without loss."""
-    files = [name for name in files if not is_take(PurePosixPath(name))]
+    files = _without_takes(files)
     return next(iter(_by_suffix(files, SOUNDS)), None) or next(iter(_by_suffix(files, PICTURES)), None)
+
+
+def _without_takes(files: Sequence[str]) -> list[str]:
+    """Some results but the takes that were kept."""
+    return [name for name in files if not is_take(PurePosixPath(name))]
 
 
 def list_failed(stem: str, entry: Entry, state: State, reason: str) -> Listed:
@@ -79,7 +84,8 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
     pictures = _by_suffix(files, PICTURES)
     # Without a video of its own, the input is shown and its sound replaced; of a passage it would be out of step.
     picture = pictures[0] if pictures else "" if "start" in settings or "duration" in settings else entry.place
-    sounds = [Sound("The music chosen", None if pictures else _link_or_none(music_file(files)))]
+    music_alone = _link_or_none(next(iter(_by_suffix(_without_takes(files), SOUNDS)), None))
+    sounds = [Sound("The music chosen", None if pictures else music_alone, alone=music_alone if pictures else None)]
     drawn = {take.number: take for take in head.takes} if head is not None else {}
     for take in music.get("takes") or []:
         number = int(take["number"])

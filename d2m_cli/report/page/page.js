@@ -178,6 +178,7 @@
       if (this.broken) return;
       const at = this.resumeAt;
       this.broken = true;
+      this.sounds = this.sounds.map((source, number) => source || this.choices[number].dataset.alone || null);
       const audio = this.audio();
       this.say(
         (this.video

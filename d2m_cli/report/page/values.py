@@ -203,11 +203,14 @@ class Sound:
         Where it lies; None is the picture's own sound.
     take
         Of its drawing, if it is a take and was drawn.
+    alone
+        Where the music lies without a picture, for browsers that can't show it; None where it does not.
     """
 
     label: str
     href: str | None
     take: TakeHead | None = None
+    alone: str | None = None
 
 
 @dataclass(frozen=True)
