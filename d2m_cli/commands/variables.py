@@ -59,6 +59,8 @@ def with_variables(only: Collection[str] | None = None) -> type[TyperCommand]:
                 option = error.param
                 if option is not None and from_variable(ctx, str(option.name)):
                     error.param_hint = f"'{option.opts[0]}' (from {option.envvar})"
+                # What the library that reads values puts before the reason.
+                error.message = error.message.removeprefix("Value error, ")
                 raise
             for first, second, excludes in CONTRARY:
                 given = on_command_line(ctx, first) and excludes(ctx.params[first])

@@ -57,6 +57,8 @@ def run(tmp_path: Path, overwrite: bool = False, verify: bool = False) -> BatchS
     def work(job: Job, told: Report) -> ItemResult:
         if job.path.read_bytes().startswith(b"bad"):
             raise VideoError(f"{job.path}: is not a video <b>")
+        if job.path.read_bytes().startswith(b"stop"):
+            raise KeyboardInterrupt
         for path in job.artefacts.values():
             with atomic_path(path) as part:
                 part.write_text(json.dumps(record(job.path.name)))
@@ -83,6 +85,14 @@ def test_a_run_leaves_a_page_with_all_that_was_made_and_all_that_failed(tmp_path
     inputs(tmp_path, "c")
     run(tmp_path)
     assert 'href="#r3">c</a>' in (tmp_path / "out" / PAGE).read_text()
+
+
+def test_an_interrupted_run_says_how_to_see_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs(tmp_path, "a", "stop")
+    assert run(tmp_path).exit_code == 130
+    assert f"d2m report {tmp_path / 'out'}\n" in capsys.readouterr().err
+    assert not (tmp_path / "out" / PAGE).exists()
+    assert 'href="#r' in report(tmp_path / "out").read_text()
 
 
 def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
