@@ -229,6 +229,7 @@ def test_what_was_written_decides_what_is_played() -> None:
         ("Take 1", "./a/clip.take-1.wav"),
         ("Take 2", "./a/clip.take-2.wav"),
     ]
+    assert [name for name, _ in kept.files][-2:] == ["clip.take-1.wav", "clip.take-2.wav"]
 
 
 def test_what_is_said_of_a_take_comes_with_it() -> None:

@@ -87,9 +87,9 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
     music_alone = _link_or_none(next(iter(_by_suffix(_without_takes(files), SOUNDS)), None))
     sounds = [Sound("The music chosen", None if pictures else music_alone, alone=music_alone if pictures else None)]
     drawn = {take.number: take for take in head.takes} if head is not None else {}
-    for take in music.get("takes") or []:
-        number = int(take["number"])
-        sounds.append(Sound(f"Take {number}", link(_beside(stem, str(take["file"]))), drawn.get(number)))
+    takes = {int(take["number"]): _beside(stem, str(take["file"])) for take in music.get("takes") or ()}
+    sounds += [Sound(f"Take {number}", link(name), drawn.get(number)) for number, name in takes.items()]
+    written = dict.fromkeys((*files, *takes.values()))
     tempo = rhythm["tempo"]
     genre, track = settings.get("genre") or "", settings.get("music")
     return Listed(
@@ -113,7 +113,7 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
         facts=tuple((term, printable(text)) for term, text in _facts(document)),
         picture=link(picture) if picture else None,
         sounds=tuple(one for one in sounds if pictures or one.href is not None),
-        files=tuple((printable(PurePosixPath(name).name), link(name)) for name in files),
+        files=tuple((printable(PurePosixPath(name).name), link(name)) for name in written),
         drawing=link(drawing) if drawing is not None and head is not None and head.counts is not None else None,
         head=head,
     )
