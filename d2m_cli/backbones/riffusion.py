@@ -53,6 +53,8 @@ PREDICTIONS = ("epsilon", "v_prediction")
 SOUNDED = 8
 """Pictures that are decoded and sounded at once: that fills a GPU, and a picture takes more memory there than in the
 UNet."""
+SMALL = 100_000_000
+"""Parameters of a UNet below which a thread takes longer to wake than a layer to compute."""
 MOST_RECORDINGS = 2
 """Recorded steps that are kept, each with what the UNet works in: in a run, the shapes of full and of last batches."""
 
@@ -146,6 +148,8 @@ class RiffusionBackbone(ReadsText):
             # Convolutions there run on matrix units, which read a pixel's channels side by side.
             self.unet.to(memory_format=torch.channels_last)
             self.vae.to(memory_format=torch.channels_last)
+        size = sum(values.numel() for values in self.unet.parameters())
+        self.one_core = self.device.type == "cpu" and size < SMALL
         self.condition_layers = split_condition(self.unet)
         length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
         layers = self.condition_layers

@@ -14,7 +14,7 @@ from d2m_cli.batch.manifest import ManifestLine
 from d2m_cli.errors import InputError, UsageError
 from d2m_cli.generation.options import GenerateOptions, check_seed
 from d2m_cli.generation.own import NOTHING_OWN, OwnOptions
-from d2m_cli.ground.genres import GENRE_CODES
+from d2m_cli.ground.genres import GENRE_NAMES
 from d2m_cli.ground.options import option
 from d2m_cli.ground.printable import quote
 from d2m_cli.ground.real_paths import RealPaths
@@ -186,7 +186,7 @@ def _genre(video: Path, wanted: GenerateOptions) -> str:
         code = wanted.of_video(video).genre
     except InputError:
         return "unknown"  # which is told as what went wrong with this video
-    return "none" if code is None else GENRE_CODES[code].replace(" ", "-")
+    return "none" if code is None else GENRE_NAMES[code]
 
 
 def _naming(pattern: str) -> Callable[[Mapping[str, Any]], str]:

@@ -66,6 +66,7 @@ def draw_generated(path: Path, made: Generated, poses: Poses | None, record: Pat
             bpm=tempo.bpm if tempo is not None else None,
             tracks=tracks_of(poses.tracks, made.options.dancers) if poses is not None else None,
             no_skeletons="" if poses is not None else NOBODY,
+            takes=[(number, take.samples) for number, take in enumerate(made.music.candidates, start=1)],
         )
 
     return _keep(path, content_digest(record), drawing)
@@ -113,6 +114,12 @@ def draw_again(path: Path, folder: Path, stem: str, entry: Entry, record: Path, 
             bpm=tempo["bpm"] if tempo is not None else None,
             tracks=tracks_of(poses.tracks, dancers) if poses is not None else None,
             no_skeletons="" if poses is not None else NOBODY if nobody else NOT_KEPT,
+            takes=[
+                (int(take["number"]), load_audio(path)[0])
+                for take in document["music"].get("takes") or ()
+                # One that is gone can't be heard either, and the page says so.
+                if (path := record.with_name(str(take["file"]))).is_file()
+            ],
         )
 
     return _keep(path, content_digest(record), drawing)

@@ -38,7 +38,7 @@ PAGE_COMMAND = "report"
 PER_PAGE = 300
 MOST = 3000
 """Results that are listed, the latest: a page over a hundred thousand would help nobody, and take long."""
-FORMAT = 1
+FORMAT = 2
 """Of the page: to be raised when it is to be written again though no result changed."""
 
 Made = dict[str, Entry]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -177,8 +178,11 @@ def run_batch(
         label, out_dir, settings, told, interrupted, stopped, time.monotonic() - begun, tuple(passed_over)
     )
     close(summary, results, json_out=options.json_out)
-    if written is not None and (summary.count("done") or summary.count("already done")):
-        say(f"d2m: to see and hear it, open {written} in a browser")
+    if summary.count("done") or summary.count("already done"):
+        if written is not None:
+            say(f"d2m: to see and hear it, open {written} in a browser")
+        elif page is not None and interrupted:
+            say(f"d2m: to see and hear what is done: d2m report {shlex.quote(str(out_dir))}")
     return replace(summary, unlisted=results.lost)
 
 

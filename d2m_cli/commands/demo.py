@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -48,8 +49,10 @@ def _run(context: typer.Context, words: list[str]) -> int:
 def _story(out: Path, stem: str) -> list[str]:
     """What was made, how to watch it, and what to try next."""
     film, page = out / f"{stem}.mp4", out / "report.html"
-    opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
     first = page if page.is_file() else film
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    # Where there is no desktop, there is none.
+    how = f"{opener} {shlex.quote(str(first))}" if shutil.which(opener) else f"open {first} in a browser"
     return [
         "",
         "The dance has music now, made by the model in the package:",
@@ -58,7 +61,7 @@ def _story(out: Path, stem: str) -> list[str]:
         f"  {out / f'{stem}.json'} (how it was made)",
         *([f"  {page} (a page that shows music and dance together)"] if page.is_file() else []),
         "",
-        f"See and hear it: {opener} {shlex.quote(str(first))}",
+        f"See and hear it: {how}",
         'A video of yours: d2m generate VIDEO --genre lock --prompt "funky guitar"',
         "Other models, for a GPU: d2m weights list",
     ]

@@ -22,6 +22,7 @@ _INDENT = 8 * " "
 
 
 def doctor(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for results: whether it can be written, and its room.")
     ] = Path("d2m_out"),
@@ -37,11 +38,12 @@ def doctor(
     import json
 
     from d2m_cli.batch.voice import say
+    from d2m_cli.commands.variables import variables_of
     from d2m_cli.doctor.examine import Findings, examine
 
     say(f"d2m doctor: looking at this machine{'' if quick else '; the self-test at the end may take a minute'}")
     checks: list[Check] = []
-    for check in examine(str(out), quick=quick):
+    for check in examine(str(out), quick=quick, variables=variables_of(context.find_root().command)):
         if not json_out:
             if not checks or checks[-1].group != check.group:
                 print(f"{printable(check.group)}:", flush=True)

@@ -26,8 +26,9 @@ def status(
 ) -> None:
     """Say how far the work in a folder of results is: done, failed by reason, rate, time left.
 
-    It can be asked at any time, and while any number of runs are at work. What was made with --by-folder is told folder
-    by folder, and in sum.
+    It can be asked at any time, and while any number of runs are at work.
+
+    What was made with --by-folder is told folder by folder, and in sum.
     """
     import json
 

@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 PREFIX = "D2M_"
+OTHERS = ("D2M_HOME", "D2M_CACHE_GB")
+"""Variables that stand for no option."""
 ONCE = frozenset({"--overwrite", "--retry-failed", "--dry-run", "--verify", "--json", "--list-words"})
 """Flags that are meant for one call: a variable that was forgotten must not replace files or change what is printed."""
 CONTRARY: Sequence[tuple[str, str, Callable[[Any], bool]]] = (
@@ -57,6 +59,8 @@ def with_variables(only: Collection[str] | None = None) -> type[TyperCommand]:
                 option = error.param
                 if option is not None and from_variable(ctx, str(option.name)):
                     error.param_hint = f"'{option.opts[0]}' (from {option.envvar})"
+                # What the library that reads values puts before the reason.
+                error.message = error.message.removeprefix("Value error, ")
                 raise
             for first, second, excludes in CONTRARY:
                 given = on_command_line(ctx, first) and excludes(ctx.params[first])
@@ -72,6 +76,17 @@ def with_variables(only: Collection[str] | None = None) -> type[TyperCommand]:
             return super().invoke(ctx)
 
     return Command
+
+
+def variables_of(command: Any) -> frozenset[str]:
+    """Names of all variables that d2m reads: those of the options of a command and of those below it, and its own."""
+    found = set(OTHERS)
+    for option in command.params:
+        if isinstance(option.envvar, str):
+            found.add(option.envvar)
+    for inner in getattr(command, "commands", {}).values():
+        found |= variables_of(inner)
+    return frozenset(found)
 
 
 def from_variable(context: Any, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class Findings:
         }
 
 
-def examine(out: str, *, quick: bool = False) -> Iterator[Check]:
+def examine(out: str, *, quick: bool = False, variables: Collection[str] = ()) -> Iterator[Check]:
     """Make all checks; names of users and their home folders are left out.
 
     Parameters
@@ -91,14 +91,16 @@ def examine(out: str, *, quick: bool = False) -> Iterator[Check]:
         Folder of results, which need not be there.
     quick
         Leave out the self-test.
+    variables
+        Names of those that give options their defaults.
     """
-    for check in _all(out, quick):
+    for check in _all(out, quick, variables):
         yield check.without_names()
 
 
-def _all(out: str, quick: bool) -> Iterator[Check]:
+def _all(out: str, quick: bool, variables: Collection[str]) -> Iterator[Check]:
     here: tuple[tuple[str, Callable[[], Iterable[Check]], str], ...] = (
-        (machine.GROUP, machine.look, _ASK),
+        (machine.GROUP, lambda: machine.look(variables), _ASK),
         (packages.GROUP, packages.look, packages.REINSTALL),
         (folders.GROUP, lambda: folders.look(out), "mend what it says"),
         (models.GROUP, models.look, packages.REINSTALL),

@@ -7,7 +7,8 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +20,7 @@ GROUP = "machine"
 MEMORY = 2e9
 """Bytes of free memory that music for a short video takes, with room to spare."""
 THREADS = "OMP_NUM_THREADS"
+PREFIX = "D2M_"
 VARIABLES = (
     THREADS, "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR", "PYTHONPATH",
     "TMPDIR", "XDG_CACHE_HOME",
@@ -29,14 +31,14 @@ _UNLIMITED = 1 << 60
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def look() -> Iterator[Check]:
-    """Python, memory, threads."""
+def look(variables: Collection[str] = ()) -> Iterator[Check]:
+    """Python, memory, threads, and variables; `variables` are those that d2m reads."""
     yield Check(GROUP, "d2m", "ok", f"{__version__}, {_installed()}", values={"version": __version__})
     yield python_check()
     yield Check(GROUP, "system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}")
     yield memory_check(*memory())
     yield threads_check(cores(), cpu_quota(), os.environ.get(THREADS))
-    yield environment_check(os.environ)
+    yield environment_check(os.environ, variables)
 
 
 def python_check(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
@@ -137,12 +139,25 @@ def threads_check(threads: int, quota: float | None, told: str | None) -> Check:
     return Check(GROUP, "threads", "ok", text, values=values)
 
 
-def environment_check(environment: Mapping[str, str]) -> Check:
-    """Variables that steer d2m and what it stands on."""
-    names = [name for name in sorted(environment) if name.startswith("D2M_") or name in VARIABLES]
+def environment_check(environment: Mapping[str, str], known: Collection[str] = ()) -> Check:
+    """Variables that steer d2m and what it stands on; one that looks like a slip for a known one is told."""
+    names = [name for name in sorted(environment) if name.startswith(PREFIX) or name in VARIABLES]
     told = {name: "..." if any(word in name for word in _SECRET) else environment[name] for name in names}
     text = ", ".join(f"{name}={value}" for name, value in told.items()) or "none of those that steer d2m is set"
+    slips = {name: near[0] for name in names if name not in known and (near := _nearest(name, known))}
+    if slips:
+        meant = ", ".join(f"{name} is read by nothing, {near} is" for name, near in slips.items())
+        remedy = f"unset {' '.join(slips)}; if they were meant, set {' '.join(slips.values())}"
+        return Check(GROUP, "variables", "warn", f"{text}; {meant}", remedy, told)
     return Check(GROUP, "variables", "ok", text, values=told)
+
+
+def _nearest(name: str, known: Collection[str]) -> list[str]:
+    if not name.startswith(PREFIX):
+        return []
+    # Without what all begin with, which would make any two alike.
+    endings = [one.removeprefix(PREFIX) for one in known]
+    return [PREFIX + ending for ending in get_close_matches(name.removeprefix(PREFIX), endings, 1, 0.75)]
 
 
 def _installed() -> str:

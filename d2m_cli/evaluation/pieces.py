@@ -58,7 +58,7 @@ class Piece:
     content
         Digest of the video that it was made for; "" where no record says.
     seed
-        Random seed; None where no record says.
+        Random seed; None where no record says, and for a track of one's own.
     """
 
     path: Path
@@ -121,7 +121,9 @@ def _told(name: str, path: Path, known: Container[str]) -> Piece | None:
         return None
     try:
         video, settings = record["video"], record["settings"]
-        file, content, seed = str(video["file"]), str(video["content"]), int(settings["seed"])
+        file, content = str(video["file"]), str(video["content"])
+        # A track of one's own is laid under the video without one.
+        seed = None if "music" in settings else int(settings["seed"])
         start, duration = settings.get("start"), settings.get("duration")
         passage = Passage(float(start or 0.0), None if duration is None else float(duration))
     except (KeyError, TypeError, ValueError, AttributeError, UsageError):

@@ -153,12 +153,12 @@ def compose(
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
     with torch.inference_mode():
-        negative, unread = desk.alone(partial(_read, backbone, options.negative_prompt, {}))
+        negative, unread = desk.alone(partial(_read, backbone, options.negative_prompt, dict))
         _tell_unread(tell, "negative prompt", unread)
         for window in windows:
             report(f"music, window {window.index + 1} of {len(windows)}", window.index / len(windows))
             prompt = window_prompt(asked, window, models, options, goes_on=last is not None).text
-            words = pseudo_words(prompt, asked, window, models, options)
+            words = partial(pseudo_words, prompt, asked, window, models, options)
             condition, unread = desk.alone(partial(_read, backbone, prompt, words))
             _tell_unread(tell, "prompt", unread)
             before = window.start - windows[window.index - 1].start
@@ -297,8 +297,9 @@ def finished(
     return Music(samples, rate, track_beats(samples, rate, bpm), level, breaks, done)
 
 
-def _read(backbone: Backbone, prompt: str, words: Mapping[str, Tensor]) -> tuple[Condition, str]:
-    """What the backbone makes of a prompt, and the end of it that it does not read."""
+def _read(backbone: Backbone, prompt: str, encode: Callable[[], Mapping[str, Tensor]]) -> tuple[Condition, str]:
+    """What the backbone makes of a prompt and its pseudo-words, and the end of it that it does not read."""
+    words = encode()
     return backbone.embed([prompt], words), unread_words(backbone, prompt, words)
 
 

@@ -2,7 +2,7 @@
 
 The bytes of a take hang on its seed, its condition and the shape of its batch, not on what else is in the batch. On a
 GPU all batches have one shape, whoever shares them; on a CPU, where a row that nobody needs costs as much as any other,
-a batch holds the takes of one window.
+a batch holds takes of one window: all of them, or as many as one core makes at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
 from d2m_cli.backbones.text_padding import in_blocks
 from d2m_cli.ground.background import POLL_SECONDS
 from d2m_cli.ground.interrupts import interrupt
+from d2m_cli.ground.one_core import on_one_core_each
 from d2m_cli.media.shortage import is_shortage
 
 if TYPE_CHECKING:
@@ -31,8 +33,12 @@ T = TypeVar("T")
 
 TOGETHER = 4
 """Takes of a window that a backbone makes at once on a CPU."""
+ON_ONE_CORE = 2
+"""The same of a small one, which makes several such batches side by side, each on a core of its own."""
 ROWS_ON_GPU = 8
 """Takes in each batch on a GPU."""
+THREADS = "d2m-drawing"
+"""Their name."""
 AFTER_READING_SECONDS = 0.01
 """Who has read a text orders takes a moment later: the next batch waits for them."""
 
@@ -142,17 +148,24 @@ class Desk:
     rows
         So many rows has every batch, filled up with copies of its last one; None gives each batch as many as one window
         has takes, `TOGETHER` at most.
+    small
+        Whether batches are made on one core each, side by side, of `ON_ONE_CORE` at most; not where they have a shape.
     tell
         Told each time that batches become smaller for want of memory.
     """
 
     def __init__(
-        self, backbone: Backbone, rows: int | None = None, tell: Callable[[str], None] | None = None
+        self,
+        backbone: Backbone,
+        rows: int | None = None,
+        tell: Callable[[str], None] | None = None,
+        small: bool = False,
     ) -> None:
         self.backbone = backbone
         self._tell = tell
         self._fixed = rows is not None
-        self._most = rows or TOGETHER
+        self._small = small and not self._fixed
+        self._most = rows or (ON_ONE_CORE if self._small else TOGETHER)
         self._asked: SimpleQueue[list[_Row] | _Call] = SimpleQueue()
         # One that knows who holds it: an interrupt may come when it is taken and before that is noted here.
         self._drawing = threading.RLock()
@@ -162,10 +175,13 @@ class Desk:
     def of(cls, backbone: Backbone, tell: Callable[[str], None] | None = None) -> Desk:
         """With batches as they suit a backbone and the device that it computes on, its attribute ``device``.
 
+        One that has a true attribute ``one_core`` is so small that a second core is better used for another batch.
+
         One that writes whole pieces keeps a GPU busy with a few, and those of two videos are hardly ever equally long.
         """
         on_gpu = str(getattr(backbone, "device", "cpu")).startswith("cuda")
-        return cls(backbone, ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None, tell)
+        rows = ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None
+        return cls(backbone, rows, tell, bool(getattr(backbone, "one_core", False)))
 
     def draw(
         self,
@@ -192,7 +208,9 @@ class Desk:
             for number, seed in enumerate(seeds)
         ]
         thread = self._thread
-        if thread is None:
+        if self._small:
+            self._draw_side_by_side(order, rows)
+        elif thread is None:
             self._in_turn(lambda: self._draw_all(rows))
             order.wait(threading.current_thread())
         else:
@@ -226,14 +244,20 @@ class Desk:
 
         thread = self._thread
         if thread is None:
-            self._in_turn(compute)
+            self._in_turn((lambda: on_one_core_each([compute], THREADS)) if self._small else compute)
             return returned[0]
         order = _Order(1)
         self._asked.put(_Call(order, compute))
         order.wait(thread)
         return returned[0]
 
-    def _in_turn(self, compute: Callable[[], None]) -> None:
+    def _draw_side_by_side(self, order: _Order, rows: list[_Row]) -> None:
+        most = self._most
+        batches = [rows[at : at + most] for at in range(0, len(rows), most)]
+        on_one_core_each([partial(self._draw_all, batch) for batch in batches], THREADS)
+        order.wait(threading.current_thread())
+
+    def _in_turn(self, compute: Callable[[], object]) -> None:
         try:
             # In short waits, between which an interrupt is heard.
             while not self._drawing.acquire(timeout=POLL_SECONDS):
@@ -257,7 +281,7 @@ class Desk:
         before, self._tell = self._tell, tell
         try:
             if self._fixed:
-                self._thread = threading.Thread(target=self._serve, name="d2m-drawing")
+                self._thread = threading.Thread(target=self._serve, name=THREADS)
                 self._thread.start()
             yield
         finally:
@@ -292,12 +316,13 @@ class Desk:
         import torch
 
         while rows := [row for row in rows if not row.order.over]:  # nobody waits for the others any more
-            some = rows[: self._most]
+            most = self._most
+            some = rows[:most]
             try:
                 with torch.inference_mode():
                     self._draw(some)
             except Exception as error:
-                if not self._halved(error):
+                if not self._halved(error, most):
                     orders = list(dict.fromkeys(row.order for row in rows))
                     if len(orders) == 1:
                         orders[0].end(error)
@@ -326,18 +351,20 @@ class Desk:
         for number, row in enumerate(rows):
             row.order.take(row.number, Drawn(made.row(number), len(filled)))
 
-    def _halved(self, error: Exception) -> bool:
-        """Make batches smaller where memory ran out and they can be."""
+    def _halved(self, error: Exception, most: int) -> bool:
+        """Make batches smaller where memory ran out with so many rows and they can be."""
         import torch
 
-        if self._most == 1 or not is_shortage(error):
+        if most == 1 or not is_shortage(error):
             return False
-        self._most = self._most // 2
         # What the failed attempt holds is freed with its frames.
         error.__traceback__ = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if self._most < most:
+            return True  # another thread's batch failed as well, and made them smaller
+        self._most = most // 2
         if self._tell is not None:
             rows = "1 take" if self._most == 1 else f"{self._most} takes"
             self._tell(f"memory ran out while music was drawn: it is drawn {rows} at a time from now on")

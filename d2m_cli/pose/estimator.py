@@ -6,8 +6,9 @@ the joints of the dancers chosen. A video short enough to be held in memory is d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from d2m_cli import __version__
 from d2m_cli.errors import NoPersonError
 from d2m_cli.ground.cores import cores
+from d2m_cli.ground.one_core import spare_core
 from d2m_cli.ground.progress import Report, silent
 from d2m_cli.ground.spread import spread
 from d2m_cli.media.timeline import Part, Timeline
@@ -34,7 +36,7 @@ from d2m_cli.pose.options import PoseOptions as PoseOptions
 from d2m_cli.pose.scenes import PADDING, WIDER, Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
 from d2m_cli.pose.session import OnnxModel
-from d2m_cli.pose.settings import heeded
+from d2m_cli.pose.settings import heeded, takes_gpu
 from d2m_cli.pose.thinned import thinned, thinning
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
 from d2m_cli.pose.tracking import Track, Tracker
@@ -77,6 +79,14 @@ class PoseNetwork(Protocol):
 class PoseEstimator:
     """Networks loaded once, for any number of videos.
 
+    Parameters
+    ----------
+    options
+        Which networks, and where they run.
+    yields
+        Whether its threads wait for a core that those leave which make the music of another dance, where they compute
+        on a CPU (`d2m_cli.ground.one_core`). What comes of it is the same.
+
     Attributes
     ----------
     description
@@ -90,7 +100,7 @@ class PoseEstimator:
         A network is not there, does not fit, or CUDA was asked for and is not to be had.
     """
 
-    def __init__(self, options: PoseOptions | None = None) -> None:
+    def __init__(self, options: PoseOptions | None = None, yields: bool = False) -> None:
         self.options = options or PoseOptions()
         self._network = _load_network(self.options)
         self._detector = load_detector(
@@ -101,6 +111,9 @@ class PoseEstimator:
         )
         self._width = self.options.threads or cores()
         self._threads = ThreadPoolExecutor(self._width, "d2m-pose")
+        self._core: Callable[[], AbstractContextManager[None]] = (
+            spare_core if yields and not takes_gpu(self.options.device) else nullcontext
+        )
 
     @property
     def model_hashes(self) -> dict[str, str]:
@@ -199,7 +212,8 @@ class PoseEstimator:
         parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
 
         def detect(part: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-            return [without_doubles(found) for found in self._detector.detect(np.stack(part), DOUBTFUL)]
+            with self._core():
+                return [without_doubles(found) for found in self._detector.detect(np.stack(part), DOUBTFUL)]
 
         return [found for people in spread(self._threads, detect, parts, self._width) for found in people]
 
@@ -234,6 +248,10 @@ class PoseEstimator:
 
     def _crops(self, wanted: list[_Crop]) -> list[tuple[int, int, NDArray[np.float64]]]:
         """Dancer, frame, and joints (17, 3) in frame pixels of one batch."""
+        with self._core():
+            return self._seen(wanted)
+
+    def _seen(self, wanted: list[_Crop]) -> list[tuple[int, int, NDArray[np.float64]]]:
         joints, cut = self._look_at(wanted, wanted[0].size, PADDING)
         again = np.flatnonzero(cut)
         if len(again):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EstimatorOnDemand:
-    """A `PoseEstimator` that is loaded when it is first needed, whichever thread needs it.
+    """A `PoseEstimator` that yields and is loaded when it is first needed, whichever thread needs it.
 
     Parameters
     ----------
@@ -60,6 +60,6 @@ class EstimatorOnDemand:
             if self._loaded is None:
                 from d2m_cli.pose.estimator import PoseEstimator
 
-                self._loaded = PoseEstimator(self.options)
+                self._loaded = PoseEstimator(self.options, yields=True)
                 self._tell(f"poses: {self._loaded.description}")
             return self._loaded

@@ -222,7 +222,7 @@ def test_with_a_cache_pose_networks_are_loaded_for_poses_that_nobody_kept(
         def estimate(self, video: Path, report=None, timeline=None):
             return replace(super().estimate(video), source=source)
 
-    def load(options: object) -> FakePoses:
+    def load(options: object, **_: object) -> FakePoses:
         loads.append(options)
         return Sourced(1.0)
 

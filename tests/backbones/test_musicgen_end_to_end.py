@@ -293,7 +293,7 @@ def generate(
     """Run the command on one short video with a dancer that needs no network."""
     import d2m_cli.pose.estimator as estimator
 
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(SECONDS))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: FakePoses(SECONDS))
     video = make_video(tmp_path / "dance.mp4", seconds=SECONDS)
     fixed = ["generate", video, "--backbone", f"musicgen:{model}", "--encoders", trained / "encoders.safetensors"]
     fixed += ["--out", tmp_path / "out", "--device", "cpu", "--candidates", "1"]

@@ -47,7 +47,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
             seen.append((video.name, timeline.duration))
             return FakePoses(timeline.duration).estimate(video)
 
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: Watched(1.0))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: Watched(1.0))
     return seen
 
 

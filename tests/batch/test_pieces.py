@@ -79,7 +79,7 @@ def test_each_line_of_a_video_is_a_piece() -> None:
 def test_names_by_a_pattern() -> None:
     lines = line("a.mp4", genre="LH", start=2.0), line("a.mp4", genre="LH", start=7.5), line("a.mp4", genre="auto")
     names = [name for name, _ in made(*lines, name="{stem}-{genre}-{start}s")]
-    assert names == ["a-la-style-hip-hop-2s", "a-la-style-hip-hop-7.5s", "a-unknown-0s", "b-house-0s"]
+    assert names == ["a-la-hip-hop-2s", "a-la-hip-hop-7.5s", "a-unknown-0s", "b-house-0s"]
     assert made(options=GenerateOptions(), name="{genre} {variation:02d}", variations=2)[:2] == [
         ("none 01", 0),
         ("none 02", 1),
@@ -91,8 +91,8 @@ def test_names_by_a_pattern() -> None:
     assert stems[:2] == ["x_1", "x_2"]
     assert len(set(stems)) == 4
     assert made(*lines, name="{stem}_{genre}")[:3] == [
-        ("a_la-style-hip-hop_1", 5),
-        ("a_la-style-hip-hop_2", 5),
+        ("a_la-hip-hop_1", 5),
+        ("a_la-hip-hop_2", 5),
         ("a_unknown", 5),
     ]
 

@@ -57,6 +57,8 @@ def run(tmp_path: Path, overwrite: bool = False, verify: bool = False) -> BatchS
     def work(job: Job, told: Report) -> ItemResult:
         if job.path.read_bytes().startswith(b"bad"):
             raise VideoError(f"{job.path}: is not a video <b>")
+        if job.path.read_bytes().startswith(b"stop"):
+            raise KeyboardInterrupt
         for path in job.artefacts.values():
             with atomic_path(path) as part:
                 part.write_text(json.dumps(record(job.path.name)))
@@ -83,6 +85,14 @@ def test_a_run_leaves_a_page_with_all_that_was_made_and_all_that_failed(tmp_path
     inputs(tmp_path, "c")
     run(tmp_path)
     assert 'href="#r3">c</a>' in (tmp_path / "out" / PAGE).read_text()
+
+
+def test_an_interrupted_run_says_how_to_see_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs(tmp_path, "a", "stop")
+    assert run(tmp_path).exit_code == 130
+    assert f"d2m report {tmp_path / 'out'}\n" in capsys.readouterr().err
+    assert not (tmp_path / "out" / PAGE).exists()
+    assert 'href="#r' in report(tmp_path / "out").read_text()
 
 
 def test_a_run_with_nothing_to_do_leaves_the_page_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +234,16 @@ def test_report_draws_what_is_missing_and_estimates_nothing(folder: Folder, tmp_
     cache.keep(key, SUFFIX, lambda path: save_poses(path, Poses((track(),), None, SECONDS)))
     report(folder.out, cache=cache, overwrite=True)
     assert read_head(drawing_path(folder.out, "two")).left_out == ()
+
+
+def test_report_draws_takes_that_are_there(folder: Folder) -> None:
+    takes = [{"number": number, "file": f"kept.take-{number}.wav"} for number in (1, 2)]
+    folder.add("kept", takes=takes, drawn=False)
+    (folder.out / "kept.take-1.wav").unlink()
+    report(folder.out)
+    (second,) = read_head(drawing_path(folder.out, "kept")).takes
+    assert second.number == 2
+    assert second.scores[0].f1 < 0.5
 
 
 def test_a_passage_is_drawn_with_its_own_poses_and_a_still_dancer_is_somebody(folder: Folder, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def estimated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class Estimator:
         description = "stand-in"
 
-        def __init__(self, _options: object) -> None: ...
+        def __init__(self, _options: object, **_: object) -> None: ...
 
         def estimate(self, video: Path, *_: object) -> Poses:
             names.append(video.name)

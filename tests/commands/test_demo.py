@@ -59,7 +59,6 @@ def test_what_was_made_and_what_comes_next(demo) -> None:
     told = demo("my folder").stderr
     stem = example_clip().stem
     assert f"  {Path('my folder') / stem}.mp4 (the dance with its music)" in told
-    assert f"'my folder/{stem}.mp4'" in told
     assert "d2m generate VIDEO" in told
     assert "report.html" not in told
 
@@ -68,6 +67,17 @@ def test_the_page_is_told_where_there_is_one(demo) -> None:
     told = demo("out", page=True).stderr
     assert "  out/report.html (a page" in told
     assert "open out/report.html" in told
+
+
+@pytest.mark.parametrize(("found", "told"), [("/usr/bin/open", "open 'my folder/"), (None, "open my folder/")])
+def test_no_program_is_named_that_is_not_there(
+    demo, monkeypatch: pytest.MonkeyPatch, found: str | None, told: str
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    last = [line for line in demo("my folder").stderr.splitlines() if line.startswith("See and hear it: ")]
+    assert len(last) == 1
+    assert told in last[0]
+    assert last[0].endswith("in a browser") is (found is None)
 
 
 @pytest.mark.parametrize(("state", "code", "helps"), [("failed", 1, True), ("not tried", 130, False)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,9 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """A function that runs d2m doctor as if these checks had been made."""
 
     def run(checks: list[Check], *words: str) -> Result:
-        def made(out: str, *, quick: bool) -> Iterator[Check]:
+        def made(out: str, *, quick: bool, variables: Collection[str]) -> Iterator[Check]:
+            # Of options, of those of subcommands, and such as stand for none.
+            assert {"D2M_SEED", "D2M_CACHE", "D2M_HOME"} <= set(variables)
             assert (out, quick) == ("elsewhere" if "elsewhere" in words else "d2m_out", "--quick" in words)
             yield from checks
 

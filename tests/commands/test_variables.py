@@ -187,3 +187,10 @@ def test_the_script_for_a_shell_is_printed() -> None:
         check=True,
     )  # fmt: skip
     assert "_D2M_COMPLETE=complete_bash" in done.stdout
+
+
+def test_a_choice_that_there_is_not_is_told_in_plain_words() -> None:
+    done = CliRunner().invoke(d2m_cli.app.app, ["generate", "a.mp4", "--snap", "sometimes"])
+    assert done.exit_code == 2
+    assert "Value error" not in done.output
+    assert "'sometimes' is not one of" in done.output

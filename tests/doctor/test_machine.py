@@ -103,3 +103,13 @@ def test_variables() -> None:
     assert check.values == {"D2M_HOME": "/models", "D2M_HUB_TOKEN": "...", "OMP_NUM_THREADS": "4"}
     assert check.text == "D2M_HOME=/models, D2M_HUB_TOKEN=..., OMP_NUM_THREADS=4"
     assert "none" in environment_check({"HOME": "/h"}).text
+
+
+def test_a_variable_that_nothing_reads_is_told_with_the_one_that_was_meant() -> None:
+    known = ("D2M_SEED", "D2M_GENRE", "D2M_SHARD", "D2M_OUT")
+    given = {"D2M_SED": "7", "D2M_SEED": "3", "D2M_GENRES": "lock", "D2M_SOMEONE_ELSES": "", "D2MOUT": "", "SEED": "1"}
+    check = environment_check(given, known)
+    assert check.state == "warn"
+    assert check.text.endswith("; D2M_GENRES is read by nothing, D2M_GENRE is, D2M_SED is read by nothing, D2M_SEED is")
+    assert check.remedy == "unset D2M_GENRES D2M_SED; if they were meant, set D2M_GENRE D2M_SEED"
+    assert environment_check({"D2M_SEED": "3"}, known).state == "ok"

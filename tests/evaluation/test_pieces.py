@@ -63,6 +63,15 @@ def test_pieces_of_one_video_are_seeds_whatever_they_are_called(tmp_path: Path) 
     assert pairing.missing == ()
 
 
+def test_a_track_of_ones_own_goes_with_its_video_too(tmp_path: Path) -> None:
+    made = result(tmp_path / "out" / "with_song.wav", "a.mp4")
+    record = json.loads(made.with_suffix(".json").read_text())
+    record["settings"] = {"music": {"file": "song.mp3", "content": "2"}}
+    made.with_suffix(".json").write_text(json.dumps(record))
+    pairing = pair_folders({"x": [tmp_path / "out"]}, reference=touch(tmp_path / "true", "a.wav"))
+    assert seeds(pairing) == {"out": {"a": "with_song"}}
+
+
 def test_a_name_that_is_known_goes_before_the_record(tmp_path: Path) -> None:
     result(tmp_path / "out" / "a_1.wav", "a.mp4")
     result(tmp_path / "out" / "renamed.wav", "a.mp4")

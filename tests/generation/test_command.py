@@ -45,7 +45,7 @@ def generate(model: Path, make_video, tmp_path: Path, monkeypatch: pytest.Monkey
     """Run the command on one short video with the tiny backbone and a dancer that needs no network."""
     import d2m_cli.pose.estimator as estimator
 
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(SECONDS))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: FakePoses(SECONDS))
     video = make_video(tmp_path / "dance.mp4", seconds=SECONDS)
     fixed = [video, "--backbone", f"riffusion:{model}", "--out", tmp_path / "out", "--device", "cpu"]
     fixed += ["--steps", "2", "--candidates", "1", "--no-mp4"]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,67 @@ def test_on_a_cpu_a_batch_holds_the_takes_of_one_window() -> None:
     with alone.shared(print):
         at_once(lambda n: alone.draw(condition(1.0), condition(0.5), [n], None, SAMPLING), 3)
     assert sorted(backbone.batches[2:]) == [(0,), (1,), (2,)]
+
+
+def test_a_small_backbone_makes_batches_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    both = threading.Barrier(2)
+
+    class Small(Sums):
+        one_core = True
+
+        def generate(
+            self, condition: Condition, negative: Condition, seeds: Sequence[int], context: Draw | None, sampling: Any
+        ) -> Draw:
+            both.wait(30)
+            assert torch.get_num_threads() == 1
+            return super().generate(condition, negative, seeds, context, sampling)
+
+    backbone: Any = Small()
+    desk = Desk.of(backbone)
+    with desk.shared(print):
+        # The last batch would wait for ever for one beside it.
+        drawn = desk.draw(condition(1.0), condition(0.5), [3, 4, 5, 6, 7, 8, 9], None, SAMPLING)
+        assert desk.alone(torch.get_num_threads) == 1
+    assert sounds(drawn) == [[float(seed), 6.0, 3.0, 0.0] for seed in range(3, 10)]
+    assert sorted(backbone.batches) == [(3, 4), (5, 6), (7, 8), (9,)]
+    assert [one.rows for one in drawn] == [2] * 6 + [1]
+    broken = Desk(Sums(broken=4), small=True)  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError):
+        broken.draw(condition(1.0), condition(0.5), [3, 4, 5], None, SAMPLING)
+    told: list[str] = []
+
+    class Short(Sums):
+        def generate(self, condition: Condition, negative: Condition, seeds: Sequence[int], *rest: Any) -> Draw:
+            if len(seeds) > 1:
+                both.wait(30)  # memory runs out for both
+            return super().generate(condition, negative, seeds, *rest)
+
+    short = Desk(Short(most=1), tell=told.append, small=True)  # type: ignore[arg-type]
+    assert [one.rows for one in short.draw(condition(1.0), condition(0.5), [3, 4, 5, 6], None, SAMPLING)] == [1] * 4
+    assert set(told) == {"memory ran out while music was drawn: it is drawn 1 take at a time from now on"}
+
+
+def test_what_a_small_backbone_makes_hangs_neither_on_cores_nor_on_company(tmp_path: Path) -> None:
+    backbone = riffusion(tmp_path)
+    assert backbone.one_core
+    before = torch.get_num_threads()
+
+    def takes(number: int) -> bytes:
+        negative, wanted = (desk.alone(partial(backbone.embed, [one], {})) for one in ("", PROMPTS[number]))
+        drawn = desk.draw(wanted, negative, [10 * number + n for n in range(3)], None, SAMPLING)
+        return b"".join(one.music.audio.numpy().tobytes() for one in drawn)
+
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            desk = Desk.of(backbone)
+            found += [[takes(number) for number in range(4)], at_once(takes, 4)]
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found == [found[0]] * 4
 
 
 def test_what_many_ask_for_shares_batches_of_one_shape_and_one_thread() -> None:
@@ -257,10 +319,12 @@ class Slow(Sums):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("rows", [None, 2])
-def test_an_interrupt_ends_those_who_draw_wait_and_read_and_nothing_more_is_drawn(rows: int | None) -> None:
+@pytest.mark.parametrize(("rows", "small"), [(None, False), (2, False), (None, True)])
+def test_an_interrupt_ends_those_who_draw_wait_and_read_and_nothing_more_is_drawn(
+    rows: int | None, small: bool
+) -> None:
     backbone: Any = Slow(60.0)
-    desk = Desk(backbone, rows)
+    desk = Desk(backbone, rows, small=small)
     before = set(threading.enumerate())
     read: list[int] = []
 
@@ -287,7 +351,7 @@ def test_an_interrupt_ends_those_who_draw_wait_and_read_and_nothing_more_is_draw
     assert time.monotonic() - began < 30.0
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("d2m-")]
     assert not backbone.finished
-    assert not read
+    assert small or not read
     # Nobody holds the desk.
     backbone.seconds = 0.0
     with desk.shared(print):

@@ -142,7 +142,7 @@ def test_no_backbone_is_loaded_for_a_track(make_video, track: Path, tmp_path: Pa
 
     monkeypatch.setattr(loaders, "_open_backbone", never)
     monkeypatch.setattr(loaders, "load_encoders", never)
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: FakePoses(2.0))
     videos = [make_video(tmp_path / name, seconds=2.0) for name in ("a.mp4", "b.mp4")]
     words = ["generate", *videos, "--music", track, "--music-start", "3", "--out", tmp_path / "out", "--no-mp4"]
     result = CliRunner().invoke(d2m_cli.app.app, [*map(str, words)])
@@ -205,7 +205,7 @@ def test_a_bad_track_ends_the_run_before_the_first_video_and_a_good_one_is_read_
     import d2m_cli.media.audio as audio
     import d2m_cli.pose.estimator as estimator
 
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: NoPoses(2.0))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: NoPoses(2.0))
     videos = [make_video(tmp_path / name, seconds=2.0) for name in ("a.mp4", "b.mp4")]
     (tmp_path / "no.wav").write_bytes(b"no sound")
 
@@ -231,7 +231,7 @@ def test_a_bad_track_ends_the_run_before_the_first_video_and_a_good_one_is_read_
 
     monkeypatch.setattr(audio, "load_audio", counted("audio", audio.load_audio))
     monkeypatch.setattr(module, "attacks", counted("attacks", bend.attacks))
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: FakePoses(2.0))
     assert run("--music", track).exit_code == 0
     assert sorted(read) == ["attacks", "audio"]
 
@@ -242,7 +242,7 @@ def test_names_are_escaped_on_stderr_and_nothing_goes_to_stdout_without_it(
     import d2m_cli.pose.estimator as estimator
     from d2m_cli.batch import music_files
 
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: FakePoses(2.0))
     odd = track.rename(tmp_path / "so\x1b[31mng.wav")
     video = make_video(tmp_path / "a.mp4", seconds=2.0)
     words = ["generate", video, "--music", odd, "--prompt", "harp", "--out", tmp_path / "out", "--no-mp4"]
@@ -260,7 +260,7 @@ def test_a_batch_of_odd_names_keeps_each_apart_and_is_done_the_second_time(
 ) -> None:
     import d2m_cli.pose.estimator as estimator
 
-    monkeypatch.setattr(estimator, "PoseEstimator", lambda options: FakePoses(2.0))
+    monkeypatch.setattr(estimator, "PoseEstimator", lambda options, **_: FakePoses(2.0))
     undecodable = os.fsdecode(b"no\xffutf.mp4")
     names = ("-dash & $x.mp4", "sub dir/\u00fc \U0001f3b5 [1].mp4", "sub dir/a%20b.v1.mp4", undecodable)
     for number, name in enumerate(names):

@@ -125,7 +125,7 @@ def test_length_of_a_piece(duration: float, longest: float, seconds: float) -> N
 @pytest.fixture
 def generate(tmp_path: Path, make_video, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the command on one short video with a small ACE-Step and a dancer that needs no network."""
-    monkeypatch.setattr("d2m_cli.pose.estimator.PoseEstimator", lambda options: FakePoses(6.0))
+    monkeypatch.setattr("d2m_cli.pose.estimator.PoseEstimator", lambda options, **_: FakePoses(6.0))
     save_ace_step(tmp_path / "ace")
     video = make_video(tmp_path / "dance.mp4", seconds=6.0)
     fixed = [video, "--backbone", f"ace-step:{tmp_path / 'ace'}", "--out", tmp_path / "out", "--device", "cpu"]

@@ -55,6 +55,22 @@ def test_what_is_imported_already_needs_no_lock(monkeypatch: pytest.MonkeyPatch,
     assert not list(tmp_path.iterdir())
 
 
+def test_all_that_is_compiled_of_librosa_is_kept_and_nothing_else() -> None:
+    program = (
+        "import numba; from pathlib import Path; from d2m_cli.ground import compiled\n"
+        "own = numba.guvectorize\n"
+        "compiled.librosa_with('beat')\n"
+        "kept = list(compiled.compiled_folder().rglob('*beat_local_score*.nbc'))\n"
+        "print(len(kept) > 0, numba.guvectorize is own)\n"
+        "with compiled._all_kept():\n"
+        "    # It can't be kept: there is no file of it.\n"
+        "    twice = numba.guvectorize(['void(f8[:], f8[:])'], '(n)->(n)')(eval('lambda x, out: None'))\n"
+        "print(type(twice).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["True", "True", "GUFunc"], done.stderr
+
+
 @pytest.mark.slow
 def test_three_that_compile_for_the_first_time_hear_the_same_beats(tmp_path: Path) -> None:
     program = (
@@ -69,5 +85,6 @@ def test_three_that_compile_for_the_first_time_hear_the_same_beats(tmp_path: Pat
     told = [one.communicate(timeout=300)[0] for one in running]
     assert [one.returncode for one in running] == [0, 0, 0]
     assert len(set(told)) == 1
+    assert len(list(tmp_path.rglob("*beat_local_score*.nbc"))) > 0
     beats = np.array([float(word) for word in told[0].strip("[]\n ").split()])
     np.testing.assert_allclose(beats, 0.25 + 0.5 * np.arange(8), atol=0.05)

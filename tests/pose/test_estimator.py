@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.errors import NoPersonError, UsageError, VideoError
+from d2m_cli.ground.one_core import on_one_core_each
 from d2m_cli.media.video import VideoReader
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.metrics import keypoint_similarity
@@ -50,6 +52,26 @@ def test_what_is_used_is_told(estimator: PoseEstimator) -> None:
     assert estimator.description == "movenet-thunder with movenet-multipose on CPUExecutionProvider"
     assert set(estimator.model_hashes) == {"movenet-thunder", "movenet-multipose"}
     assert all(len(value) == 64 for value in estimator.model_hashes.values())
+
+
+def test_it_waits_for_music_where_that_is_asked_for(
+    estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pictures = [np.zeros((64, 64, 3), np.uint8)]
+    yielding = PoseEstimator(PoseOptions(**SMALL), yields=True)  # type: ignore[arg-type]
+    found: list[int] = []
+    looking = threading.Thread(target=lambda: found.append(len(yielding._detect(pictures))))
+
+    def while_music_is_made() -> None:
+        looking.start()
+        assert len(estimator._detect(pictures)) == 1
+        looking.join(0.5)
+        assert not found
+
+    on_one_core_each([while_music_is_made], "music")
+    looking.join(30)
+    assert found == [1]
 
 
 @pytest.mark.slow

@@ -58,8 +58,14 @@ def track() -> PoseTrack:
     return PoseTrack(np.tile(joints, (len(times), 1, 1)).astype(np.float32), times, (192, 108), 0, "made")
 
 
-def drawing() -> Drawing:
-    return draw(clicks(BEATS), RATE, accents=BEATS, dance_beats=BEATS, bpm=120.0, tracks=[track()])
+def take(number: int) -> NDArray[np.float32]:
+    """(1, n) of lower tones, each take later by 0.1 s."""
+    return clicks(BEATS + 0.1 * number, 400)
+
+
+def drawing(takes: int = 0) -> Drawing:
+    sounds = [(number, take(number)) for number in range(1, takes + 1)]
+    return draw(clicks(BEATS), RATE, accents=BEATS, dance_beats=BEATS, bpm=120.0, tracks=[track()], takes=sounds)
 
 
 def record(video: str, **changes: Any) -> dict[str, Any]:
@@ -112,7 +118,7 @@ class Folder:
         for suffix, source in files.items():
             shutil.copyfile(source, paths[suffix])
         for number, _ in enumerate(changes.get("takes", []), start=1):
-            save_wav(base.with_name(f"{base.name}.take-{number}.wav"), clicks(BEATS + 0.1 * number, 400), RATE)
+            save_wav(base.with_name(f"{base.name}.take-{number}.wav"), take(number), RATE)
         text = json.dumps(record(changes.pop("video", f"{Path(stem).name}.mp4"), **changes))
         paths[".json"].write_text(text, encoding="utf-8")
         made = {path.relative_to(self.out).as_posix(): read_digest(path) for path in paths.values()}
@@ -120,7 +126,8 @@ class Folder:
         stamps = {name: stamp for name, (_, stamp) in made.items()}
         if drawn:
             digest = made[paths[".json"].relative_to(self.out).as_posix()][0]
-            write_drawing(drawing_path(self.out, stem), self._drawing, head_of(self._drawing, digest))
+            picture = self._drawing if "takes" not in changes else drawing(len(changes["takes"]))
+            write_drawing(drawing_path(self.out, stem), picture, head_of(picture, digest))
         self._note(stem, place, "done", artefacts, seconds=took, stamps=stamps)
 
     def fail(self, stem: str, error: str) -> None:

@@ -142,6 +142,36 @@ def test_a_drawing_comes_back_with_its_head_and_its_values(tmp_path: Path) -> No
     assert first.endswith("*/")
 
 
+def test_each_take_is_drawn_as_what_is_heard_in_it(tmp_path: Path) -> None:
+    # The second is 0.1 s late: within the 0.2 s of ties, and beyond the 0.07 s of what counts as in time.
+    sounds = [(1, clicks(BEATS)), (2, clicks(BEATS + 0.1))]
+    drawn = draw(clicks(BEATS), RATE, accents=BEATS, dance_beats=BEATS, bpm=120.0, tracks=None, takes=sounds)
+    first, second = drawn.takes
+    np.testing.assert_array_equal(first.music_beats, drawn.music_beats)
+    np.testing.assert_array_equal(first.spectrogram.levels, drawn.spectrogram.levels)
+    assert first.scores == drawn.scores
+    np.testing.assert_allclose(second.onsets, BEATS + 0.1, atol=0.06)
+    np.testing.assert_allclose(second.ties[:, 1] - second.ties[:, 0], 0.1, atol=0.06)
+    assert second.scores[0].f1 < 0.5 < first.scores[0].f1
+    path = tmp_path / "clip.js"
+    write_drawing(path, drawn, head_of(drawn, "abc"))
+    head = read_head(path)
+    assert head == head_of(drawn, "abc")
+    assert [take.number for take in head.takes] == [1, 2]
+    assert head.takes[1].counts == (6, 6, len(second.music_beats), len(second.onsets), len(second.ties))
+    values = json.loads(path.read_text().splitlines()[1].removeprefix("d2mReport(").removesuffix(");"))
+    np.testing.assert_allclose(values["takes"]["2"]["musicBeats"], second.music_beats, atol=1e-4)
+
+
+def test_a_drawing_from_before_takes_were_drawn_is_read(tmp_path: Path) -> None:
+    path, drawn = tmp_path / "clip.js", drawing()
+    write_drawing(path, drawn, head_of(drawn, "abc"))
+    text = path.read_text()
+    assert text.count(', "takes": []') == 1
+    path.write_text(text.replace(', "takes": []', ""))
+    assert read_head(path) == head_of(drawn, "abc")
+
+
 def test_a_reason_can_not_end_the_comment_that_it_stands_in(tmp_path: Path) -> None:
     path = tmp_path / "clip.js"
     write_drawing(path, None, Head("abc", left_out=("a*/alert(1)/*</script>",)))
@@ -188,10 +218,10 @@ def test_the_page_names_nothing_outside() -> None:
 def test_what_was_written_decides_what_is_played() -> None:
     both = listed()
     assert both.picture == "./clip.mp4"
-    assert [sound.href for sound in both.sounds] == [None]
+    assert [(sound.href, sound.alone) for sound in both.sounds] == [(None, "./clip.wav")]
     only_sound = listed("a/clip", files=["clip.flac"])
     assert only_sound.picture == "./../a/clip.mp4"
-    assert [sound.href for sound in only_sound.sounds] == ["./a/clip.flac"]
+    assert [(sound.href, sound.alone) for sound in only_sound.sounds] == [("./a/clip.flac", None)]
     takes = [{"number": 1, "file": "clip.take-1.wav"}, {"number": 2, "file": "clip.take-2.wav"}]
     kept = listed("a/clip", takes=takes)
     assert [(sound.label, sound.href) for sound in kept.sounds] == [
@@ -199,12 +229,44 @@ def test_what_was_written_decides_what_is_played() -> None:
         ("Take 1", "./a/clip.take-1.wav"),
         ("Take 2", "./a/clip.take-2.wav"),
     ]
+    assert [name for name, _ in kept.files][-2:] == ["clip.take-1.wav", "clip.take-2.wav"]
+
+
+def test_what_is_said_of_a_take_comes_with_it() -> None:
+    sound = [(1, clicks(BEATS + 0.1))]
+    drawn = draw(clicks(BEATS), RATE, accents=BEATS, dance_beats=BEATS, bpm=120.0, tracks=None, takes=sound)
+    takes = [{"number": 1, "file": "clip.take-1.wav"}, {"number": 2, "file": "clip.take-2.wav"}]
+    entry = Entry("clip.mp4", "c", "s", "done", (Artefact("clip.mp4", 1, "0"),))
+    made = list_made("clip", entry, record("clip.mp4", takes=takes), "clip.js", head_of(drawn, "abc"))
+    chosen, first, second = Page(render([made], title="out")).all("input")[2:]
+    assert "data-told" not in chosen
+    score = drawn.takes[0].scores[0]
+    assert f"At {score.hits} of the 6 beats of the dance" in first["data-told"]
+    # The second was not drawn.
+    assert second["data-src"] == "./clip.take-2.wav"
+    assert "data-told" not in second
 
 
 def test_facts_and_notes_are_in_words() -> None:
     page = "".join(Page(render([listed(unread="a theremin", seed=7)], title="out")).texts)
     for text in ("lock", "120.0 bpm", "embedded", "MIT", "1:15 min for 3.0 s of music", "a theremin", "1970-01-01"):
         assert text in page
+
+
+def test_a_track_of_ones_own_is_told_as_such() -> None:
+    document = record("clip.mp4")
+    # As it is recorded: no model, so nothing that steers one.
+    document["settings"] = {"dancers": "largest", "decoder": "auto", "music": {"file": "song.mp3", "content": "c"}}
+    document["models"]["backbone"] = {"name": "track:song.mp3", "sha256": "c", "licence": "that of the track"}
+    document |= {"licences": {"music": "that of the track"}, "windows": []}
+    found = of_record(document)
+    assert (found.state, found.model, found.seed) == ("done", "none, from song.mp3", "")
+    assert "Takes of each window" not in dict(found.facts)
+    texts = Page(render([found], title="out")).texts
+    assert "none, from song.mp3" in texts
+    assert "that of the track" in texts
+    assert "Licence of its weights" not in texts
+    assert texts.count("Seed") == 1  # the heading of the table
 
 
 def test_music_too_short_for_a_loudness_is_on_the_page() -> None:

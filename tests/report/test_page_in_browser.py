@@ -223,6 +223,8 @@ def test_takes_are_switched_while_it_plays(browser: Any, folder: Path) -> None:
         page.click(f"{one} .play")
         page.wait_for_function("(one) => document.querySelector(one + ' video').currentTime > 0.2", arg=one)
         assert not visit.video("muted", one)
+        lines = f"document.querySelector('{one} .lines').toDataURL()"
+        told, before = page.inner_text(f"{one} .told"), page.evaluate(lines)
         page.check(f"{one} input[value='2']")
         page.wait_for_function(
             """(one) => window.sounds.some((sound) => !sound.paused && sound.currentTime > 0.6 &&
@@ -232,8 +234,13 @@ def test_takes_are_switched_while_it_plays(browser: Any, folder: Path) -> None:
         playing = page.evaluate("window.sounds.filter((sound) => !sound.paused).map((sound) => sound.src)")
         assert visit.video("muted", one)
         assert {source.rsplit("/", 1)[1] for source in playing} == {"kept.take-2.wav"}
+        # The strip and the words below it are of the take that is heard.
+        assert page.inner_text(f"{one} .told") == page.get_attribute(f"{one} input[value='2']", "data-told") != told
+        assert page.evaluate(lines) != before
         page.check(f"{one} input[value='0']")
         page.wait_for_timeout(50)
+        assert page.inner_text(f"{one} .told") == told
+        assert page.evaluate(lines) == before
         assert not visit.video("muted", one)
         assert page.evaluate("window.sounds.every((one) => one.paused)")
         assert visit.troubles == []
@@ -256,6 +263,23 @@ def test_without_a_video_of_its_own_the_music_plays_with_the_input_or_alone(brow
         page.click(f"{gone} .play")
         wait_until(lambda: visit.cursor(gone) > 0.1, "the cursor")
         assert visit.video("paused", one)
+
+
+def test_where_the_film_can_not_be_shown_its_music_plays_alone(browser: Any, tmp_path: Path) -> None:
+    made = Folder(tmp_path / "out")
+    made.add("one")
+    page_file = ReportPage().write(made.ledger)
+    (made.out / "one.mp4").write_bytes(b"of a kind that no browser knows")
+    with Visit(browser, page_file) as visit:
+        page = visit.page
+        page.wait_for_selector("#r1 .trouble:not([hidden])")
+        assert page.inner_text("#r1 .trouble").endswith("The music plays alone.")
+        before = visit.cursor()
+        page.click("#r1 .play")
+        page.wait_for_function(
+            "(x) => document.querySelector('#r1 .cursor').getBoundingClientRect().x > x + 20", arg=before
+        )
+        assert any(url.endswith("/one.wav") for url in visit.asked)
 
 
 def test_sorts_and_filters(browser: Any, folder: Path) -> None:

@@ -28,7 +28,7 @@ def test_from_dances_to_encoders_to_music(family, save, tmp_path: Path, make_vid
     assert encoders.config.backbone == backbone
     assert encoders.config.width == 16
     assert len(list((out / "samples" / "epoch-001").glob("*.wav"))) == 1
-    monkeypatch.setattr("d2m_cli.pose.estimator.PoseEstimator", lambda options: FakePoses(8.0))
+    monkeypatch.setattr("d2m_cli.pose.estimator.PoseEstimator", lambda options, **_: FakePoses(8.0))
     video = make_video(tmp_path / "dance.mp4", seconds=8.0)
     told = [video, "--backbone", backbone, "--encoders", out / "encoders.safetensors", "--out", tmp_path / "music"]
     told += ["--steps", "1", "--candidates", "1", "--no-mp4", "--genre", "lock", "--snap", "off"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.protocols import BEATS70, PAPER, PROTOCOLS
 from d2m_cli.evaluation.rhythm.scores import Pair, score_pair
 from d2m_cli.ground.mel import mel_power
-from d2m_cli.report.page.values import RANGE_DB, UNSEEN, Drawing, Score, Skeletons, Spectrogram, Times
+from d2m_cli.report.page.values import RANGE_DB, UNSEEN, Drawing, Score, Skeletons, Spectrogram, Take, Times
 
 if TYPE_CHECKING:
     from d2m_cli.pose.track import PoseTrack
@@ -49,6 +49,7 @@ def draw(
     bpm: float | None,
     tracks: Sequence[PoseTrack] | None,
     no_skeletons: str = "",
+    takes: Iterable[tuple[int, NDArray[np.float32]]] = (),
 ) -> Drawing:
     """Listen to music, compare it with its dance, and thin out what is drawn.
 
@@ -66,14 +67,14 @@ def draw(
         The dancers; None where their poses are not at hand.
     no_skeletons
         Why not, as a sentence.
+    takes
+        (number, samples) of each that was kept, at the same rate.
     """
     seconds = samples.shape[1] / rate
-    with warnings.catch_warnings():
-        # What it warns of, silence and very short sound, is seen in the picture.
-        warnings.simplefilter("ignore", UserWarning)
-        heard = Detections.from_audio(samples, rate)
+    heard = _listen(samples, rate)
     accented, beats = _within(accents, seconds), _within(dance_beats, seconds)
     aimed_at = beats if len(beats) else accented
+    dance = Detections.at(aimed_at, seconds, bpm)
     skeletons, left_out = None, [no_skeletons] if no_skeletons else []
     if tracks:
         skeletons = thin_skeletons(tracks, seconds)
@@ -88,10 +89,30 @@ def draw(
         tie(aimed_at, heard.beats),
         bool(len(beats)),
         heard.bpm,
-        judge(Detections.at(aimed_at, seconds, bpm), heard) if len(aimed_at) else (),
+        judge(dance, heard) if len(aimed_at) else (),
         spectrogram(samples, rate),
         skeletons,
         tuple(left_out),
+        tuple(_draw_take(number, sound, rate, dance, aimed_at) for number, sound in takes),
+    )
+
+
+def _listen(samples: NDArray[np.float32], rate: int) -> Detections:
+    with warnings.catch_warnings():
+        # What it warns of, silence and very short sound, is seen in the picture.
+        warnings.simplefilter("ignore", UserWarning)
+        return Detections.from_audio(samples, rate)
+
+
+def _draw_take(number: int, samples: NDArray[np.float32], rate: int, dance: Detections, aimed_at: Times) -> Take:
+    heard = _listen(samples, rate)
+    return Take(
+        number,
+        heard.beats,
+        heard.loris_onsets,
+        tie(aimed_at, heard.beats),
+        judge(dance, heard) if len(aimed_at) else (),
+        spectrogram(samples, rate),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from d2m_cli.generation.artefacts import is_take
-from d2m_cli.ground.genres import GENRE_CODES
+from d2m_cli.ground.genres import GENRE_NAMES
 from d2m_cli.ground.ledger_entries import Entry
 from d2m_cli.ground.printable import printable
 from d2m_cli.report.page.values import Head, Listed, Sound, State
@@ -37,8 +37,13 @@ def files_of(entry: Entry, document: Mapping[str, Any], stem: str) -> tuple[str,
 
 def music_file(files: Sequence[str]) -> str | None:
     """The one of some results that holds the music, best without loss."""
-    files = [name for name in files if not is_take(PurePosixPath(name))]
+    files = _without_takes(files)
     return next(iter(_by_suffix(files, SOUNDS)), None) or next(iter(_by_suffix(files, PICTURES)), None)
+
+
+def _without_takes(files: Sequence[str]) -> list[str]:
+    """Some results but the takes that were kept."""
+    return [name for name in files if not is_take(PurePosixPath(name))]
 
 
 def list_failed(stem: str, entry: Entry, state: State, reason: str) -> Listed:
@@ -79,22 +84,26 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
     pictures = _by_suffix(files, PICTURES)
     # Without a video of its own, the input is shown and its sound replaced; of a passage it would be out of step.
     picture = pictures[0] if pictures else "" if "start" in settings or "duration" in settings else entry.place
-    sounds = [Sound("The music chosen", None if pictures else _link_or_none(music_file(files)))]
-    for take in music.get("takes") or []:
-        sounds.append(Sound(f"Take {int(take['number'])}", link(_beside(stem, str(take["file"])))))
+    music_alone = _link_or_none(next(iter(_by_suffix(_without_takes(files), SOUNDS)), None))
+    sounds = [Sound("The music chosen", None if pictures else music_alone, alone=music_alone if pictures else None)]
+    drawn = {take.number: take for take in head.takes} if head is not None else {}
+    takes = {int(take["number"]): _beside(stem, str(take["file"])) for take in music.get("takes") or ()}
+    sounds += [Sound(f"Take {number}", link(name), drawn.get(number)) for number, name in takes.items()]
+    written = dict.fromkeys((*files, *takes.values()))
     tempo = rhythm["tempo"]
-    genre = settings.get("genre") or ""
+    genre, track = settings.get("genre") or "", settings.get("music")
     return Listed(
         name=printable(stem),
         video=printable(document["video"]["file"]),
         source=str(document["video"]["content"]),
         state="done",
-        genre=printable(GENRE_CODES.get(genre, genre)),
+        genre=printable(GENRE_NAMES.get(genre, genre)),
         prompt=printable(settings.get("prompt") or ""),
         negative_prompt=printable(settings.get("negative_prompt") or ""),
-        model=printable(backbone["name"]),
+        model=printable(backbone["name"]) if track is None else f"none, from {printable(track['file'])}",
         licence=printable(document["licences"]["music"]),
-        seed=str(int(settings["seed"])),
+        # A track of one's own is cut and bent, and nothing of it drawn.
+        seed=str(int(settings["seed"])) if track is None else "",
         seconds=float(music["seconds"]),
         # A tempo that is not sure enough to be gone by is none to show; older records do not say how sure they are.
         bpm=float(tempo["bpm"]) if tempo is not None and rhythm.get("steady", True) else None,
@@ -104,7 +113,7 @@ def list_made(stem: str, entry: Entry, document: Mapping[str, Any], drawing: str
         facts=tuple((term, printable(text)) for term, text in _facts(document)),
         picture=link(picture) if picture else None,
         sounds=tuple(one for one in sounds if pictures or one.href is not None),
-        files=tuple((printable(PurePosixPath(name).name), link(name)) for name in files),
+        files=tuple((printable(PurePosixPath(name).name), link(name)) for name in written),
         drawing=link(drawing) if drawing is not None and head is not None and head.counts is not None else None,
         head=head,
     )
@@ -149,7 +158,8 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     steps = settings.get("sampling", {}).get("steps")
     if steps is not None:
         found.append(("Steps", str(steps)))
-    found.append(("Takes of each window", str(settings.get("candidates", 1))))
+    if document["windows"]:
+        found.append(("Takes of each window", str(settings.get("candidates", 1))))
     found.append(("Computed by", str(document["run"]["models"])))
     found.append(("d2m", str(document["versions"]["d2m"])))
     return found

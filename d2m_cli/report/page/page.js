@@ -27,6 +27,8 @@
       this.button = article.querySelector(".play");
       this.trouble = article.querySelector(".trouble");
       this.choices = [...article.querySelectorAll(".takes input, input.sound")];
+      this.told = article.querySelector(".told[id]");
+      this.toldOfChosen = this.told && this.told.textContent;
       this.sounds = this.choices.map((choice) => choice.dataset.src || null);
       this.audios = new Map();
       this.chosen = 0;
@@ -162,8 +164,10 @@
     take(data) {
       if (!data) return;
       this.data = data;
-      const { spectrogram, skeletons } = data;
-      if (spectrogram) spectrogram.levels = bytes(spectrogram.levels);
+      const { skeletons } = data;
+      for (const { spectrogram } of [data, ...Object.values(data.takes || {})]) {
+        if (spectrogram) spectrogram.levels = bytes(spectrogram.levels);
+      }
       if (skeletons) skeletons.points = new Uint16Array(bytes(skeletons.points).buffer);
       this.overlay.disabled = !skeletons;
       this.draw();
@@ -174,6 +178,7 @@
       if (this.broken) return;
       const at = this.resumeAt;
       this.broken = true;
+      this.sounds = this.sounds.map((source, number) => source || this.choices[number].dataset.alone || null);
       const audio = this.audio();
       this.say(
         (this.video
@@ -272,6 +277,21 @@
         if (was) this.clock.play().catch(() => {});
       }
       this.follow();
+      this.tell();
+      if (this.data) this.draw();
+    }
+
+    // The strip belongs to what is heard.
+    get music() {
+      const take = this.choices[this.chosen]?.dataset.take;
+      return (take && this.data.takes && this.data.takes[take]) || this.data;
+    }
+
+    tell() {
+      if (!this.told) return;
+      const { take, told } = this.choices[this.chosen].dataset;
+      const undrawn = "This take is not drawn; what you see is the music chosen. “d2m report --overwrite” draws it.";
+      this.told.textContent = this.chosen === 0 ? this.toldOfChosen : take ? told : undrawn;
     }
 
     seek(time) {
@@ -369,14 +389,14 @@
       this.start = Math.max(0, Math.min(Math.floor(this.time / this.span) * this.span, this.seconds - this.span));
       const context = this.lines.getContext("2d");
       context.setTransform(scale, 0, 0, scale, 0, 0);
-      const { data, start, span, left, width } = this;
+      const { data, music, start, span, left, width } = this;
       const x = (time) => left + ((time - start) / span) * width;
       const inside = (time) => time >= start - 0.5 && time <= start + span + 0.5;
       const rows = [
         ["Dance accents", data.accents, "--dance", 18, 26],
         ["Dance beats", data.danceBeats, "--dance", 60, 26],
-        ["Music beats", data.musicBeats, "--music", 126, 26],
-        ["Music onsets", data.onsets, "--music", 168, 20],
+        ["Music beats", music.musicBeats, "--music", 126, 26],
+        ["Music onsets", music.onsets, "--music", 168, 20],
       ];
       context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
       context.save();
@@ -387,15 +407,15 @@
       this.drawTime(context, x, box.height, colour);
       // Ties go from the foot of the dance's ticks to the head of the music's.
       const from = data.tiedToBeats ? 86 : 44;
-      for (const [dance, music] of data.ties) {
-        if (!inside(dance)) continue;
-        const close = Math.abs(dance - music) <= CLOSE;
+      for (const [ofDance, ofMusic] of music.ties) {
+        if (!inside(ofDance)) continue;
+        const close = Math.abs(ofDance - ofMusic) <= CLOSE;
         context.strokeStyle = colour(close ? "--ink" : "--tie");
         context.lineWidth = close ? 1.4 : 1.2;
         context.setLineDash(close ? [] : [3, 3]);
         context.beginPath();
-        context.moveTo(x(dance), from);
-        context.lineTo(x(music), 126);
+        context.moveTo(x(ofDance), from);
+        context.lineTo(x(ofMusic), 126);
         context.stroke();
       }
       context.setLineDash([]);
@@ -456,7 +476,7 @@
     }
 
     drawSpectrogram(context, left, top, width, height, style) {
-      const { spectrogram } = this.data;
+      const { spectrogram } = this.music;
       if (!spectrogram) return;
       const { rate, bands, levels } = spectrogram;
       const first = Math.floor(this.start * rate);

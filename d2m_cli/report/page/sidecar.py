@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from d2m_cli.ground.files import atomic_path
-from d2m_cli.report.page.values import Drawing, Head, Score, Times
+from d2m_cli.report.page.values import Counts, Drawing, Head, Score, Spectrogram, Take, TakeHead, Times
 
 MARK = "/*d2m-report 1 "
 """What the first line begins with; of another version a drawing is made again."""
-_LONGEST_LINE = 1 << 16
+_LONGEST_LINE = 1 << 20
 
 
 def write_drawing(path: Path, drawing: Drawing | None, head: Head) -> None:
@@ -49,9 +49,13 @@ def write_drawing(path: Path, drawing: Drawing | None, head: Head) -> None:
 
 def head_of(drawing: Drawing, record: str) -> Head:
     """What the page itself needs of a drawing of the music with this record (a digest)."""
-    lines = (drawing.accents, drawing.dance_beats, drawing.music_beats, drawing.onsets, drawing.ties)
-    a, d, m, o, t = map(len, lines)
-    return Head(record, drawing.scores, (a, d, m, o, t), drawing.music_bpm, drawing.left_out)
+    takes = tuple(TakeHead(take.number, take.scores, _counts(drawing, take)) for take in drawing.takes)
+    return Head(record, drawing.scores, _counts(drawing, drawing), drawing.music_bpm, drawing.left_out, takes)
+
+
+def _counts(drawing: Drawing, music: Drawing | Take) -> Counts:
+    of_dance = len(drawing.accents), len(drawing.dance_beats)
+    return *of_dance, len(music.music_beats), len(music.onsets), len(music.ties)
 
 
 def is_drawing(path: Path) -> bool:
@@ -77,31 +81,38 @@ def read_head(path: Path) -> Head | None:
         counts = raw["counts"]
         return Head(
             record=str(raw["record"]),
-            scores=tuple(Score(**score) for score in raw["scores"]),
-            counts=None if counts is None else tuple(map(int, counts)),  # type: ignore[arg-type]
+            scores=_read_scores(raw["scores"]),
+            counts=None if counts is None else _read_counts(counts),
             music_bpm=None if raw["music_bpm"] is None else float(raw["music_bpm"]),
             left_out=tuple(map(str, raw["left_out"])),
+            # Older drawings have none of them.
+            takes=tuple(
+                TakeHead(int(take["number"]), _read_scores(take["scores"]), _read_counts(take["counts"]))
+                for take in raw.get("takes", ())
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def _read_scores(raw: Any) -> tuple[Score, ...]:
+    return tuple(Score(**score) for score in raw)
+
+
+def _read_counts(raw: Any) -> Counts:
+    accents, dance_beats, music_beats, onsets, ties = map(int, raw)
+    return accents, dance_beats, music_beats, onsets, ties
+
+
 def _values(drawing: Drawing) -> dict[str, Any]:
-    spectrogram, skeletons = drawing.spectrogram, drawing.skeletons
+    skeletons = drawing.skeletons
     return {
         "seconds": round(drawing.seconds, 4),
         "accents": _rounded(drawing.accents),
         "danceBeats": _rounded(drawing.dance_beats),
-        "musicBeats": _rounded(drawing.music_beats),
-        "onsets": _rounded(drawing.onsets),
-        "ties": _rounded(drawing.ties),
         "tiedToBeats": drawing.tied_to_beats,
-        "spectrogram": None if spectrogram is None else {
-            "rate": spectrogram.rate,
-            "bands": spectrogram.levels.shape[1],
-            "highest": spectrogram.highest,
-            "levels": _packed(spectrogram.levels),
-        },
+        **_music(drawing),
+        "takes": {take.number: _music(take) for take in drawing.takes},
         "skeletons": None if skeletons is None else {
             "rate": skeletons.rate,
             "people": len(skeletons.points),
@@ -109,6 +120,24 @@ def _values(drawing: Drawing) -> dict[str, Any]:
             "points": _packed(skeletons.points.astype("<u2")),
         },
     }  # fmt: skip
+
+
+def _music(music: Drawing | Take) -> dict[str, Any]:
+    return {
+        "musicBeats": _rounded(music.music_beats),
+        "onsets": _rounded(music.onsets),
+        "ties": _rounded(music.ties),
+        "spectrogram": None if music.spectrogram is None else _picture(music.spectrogram),
+    }
+
+
+def _picture(spectrogram: Spectrogram) -> dict[str, Any]:
+    return {
+        "rate": spectrogram.rate,
+        "bands": spectrogram.levels.shape[1],
+        "highest": spectrogram.highest,
+        "levels": _packed(spectrogram.levels),
+    }
 
 
 def _rounded(times: Times) -> Any:

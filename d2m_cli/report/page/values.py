@@ -82,6 +82,26 @@ class Skeletons:
 
 
 @dataclass(frozen=True)
+class Take:
+    """What is drawn of a take that was kept, in place of what is drawn of the music that was chosen.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    music_beats, onsets, ties, scores, spectrogram
+        As in `Drawing`.
+    """
+
+    number: int
+    music_beats: Times
+    onsets: Times
+    ties: Times
+    scores: tuple[Score, ...]
+    spectrogram: Spectrogram
+
+
+@dataclass(frozen=True)
 class Drawing:
     """What is drawn under one video.
 
@@ -105,6 +125,8 @@ class Drawing:
         Of the dancers, or None.
     left_out
         What is not drawn and why, in whole sentences.
+    takes
+        Those that were kept.
     """
 
     seconds: float
@@ -119,6 +141,30 @@ class Drawing:
     spectrogram: Spectrogram | None
     skeletons: Skeletons | None
     left_out: tuple[str, ...] = ()
+    takes: tuple[Take, ...] = ()
+
+
+Counts = tuple[int, int, int, int, int]
+"""How many accents, dance beats, music beats, onsets and ties there are."""
+
+
+@dataclass(frozen=True)
+class TakeHead:
+    """What the page itself needs of the drawing of a take.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    scores
+        As in `Drawing`.
+    counts
+        Of what is drawn.
+    """
+
+    number: int
+    scores: tuple[Score, ...]
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -132,14 +178,17 @@ class Head:
     scores, left_out, music_bpm
         As in `Drawing`.
     counts
-        How many accents, dance beats, music beats, onsets and ties there are.
+        Of what is drawn; None where nothing is.
+    takes
+        Those that are drawn.
     """
 
     record: str
     scores: tuple[Score, ...] = ()
-    counts: tuple[int, int, int, int, int] | None = None
+    counts: Counts | None = None
     music_bpm: float | None = None
     left_out: tuple[str, ...] = ()
+    takes: tuple[TakeHead, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,10 +201,16 @@ class Sound:
         What it is called.
     href
         Where it lies; None is the picture's own sound.
+    take
+        Of its drawing, if it is a take and was drawn.
+    alone
+        Where the music lies without a picture, for browsers that can't show it; None where it does not.
     """
 
     label: str
     href: str | None
+    take: TakeHead | None = None
+    alone: str | None = None
 
 
 @dataclass(frozen=True)
