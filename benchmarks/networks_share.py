@@ -59,15 +59,21 @@ class Calls:
     def alone(self, together: int) -> Counter[str]:
         """Seconds that all calls take at least, from those of each kind, made again with nothing beside them.
 
-        One at a time with its own threads, or so many side by side: what is quicker.
+        One at a time with as many threads, or so many side by side with one each: what is quicker.
         """
+        import torch
+
         took: Counter[str] = Counter()
-        with ThreadPoolExecutor(together) as pool:
+        # PyTorch's number of threads is that of each thread for its own loops, and that of the process for MKL.
+        with ThreadPoolExecutor(together, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for key, (runner, call) in self._first.items():
                 once = partial(self._again, call)
                 beside_others = partial(self._side_by_side, pool, call, together)
-                beside_others()
+                torch.set_num_threads(together)
+                once()
                 alone = statistics.median(seconds(once) for _ in range(REPEATS))
+                torch.set_num_threads(1)
+                beside_others()
                 beside = statistics.median(seconds(beside_others) for _ in range(REPEATS)) / together
                 took[runner] += min(alone, beside) * self.counts[key]
         return took
