@@ -87,6 +87,11 @@ class SpectrogramConfig:
         for field in fields(self):
             if field.type in ("int", "float") and getattr(self, field.name) < 0:
                 raise ValueError(f"{field.name} must not be negative")
+        if self.n_fft % 2 or not 0 < self.hop_length < self.win_length <= self.n_fft:
+            raise ValueError(
+                "n_fft must be even, and hop_length, win_length and n_fft rise, not "
+                f"{self.hop_length}, {self.win_length} and {self.n_fft}"
+            )
 
 
 @lru_cache(maxsize=4)

@@ -85,4 +85,5 @@ def side_by_side(numbers: Iterable[int], do: Callable[[int], None], workers: int
         for thread in threads:
             interrupt(thread)
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # an interrupt may come before all are started
+                thread.join()

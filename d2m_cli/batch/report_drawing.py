@@ -114,12 +114,12 @@ def draw_again(path: Path, folder: Path, stem: str, entry: Entry, record: Path, 
             bpm=tempo["bpm"] if tempo is not None else None,
             tracks=tracks_of(poses.tracks, dancers) if poses is not None else None,
             no_skeletons="" if poses is not None else NOBODY if nobody else NOT_KEPT,
-            takes=[
-                (int(take["number"]), load_audio(path)[0])
+            # One at a time: each is as long as the video. One that is gone can't be heard either, and the page says so.
+            takes=(
+                (int(take["number"]), load_audio(heard)[0])
                 for take in document["music"].get("takes") or ()
-                # One that is gone can't be heard either, and the page says so.
-                if (path := record.with_name(str(take["file"]))).is_file()
-            ],
+                if (heard := record.with_name(str(take["file"]))).is_file()
+            ),
         )
 
     return _keep(path, content_digest(record), drawing)

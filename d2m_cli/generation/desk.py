@@ -137,7 +137,7 @@ class _Row:
 
 
 class Desk:
-    """Draws what any number of threads ask for, one batch at a time.
+    """Draws what any number of threads ask for, one batch at a time; of small backbones one on each core.
 
     Where memory runs out a batch is halved, and so are all batches after it.
 
@@ -169,19 +169,19 @@ class Desk:
         self._asked: SimpleQueue[list[_Row] | _Call] = SimpleQueue()
         # One that knows who holds it: an interrupt may come when it is taken and before that is noted here.
         self._drawing = threading.RLock()
+        self._halving = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @classmethod
     def of(cls, backbone: Backbone, tell: Callable[[str], None] | None = None) -> Desk:
         """With batches as they suit a backbone and the device that it computes on, its attribute ``device``.
 
-        One that has a true attribute ``one_core`` is so small that a second core is better used for another batch.
-
-        One that writes whole pieces keeps a GPU busy with a few, and those of two videos are hardly ever equally long.
+        One with a true attribute ``one_core`` is so small that a second core is better used for another batch. One that
+        writes whole pieces keeps a GPU busy with a few, and those of two videos are hardly ever equally long.
         """
         on_gpu = str(getattr(backbone, "device", "cpu")).startswith("cuda")
         rows = ROWS_ON_GPU if on_gpu and not writes_pieces(backbone) else None
-        return cls(backbone, rows, tell, bool(getattr(backbone, "one_core", False)))
+        return cls(backbone, rows, tell, not on_gpu and bool(getattr(backbone, "one_core", False)))
 
     def draw(
         self,
@@ -222,7 +222,8 @@ class Desk:
         """What a function returns that computes with the backbone, called while nobody else does.
 
         Two networks at once would contend for a GPU, networks that are offloaded go to and fro, and settings of PyTorch
-        that hold while music is drawn belong to the whole process: a text would be read one way or the other.
+        that hold while music is drawn belong to the whole process: a text would be read one way or the other. Of small
+        backbones, for which neither holds, one such call at a time is made, on one core, and music is drawn beside it.
 
         Parameters
         ----------
@@ -271,7 +272,8 @@ class Desk:
     def shared(self, tell: Callable[[str], None]) -> Iterator[None]:
         """Within this context a thread of the desk's own computes all that others ask for, and fills batches with it.
 
-        Only where batches have a shape of their own; elsewhere each thread draws for itself when it is its turn.
+        Only where batches have a shape of their own; elsewhere each draws for itself, small backbones side by side and
+        others in turn.
 
         Parameters
         ----------
@@ -360,13 +362,13 @@ class Desk:
         # What the failed attempt holds is freed with its frames.
         error.__traceback__ = None
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if self._most < most:
-            return True  # another thread's batch failed as well, and made them smaller
-        self._most = most // 2
+        torch.cuda.empty_cache()
+        with self._halving:
+            if self._most < most:
+                return True  # another thread's batch failed as well, and made them smaller
+            self._most = most // 2
         if self._tell is not None:
-            rows = "1 take" if self._most == 1 else f"{self._most} takes"
+            rows = ("1 take" if most // 2 == 1 else f"{most // 2} takes") + (" on each core" if self._small else "")
             self._tell(f"memory ran out while music was drawn: it is drawn {rows} at a time from now on")
         return True
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2m_cli import __version__
 from d2m_cli.ground.audio_beats import BEAT_TRACKER
+from d2m_cli.ground.one_core import torch_threads
 
 if TYPE_CHECKING:
     from d2m_cli.generation.generated import Generated
@@ -52,7 +53,8 @@ def describe(made: Generated) -> dict[str, Any]:
             "models": used.description,
             "provider": made.pose_source.provider if made.pose_source is not None else None,
             "decoder": made.pose_source.decoder if made.pose_source is not None else None,
-            "threads": _threads(),
+            # Sums that are shared out otherwise are rounded otherwise.
+            "threads": torch_threads(),
         },
         "versions": _versions(),
         "rhythm": {
@@ -86,13 +88,6 @@ def describe(made: Generated) -> dict[str, Any]:
             for take in made.takes
         ],
     }
-
-
-def _threads() -> int:
-    """Threads of torch on the CPU: sums that are shared out otherwise are rounded otherwise."""
-    import torch
-
-    return int(torch.get_num_threads())
 
 
 def _versions() -> dict[str, str]:

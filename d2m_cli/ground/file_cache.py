@@ -119,7 +119,7 @@ class FileCache:
         except FileNotFoundError:
             pass  # another process made room meanwhile
         except OSError as error:
-            self.tell(f"damaged in the cache, and made again: {path}: {error.strerror or error}")
+            self.tell(f"can't be read from the cache, and made again: {path}: {error.strerror or error}")
         return None
 
     def keep(self, key: str, suffix: str, write: Callable[[Path], None]) -> None:

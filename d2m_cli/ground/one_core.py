@@ -7,6 +7,7 @@ used for something else that is to be computed. And what one thread computes doe
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -21,9 +22,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_WAIT_SECONDS = 0.005
+"""Between two looks for a spare core, which is wanted for a quarter of a second or so."""
+
 
 def on_one_core_each(calls: Sequence[Callable[[], T]], name: str) -> list[T]:
     """What each call returns, computed in threads of their own, as many side by side as there are cores.
+
+    A thread that first computes with PyTorch while this goes on has one thread for good.
 
     Where one raises an error, or the thread that waits is interrupted, those under way are interrupted.
 
@@ -39,16 +45,13 @@ def on_one_core_each(calls: Sequence[Callable[[], T]], name: str) -> list[T]:
     BaseException
         The first error of any.
     """
-    import torch
-
-    width = torch.get_num_threads()
     left, taking, over = iter(enumerate(calls)), threading.Lock(), threading.Event()
     ends: SimpleQueue[tuple[int, T] | BaseException] = SimpleQueue()
 
     def work() -> None:
         with suppress(KeyboardInterrupt):  # one that comes when it has ended anyway
             try:
-                with _one_core(width):
+                with _one_core():
                     while not over.is_set():
                         with taking:
                             number, call = next(left, (-1, None))
@@ -77,41 +80,73 @@ def on_one_core_each(calls: Sequence[Callable[[], T]], name: str) -> list[T]:
             for thread in threads:
                 interrupt(thread)
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # an interrupt may come before all are started
+                thread.join()
 
 
 @contextmanager
 def spare_core() -> Iterator[None]:
     """Wait for a core that neither threads of `on_one_core_each` nor others within this context use.
 
-    What can wait is computed within it, a little at a time: music is made before the next dance is looked at.
+    What can wait is computed within it, a little at a time: music is made before the next dance is looked at. A thread
+    that has a core already goes on.
     """
     here = threading.current_thread()
+    if here in _Narrowed.inside or here in _Narrowed.spare:
+        yield
+        return
     try:
-        with _Narrowed.changed:
-            # In short waits, for a thread that ended unheard tells nobody.
-            while _alive(_Narrowed.inside) + _alive(_Narrowed.spare) >= cores():
-                _Narrowed.changed.wait(POLL_SECONDS)
-            _Narrowed.spare.add(here)
+        # In short waits: a thread that ended unheard tells nobody.
+        while not _taken(here):
+            time.sleep(_WAIT_SECONDS)
         yield
     finally:
-        with _Narrowed.changed:
+        with _Narrowed.guard:
             _Narrowed.spare.discard(here)
-            _Narrowed.changed.notify()
+
+
+def _taken(here: threading.Thread) -> bool:
+    with _Narrowed.guard:
+        if _alive(_Narrowed.inside) + _alive(_Narrowed.spare) >= cores():
+            return False
+        _Narrowed.spare.add(here)
+        return True
+
+
+def torch_threads() -> int:
+    """The number of threads that PyTorch has in this process, whoever computes with one just now."""
+    found: list[int] = []
+    with _Narrowed.guard:
+        if _alive(_Narrowed.inside):
+            return _Narrowed.width
+        # One that is new has the number of the process, whatever the calling thread was given.
+        asked = threading.Thread(target=lambda: found.append(_own_threads()), daemon=True)
+        asked.start()
+        asked.join()
+    return found[0]
+
+
+def _own_threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())
 
 
 class _Narrowed:
-    """Threads within `_one_core` and `spare_core`, and the number of threads that PyTorch has otherwise."""
+    """Threads within `_one_core` and `spare_core`, and the number of threads that PyTorch has otherwise.
 
-    changed = threading.Condition()
+    The lock is one that no interrupt can leave taken between two steps of Python.
+    """
+
+    guard = threading.Lock()
     inside: ClassVar[set[threading.Thread]] = set()
     spare: ClassVar[set[threading.Thread]] = set()
     width = 0
 
 
 @contextmanager
-def _one_core(width: int) -> Iterator[None]:
-    """Let PyTorch compute with one thread in this thread.
+def _one_core() -> Iterator[None]:
+    """Let PyTorch compute with one thread in this thread, which is new.
 
     Its number of threads is the calling thread's for its own loops and the process's for MKL: whoever leaves last gives
     the process its own again.
@@ -120,18 +155,17 @@ def _one_core(width: int) -> Iterator[None]:
 
     here = threading.current_thread()
     try:
-        with _Narrowed.changed:
+        with _Narrowed.guard:
             if not _alive(_Narrowed.inside):
-                _Narrowed.width = width
+                _Narrowed.width = _own_threads()
             _Narrowed.inside.add(here)
             torch.set_num_threads(1)
         yield
     finally:
-        with _Narrowed.changed:
+        with _Narrowed.guard:
             _Narrowed.inside.discard(here)
-            if not _alive(_Narrowed.inside):
+            if _Narrowed.width and not _alive(_Narrowed.inside):
                 torch.set_num_threads(_Narrowed.width)
-            _Narrowed.changed.notify_all()
 
 
 def _alive(threads: set[threading.Thread]) -> int:

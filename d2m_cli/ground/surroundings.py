@@ -73,9 +73,14 @@ def settle_program(words: list[str]) -> None:
     if [word for word in words if not word.startswith("-")][:2] != ["weights", "pull"]:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["MPLBACKEND"] = "agg"
-    if not any(name in os.environ for name in _WAITING):
-        os.environ["GOMP_SPINCOUNT"] = _TURNS
-    os.environ.setdefault(_BLAS, "1")
+    os.environ.update(thread_variables())
+
+
+def thread_variables() -> dict[str, str]:
+    """Variables that say how threads wait and how many NumPy has: what the user says, and the rest as d2m wants it."""
+    wanted = {_BLAS: "1"} if any(name in os.environ for name in _WAITING) else {_BLAS: "1", "GOMP_SPINCOUNT": _TURNS}
+    said = {name: os.environ[name] for name in (_BLAS, *_WAITING) if name in os.environ}
+    return wanted | said
 
 
 def check_folders() -> None:

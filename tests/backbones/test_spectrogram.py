@@ -144,6 +144,12 @@ def test_griffin_lim_is_that_of_torchs_own_transforms(config: SpectrogramConfig)
     torch.testing.assert_close(_griffin_lim(magnitude, config, [4, 5]), wanted, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("sizes", [(240, 1200, 2047), (1200, 1200, 2048), (240, 2049, 2048), (0, 1200, 2048)])
+def test_sizes_that_leave_gaps_are_refused(sizes: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="rise, not"):
+        SpectrogramConfig(hop_length=sizes[0], win_length=sizes[1], n_fft=sizes[2])
+
+
 def test_silence_sounds_silent() -> None:
     assert not _griffin_lim(torch.zeros(1, 1025, 40), SMALL, [4]).any()
 

@@ -201,7 +201,7 @@ def test_what_is_damaged_or_can_not_be_read_is_told(tmp_path: Path) -> None:
     assert cache.read(key(8), ".bin", Path.read_bytes) is None
     assert told == [
         f"damaged in the cache, and made again: {cache.place(key(7), '.bin')}: is no sound",
-        f"damaged in the cache, and made again: {cache.place(key(8), '.bin')}: Is a directory",
+        f"can't be read from the cache, and made again: {cache.place(key(8), '.bin')}: Is a directory",
     ]
 
 

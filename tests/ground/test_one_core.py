@@ -11,7 +11,7 @@ import torch
 from d2m_cli.ground import one_core
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.interrupts import interrupt
-from d2m_cli.ground.one_core import on_one_core_each, spare_core
+from d2m_cli.ground.one_core import on_one_core_each, spare_core, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +189,56 @@ def test_a_spare_core_comes_free_when_its_thread_ends_unheard(monkeypatch: pytes
             assert threading.current_thread() in one_core._Narrowed.spare
     finally:
         one_core._Narrowed.spare.discard(gone)
+
+
+def test_who_first_computes_meanwhile_does_not_narrow_the_process() -> None:
+    begun, over, found = threading.Event(), threading.Event(), []
+
+    def long() -> None:
+        begun.set()
+        over.wait(30)
+
+    def late() -> None:
+        found.append((torch.get_num_threads(), torch_threads()))
+        on_one_core_each([lambda: None], "short")
+        over.set()
+        other.join()
+        on_one_core_each([lambda: None], "short")
+        found.append((0, torch_threads()))
+
+    other = threading.Thread(target=lambda: on_one_core_each([long], "long"))
+    other.start()
+    assert begun.wait(30)
+    newcomer = threading.Thread(target=late)
+    newcomer.start()
+    newcomer.join(30)
+    assert found == [(1, 3), (0, 3)]
+    assert (torch.get_num_threads(), of_mkl(), elsewhere()) == (3, 3, 3)
+
+
+def test_an_interrupt_before_all_threads_are_started_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    start, started = threading.Thread.start, []
+
+    def second_fails(thread: threading.Thread) -> None:
+        started.append(thread)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        on_one_core_each([lambda: None] * 3, "those")
+    assert not [thread for thread in threading.enumerate() if thread.name == "those"]
+
+
+def test_who_has_a_core_waits_for_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def nested() -> int:
+        with spare_core(), spare_core():
+            return len(one_core._Narrowed.spare)
+
+    assert nested() == 1
+    assert on_one_core_each([nested], "those") == [0]
+    assert not one_core._Narrowed.spare

@@ -312,4 +312,4 @@ def test_numpy_has_one_thread_where_nobody_says_otherwise(
     unset = {"OPENBLAS_NUM_THREADS": None, "OMP_NUM_THREADS": None}
     done = place.run(code, **(unset | variables))
     # No more than there are cores.
-    assert done.stdout.strip() == f"[{min(threads, os.cpu_count() or 1)}]"
+    assert done.stdout.strip() == f"[{min(threads, len(os.sched_getaffinity(0)))}]"

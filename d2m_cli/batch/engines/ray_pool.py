@@ -27,6 +27,7 @@ from d2m_cli.ground.cores import cores
 from d2m_cli.ground.devices import names_gpu
 from d2m_cli.ground.options import flags_are_told, option
 from d2m_cli.ground.progress import StageReport
+from d2m_cli.ground.surroundings import thread_variables
 
 POLL_SECONDS = 0.1
 """Between two looks for a process that has time."""
@@ -170,7 +171,7 @@ class Pool:
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(room.cores)}},
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(room.cores), **thread_variables()}},
         )(Holder)
 
     def work(self, job: Job, report: StageReport) -> ItemResult:
