@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from d2m_cli.backbones.griffin_lim import griffin_lim, thinned
+
 
 @dataclass(frozen=True)
 class SpectrogramConfig:
@@ -48,7 +50,7 @@ class SpectrogramConfig:
         Hz; where given, the UNet takes a ramp along each axis and a cosine and sine of time at each of these
         frequencies as further input channels beside the latents. Empty for Riffusion.
     griffin_lim_iterations
-        Number of phase iterations, with momentum 0.99.
+        Number of phase iterations; see :func:`d2m_cli.backbones.griffin_lim.griffin_lim`.
     """
 
     sample_rate: int = 44100
@@ -65,7 +67,7 @@ class SpectrogramConfig:
     channels: int = 3
     patch: tuple[int, int] = (1, 1)
     position_frequencies: tuple[float, ...] = ()
-    griffin_lim_iterations: int = 32
+    griffin_lim_iterations: int = 24
 
     @property
     def window_seconds(self) -> float:
@@ -159,7 +161,7 @@ def picture_from_audio(samples: Tensor, config: SpectrogramConfig, max_value: fl
 def audio_from_picture(
     picture: Tensor, config: SpectrogramConfig, max_value: float | None = None, seeds: Sequence[int] = (0,)
 ) -> Tensor:
-    """Sound pictures: inverse mel by least squares clipped at 0, then Griffin-Lim with momentum 0.99.
+    """Sound pictures: inverse mel by least squares clipped at 0, then Griffin-Lim on as few frequencies as do.
 
     It is computed where the pictures lie: on a GPU for all of them at once, on a CPU one after the other.
 
@@ -170,7 +172,7 @@ def audio_from_picture(
     max_value
         Amplitude drawn black; the configuration's where None.
     seeds
-        For each picture the seed of its first random phase, which is drawn on the CPU: the same on every device.
+        For each picture the seed of the random phases that it begins with, drawn on the CPU: the same on every device.
 
     Returns
     -------
@@ -187,89 +189,11 @@ def audio_from_picture(
     amplitude = (1.0 - picture.float().clamp(0.0, 1.0)).flip(-2) ** (1.0 / config.power)
     amplitude = amplitude * (max_value or config.max_value)
     magnitude = (_inverse_filters(config, picture.device) @ amplitude).clamp(min=0.0)
-    samples = _griffin_lim(magnitude, config, seeds)
+    magnitude, size = thinned(magnitude, config.win_length)
+    samples = griffin_lim(magnitude, size, config.win_length, config.hop_length, config.griffin_lim_iterations, seeds)
     wanted = picture.shape[-1] * config.hop_length
     samples = torch.nn.functional.pad(samples, (0, max(0, wanted - samples.shape[-1])))
     return samples[..., :wanted] / config.sample_scale
-
-
-def _griffin_lim(magnitude: Tensor, config: SpectrogramConfig, seeds: Sequence[int], momentum: float = 0.99) -> Tensor:
-    """Fast Griffin-Lim (Perraudin et al. 2013) with the momentum convention of torchaudio.
-
-    As of ``torch.stft`` and ``torch.istft``, centred, in half their time: frames lie one after the other in memory that
-    stays, and only what the window sees of them is added up.
-
-    Parameters
-    ----------
-    magnitude
-        (batch, n_fft // 2 + 1, frames).
-    config
-        Of the transform.
-    seeds
-        As of `audio_from_picture`.
-
-    Returns
-    -------
-    (batch, (frames - 1) * hop_length).
-    """
-    drawn = [torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    magnitude = magnitude.transpose(1, 2).contiguous()
-    phase = torch.stack(drawn).transpose(1, 2).to(magnitude.device) * (2 * torch.pi)
-    spectrum = torch.polar(magnitude, phase)
-    frames = _Frames(config, magnitude)
-    previous = torch.zeros_like(spectrum)
-    scale = torch.empty_like(magnitude)
-    factor = momentum / (1.0 + momentum)
-    for _ in range(config.griffin_lim_iterations):
-        rebuilt = frames.spectrum(frames.audio(spectrum))
-        torch.sub(rebuilt, previous, alpha=factor, out=spectrum)
-        torch.mul(spectrum.real, spectrum.real, out=scale)
-        scale.addcmul_(spectrum.imag, spectrum.imag).add_(1e-32).rsqrt_().mul_(magnitude)
-        torch.view_as_real(spectrum).mul_(scale[..., None])
-        previous = rebuilt
-    return frames.audio(spectrum)
-
-
-class _Frames:
-    """Spectra to audio and back, for batches of one shape, that of ``magnitude``: (batch, frames, bins)."""
-
-    def __init__(self, config: SpectrogramConfig, magnitude: Tensor) -> None:
-        batch, self._count, _ = magnitude.shape
-        self._hop, self._fft, size = config.hop_length, config.n_fft, config.win_length
-        # Of each transform the window sees the middle; the first frame's centre is the first sample.
-        start = (config.n_fft - size) // 2
-        self._seen = slice(start, start + size)
-        self._before = config.n_fft // 2 - start
-        self._length = (self._count - 1) * self._hop
-        self._window = torch.hann_window(size, device=magnitude.device)
-        self._parts = -(-size // self._hop)
-        self._cut = magnitude.new_zeros(batch, self._count, self._parts * self._hop)
-        self._padded = magnitude.new_zeros(batch, self._count, config.n_fft)
-        self._cut[..., :size] = self._window**2
-        self._gain = 1.0 / self._added().clamp(min=1e-11)
-
-    def audio(self, spectrum: Tensor) -> Tensor:
-        """(batch, samples) whose spectra come closest."""
-        window = self._window
-        torch.mul(torch.fft.irfft(spectrum, self._fft)[..., self._seen], window, out=self._cut[..., : len(window)])
-        return (self._added() * self._gain)[..., self._before : self._before + self._length]
-
-    def spectrum(self, samples: Tensor) -> Tensor:
-        """(batch, frames, bins), of audio that goes on mirrored at both ends."""
-        around = torch.nn.functional.pad(samples, (self._before, len(self._window) - self._before), mode="reflect")
-        windows = around.unfold(-1, len(self._window), self._hop)[:, : self._count]
-        torch.mul(windows, self._window, out=self._padded[..., self._seen])
-        spectrum: Tensor = torch.fft.rfft(self._padded)
-        return spectrum
-
-    def _added(self) -> Tensor:
-        """(batch, samples) the frames that were cut, laid over one another."""
-        batch, count, parts = len(self._cut), self._count, self._parts
-        hops = self._cut.view(batch, count, parts, self._hop)
-        whole = self._cut.new_zeros(batch, count - 1 + parts, self._hop)
-        for part in range(parts):
-            whole[:, part : part + count] += hops[:, :, part]
-        return whole.view(batch, -1)
 
 
 def fold(picture: Tensor, config: SpectrogramConfig) -> Tensor:
