@@ -24,8 +24,8 @@ WINDOW_SECONDS = 8.0
 """Over longer stretches than this a tempo need not be one and the same."""
 STEP = 0.005
 """From one tempo that is tried to the next, as a share."""
-HARMONICS = ((1, 1.0), (2, 0.6), (4, 0.3))
-"""Pulses that a beat has beside its own, each with its weight: halves and quarters of it."""
+WEIGHTS = (1.0, 0.6, 0.3)
+"""Of the pulses that a beat has: its own, halves of it, and quarters."""
 LOWEST_BPM, HIGHEST_BPM = 50.0, 200.0
 TIGHTNESS = 20.0
 """How much even beats count beside strong ones. Low, since music that a network made has no steady clock."""
@@ -152,8 +152,10 @@ def tempo_fit(strength: Array, bpm: Array) -> Array:
     for start in starts:
         part = centred[start : start + size]
         clock = np.arange(len(part)) / FRAMES_PER_SECOND
-        for harmonic, weight in HARMONICS:
-            fits += weight * np.abs(np.exp(-2j * np.pi * harmonic / 60.0 * bpm[:, None] * clock) @ part)
+        pulses = np.exp(-2j * np.pi / 60.0 * bpm[:, None] * clock)
+        for weight in WEIGHTS:
+            fits += weight * np.abs(pulses @ part)
+            pulses *= pulses
     return fits
 
 
