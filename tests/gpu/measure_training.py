@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from d2m_cli.backbones.base import parameters_digest
 from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
-from d2m_cli.rhythm.sequence import RhythmGrid
+from d2m_cli.rhythm.sequence import RhythmGrid, Tempo
 from d2m_cli.training.data.dataset import Clip, Segment
 from d2m_cli.training.data.windows import Windows
 from d2m_cli.training.loop import trainer as loop
@@ -28,6 +29,9 @@ from tests.gpu.report import Effort, Place, Report, timed
 GRID = RhythmGrid("stable", 50.0, 256)
 MOST_OVER_THE_PASS = 1.5
 """A training step on a GPU should take no longer than this many times the pass alone."""
+WARM_UPDATES = 50
+"""Updates towards plain words, for each update of the training that is measured."""
+FIRST_VECTORS = "first vectors from words"
 
 
 class _NoEvents:
@@ -55,6 +59,42 @@ def made_windows(backbone: Any, count: int) -> Windows:
     return Windows(segments, sequences, genres, targets)
 
 
+def measure_warm_start(report: Report, part: str, task: Task, accelerator: Any, place: Place, updates: int) -> None:
+    """First vectors from words, as a training begins with them: where they are computed, and how long it takes."""
+    count, rng = len(task.training), np.random.default_rng(1)
+    tempi = tuple(Tempo(float(rng.uniform(80, 140)), float(rng.uniform(0, 0.4)), 1.0) for _ in range(count))
+    options = replace(task.options, warm_updates=updates)
+    heard = replace(task, training=replace(task.training, tempi=tempi), options=options)
+    computed: list[str] = []
+    seconds: list[float] = []
+    plain = loop.warm_start
+
+    def watched(encoders: Encoders, *rest: Any) -> Any:
+        def note(_network: Any, _given: Any, made: torch.Tensor) -> None:
+            computed.append(made.device.type)
+
+        hook = encoders.rhythm_network.register_forward_hook(note)
+        place.wait()
+        begun = time.perf_counter()
+        explained = plain(encoders, *rest)
+        place.wait()
+        seconds.append(time.perf_counter() - begun)
+        hook.remove()
+        return explained
+
+    loop.warm_start = watched
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            loop._Run(heard, Path(name), accelerator, Progress(quiet=True), 1e9, None)
+    finally:
+        loop.warm_start = plain
+    told = f"{updates} updates for '*' and as many for '@', windows of 64"
+    report.add(part, FIRST_VECTORS, seconds[0], "s", told)
+    right = computed == [place.device] * updates
+    told = f"on {', '.join(sorted(set(computed)))}: {seconds[0]:.2f} s"
+    report.check(part, f"first vectors are learned on {place.device}", right, told)
+
+
 def measure_training(report: Report, part: str, backbone: Any, place: Place, effort: Effort, precision: str) -> None:
     """Updates of `d2m train`, and the pass alone, with the same windows and number format.
 
@@ -66,7 +106,13 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
     windows = made_windows(backbone, 2 * batch)
     preset = PRESETS["recommended"]
     options = replace(
-        preset, batch_size=batch, epochs=10_000, precision=precision, hop=None, warm_updates=0, genre_dropout=0.0  # type: ignore[arg-type]
+        preset,
+        batch_size=batch,
+        epochs=10_000,
+        precision=precision,
+        hop=None,
+        warm_updates=0,
+        genre_dropout=0.0,  # type: ignore[arg-type]
     )
     config = EncoderConfig(backbone.name, "", backbone.text_width, GRID, hidden=options.hidden)
     accelerator = make_accelerator(options, place.device)
@@ -81,6 +127,9 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
         finite = all(bool(value.isfinite().all()) for value in run.encoders.state_dict().values())
         frozen, now = run.state.frozen, parameters_digest(backbone.modules())
     peak = place.peak()
+    if not any((one.part, one.name) == (part, FIRST_VECTORS) for one in report.figures):
+        # Once: they are learned without autocast, whatever the format.
+        measure_warm_start(report, part, task, accelerator, place, WARM_UPDATES * effort.updates)
 
     index = np.arange(batch)
     sequences, genres, targets = windows.batch(index, accelerator.device)
