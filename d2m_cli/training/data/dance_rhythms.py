@@ -68,6 +68,7 @@ class RhythmCache:
         missing: dict[Clip, Path] = {}
         with progress.stage("rhythm of the dances", len(clips)) as advance:
             for clip in clips:
+                kept: Rhythm | Path | InputError
                 try:
                     kept = self._kept(clip)
                 except InputError as error:
@@ -124,7 +125,9 @@ class RhythmCache:
 
     def _read(self, missing: Mapping[Clip, Path]) -> Generator[tuple[Clip, Rhythm | InputError], None, None]:
         """Rhythms that the cache has not, by as many processes as there are cores and as it pays to start."""
-        first = {path: clip for clip, path in reversed(missing.items())}
+        first: dict[Path, Clip] = {}
+        for clip, path in missing.items():
+            first.setdefault(path, clip)
         failed: list[tuple[Clip, InputError]] = []
         asked: deque[Clip] = deque()
 
