@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from d2m_cli.pose.track import Poses
 
 
-WORTH_A_PROCESS = 4
-"""Dances that take about as long as a process takes to start, which imports NumPy and SciPy."""
+WORTH_A_PROCESS = 16
+"""Dances for which one more process is started. To start takes as long as eight of 12 s: it imports much of SciPy."""
 
 
 class Dancers(Protocol):

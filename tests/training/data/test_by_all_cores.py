@@ -35,6 +35,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     return list(read_dances(make_set(folder, songs=12, seconds=6.0)).clips)
 
 
+@pytest.fixture(autouse=True)
+def few_are_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dance_rhythms, "WORTH_A_PROCESS", 4)
+
+
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda count: monkeypatch.setenv("OMP_NUM_THREADS", str(count))
