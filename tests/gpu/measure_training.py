@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +17,23 @@ from d2m_cli.backbones.base import parameters_digest
 from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.inversion.prompt import TRAINING_PROMPT
-from d2m_cli.rhythm.sequence import RhythmGrid
+from d2m_cli.rhythm.sequence import RhythmGrid, Tempo
 from d2m_cli.training.data.dataset import Clip, Segment
+from d2m_cli.training.data.music_targets import TOGETHER
 from d2m_cli.training.data.windows import Windows
 from d2m_cli.training.loop import trainer as loop
 from d2m_cli.training.loop.processes import make_accelerator
 from d2m_cli.training.loop.task import Task
+from d2m_cli.training.loop.warm_start import warm_start
 from d2m_cli.training.options import PRESETS
 from tests.gpu.report import Effort, Place, Report, timed
 
 GRID = RhythmGrid("stable", 50.0, 256)
 MOST_OVER_THE_PASS = 1.5
 """A training step on a GPU should take no longer than this many times the pass alone."""
+WARM_UPDATES = 50
+"""Updates towards plain words, for each update of the training that is measured."""
+FIRST_VECTORS = "first vectors from words"
 
 
 class _NoEvents:
@@ -53,6 +59,57 @@ def made_windows(backbone: Any, count: int) -> Windows:
     )
     sequences = torch.from_numpy((rng.random((count, GRID.steps)) < 0.05).astype(np.uint8))
     return Windows(segments, sequences, genres, targets)
+
+
+def check_targets(report: Report, part: str, backbone: Any) -> None:
+    """What is made of a window hangs neither on the others of its batch nor on its place among them.
+
+    On an accelerator `d2m train` fills batches from clip to clip.
+    """
+    rng = np.random.default_rng(2)
+    shape = (TOGETHER, 1, round(backbone.window_seconds * backbone.sample_rate))
+    noise = torch.from_numpy(0.1 * rng.standard_normal(shape, np.float32))
+    targets = backbone.targets(noise)
+    alone = noise.clone()
+    alone[1:] = 0.0
+    moved = backbone.targets(noise.roll(3, 0)).roll(-3, 0)
+    same = torch.equal(backbone.targets(alone)[0], targets[0]) and torch.equal(moved, targets)
+    far = float((moved.float() - targets.float()).abs().max())
+    report.check(part, "targets don't hang on their company", same, f"batches of {TOGETHER}, moved: {far:.1e} apart")
+
+
+def measure_warm_start(report: Report, part: str, task: Task, accelerator: Any, place: Place, updates: int) -> None:
+    """First vectors from words, as a training begins with them: where they are computed, and how long it takes."""
+    count, rng = len(task.training), np.random.default_rng(1)
+    tempi = tuple(Tempo(float(rng.uniform(80, 140)), float(rng.uniform(0, 0.4)), 1.0) for _ in range(count))
+    options = replace(task.options, warm_updates=updates)
+    heard = replace(task, training=replace(task.training, tempi=tempi), options=options)
+    computed: list[str] = []
+    seconds: list[float] = []
+    def watched(encoders: Encoders, *rest: Any) -> Any:
+        def note(_network: Any, _given: Any, made: torch.Tensor) -> None:
+            computed.append(made.device.type)
+
+        hook = encoders.rhythm_network.register_forward_hook(note)
+        place.wait()
+        begun = time.perf_counter()
+        explained = warm_start(encoders, *rest)
+        place.wait()
+        seconds.append(time.perf_counter() - begun)
+        hook.remove()
+        return explained
+
+    loop.warm_start = watched  # type: ignore[assignment, attr-defined]
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            loop._Run(heard, Path(name), accelerator, Progress(quiet=True), 1e9, None)
+    finally:
+        loop.warm_start = warm_start  # type: ignore[attr-defined]
+    told = f"{updates} updates for '*' and as many for '@', windows of 64"
+    report.add(part, FIRST_VECTORS, seconds[0], "s", told)
+    right = computed == [place.device] * updates
+    told = f"on {', '.join(sorted(set(computed)))}: {seconds[0]:.2f} s"
+    report.check(part, f"first vectors are learned on {place.device}", right, told)
 
 
 def measure_training(report: Report, part: str, backbone: Any, place: Place, effort: Effort, precision: str) -> None:
@@ -81,6 +138,10 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
         finite = all(bool(value.isfinite().all()) for value in run.encoders.state_dict().values())
         frozen, now = run.state.frozen, parameters_digest(backbone.modules())
     peak = place.peak()
+    if not any((one.part, one.name) == (part, FIRST_VECTORS) for one in report.figures):
+        # Once: they are learned without autocast, whatever the format.
+        measure_warm_start(report, part, task, accelerator, place, WARM_UPDATES * effort.updates)
+        check_targets(report, part, backbone)
 
     index = np.arange(batch)
     sequences, genres, targets = windows.batch(index, accelerator.device)

@@ -146,7 +146,7 @@ def test_everything_is_measured_and_written_down(
     assert {part for part, _ in figures} == set(measure.PARTS)
     for name in (
         "window, recorded, fp32, batch 4", "window, plain, fp32, batch 1", "codec's decoder, batch 2",
-        "window, transformers' generate, fp32, batch 1", "pass alone, fp32",
+        "window, transformers' generate, fp32, batch 1", "pass alone, fp32", "first vectors from words",
     ):  # fmt: skip
         assert figures["musicgen", name] > 0
     for name in (

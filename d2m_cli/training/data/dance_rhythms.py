@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from d2m_cli.errors import InputError
+from d2m_cli.ground.cores import cores
 from d2m_cli.ground.digests import code_digest, settings_digest
 from d2m_cli.ground.progress import Progress
+from d2m_cli.ground.workers import LostError, Workers
 from d2m_cli.pose.io import SUFFIX as POSE_SUFFIX
 from d2m_cli.pose.io import load_poses, save_poses
 from d2m_cli.rhythm.extract import RhythmOptions, extract_rhythm
@@ -23,6 +26,10 @@ from d2m_cli.training.data.sources import content_of
 
 if TYPE_CHECKING:
     from d2m_cli.pose.track import Poses
+
+
+WORTH_A_PROCESS = 16
+"""Dances for which one more process is started. To start takes as long as eight of 12 s: it imports much of SciPy."""
 
 
 class Dancers(Protocol):
@@ -53,16 +60,35 @@ class RhythmCache:
     dancers: Callable[[], Dancers]
 
     def all(self, clips: Sequence[Clip], progress: Progress) -> tuple[dict[Clip, Rhythm], tuple[Skip, ...]]:
-        """Rhythms of dances, and which can't be read, with the reason."""
-        found: dict[Clip, Rhythm] = {}
-        skipped = []
+        """Rhythms of dances, and which can't be read, with the reason.
+
+        Poses of videos are found one video after the other, each by all cores; rhythms are read off them meanwhile.
+        """
+        made: dict[Clip, Rhythm | InputError] = {}
+        missing: dict[Clip, Path] = {}
         with progress.stage("rhythm of the dances", len(clips)) as advance:
             for clip in clips:
+                kept: Rhythm | Path | InputError
                 try:
-                    found[clip] = self.rhythm(clip)
+                    kept = self._kept(clip)
                 except InputError as error:
-                    skipped.append(Skip(clip.dance, str(error)))
-                advance(1, clip.name)
+                    kept = error
+                if isinstance(kept, Path):
+                    missing[clip] = kept
+                else:
+                    made[clip] = kept
+                    advance(1, clip.name)
+            with closing(self._read(missing)) as reading:
+                for clip, result in reading:
+                    made[clip] = result
+                    advance(1, clip.name)
+        found, skipped = {}, []
+        for clip in clips:
+            result = made[clip]
+            if isinstance(result, Rhythm):
+                found[clip] = result
+            else:
+                skipped.append(Skip(clip.dance, str(result)))
         return found, tuple(skipped)
 
     def rhythm(self, clip: Clip) -> Rhythm:
@@ -73,6 +99,11 @@ class RhythmCache:
         InputError
             Nobody is in the video, the file is damaged, or it is a rhythm file of another mode.
         """
+        kept = self._kept(clip)
+        return _read_off(self._reading(clip, kept)) if isinstance(kept, Path) else kept
+
+    def _kept(self, clip: Clip) -> Rhythm | Path:
+        """The rhythm of a dance, where it is in its own file or in the cache; else where the cache will have it."""
         if clip.dance.name.endswith(RHYTHM_SUFFIX):
             rhythm = load_rhythm(clip.dance)
             if rhythm.mode != self.grid.mode:
@@ -85,16 +116,48 @@ class RhythmCache:
             except InputError as error:
                 raise InputError(f"{clip.dance}: is {error}") from error
             return rhythm
-        options = RhythmOptions(mode=self.grid.mode)
-        read_by = {"options": asdict(options), "code": code_digest("rhythm")}
+        read_by = {"options": asdict(RhythmOptions(mode=self.grid.mode)), "code": code_digest("rhythm")}
         key = settings_digest("rhythm", {"dance": self._dance_key(clip), **read_by})
         path = self.folder / "rhythm" / f"{key}{RHYTHM_SUFFIX}"
         with suppress(InputError):  # Not made yet, or damaged since: it is made again.
             return load_rhythm(path)
-        rhythm = extract_rhythm(self._poses(clip), options)
-        save_rhythm(path, rhythm, options)
-        # Read back, so that a first run and a later one see the same rounded values.
-        return load_rhythm(path)
+        return path
+
+    def _read(self, missing: Mapping[Clip, Path]) -> Generator[tuple[Clip, Rhythm | InputError], None, None]:
+        """Rhythms that the cache has not, by as many processes as there are cores and as it pays to start."""
+        first: dict[Path, Clip] = {}
+        for clip, path in missing.items():
+            first.setdefault(path, clip)
+        failed: list[tuple[Clip, InputError]] = []
+        asked: deque[Clip] = deque()
+
+        def readings() -> Iterator[_Reading]:
+            for clip, path in missing.items():
+                if first[path] is not clip:
+                    continue
+                try:
+                    reading = self._reading(clip, path)
+                except InputError as error:
+                    failed.append((clip, error))
+                else:
+                    asked.append(clip)
+                    yield reading
+
+        # Poses of videos take much longer, and all cores: two keep up with them.
+        most = cores() if all(_holds_poses(clip.dance) for clip in missing) else min(cores(), 2)
+        with Workers(max(1, min(most, len(first) // WORTH_A_PROCESS))) as workers:
+            for result in workers.each(_read_off, readings()):
+                clip = asked.popleft()
+                yield clip, LostError(f"{clip.dance}: {result}") if isinstance(result, LostError) else result
+                yield from _emptied(failed)
+        yield from _emptied(failed)
+        for clip, path in missing.items():
+            if first[path] is not clip:
+                # The same dance to other music: it is in the cache by now, or its own name belongs to the error.
+                try:
+                    yield clip, self.rhythm(clip)
+                except InputError as error:
+                    yield clip, error
 
     def _dance_key(self, clip: Clip) -> dict[str, object]:
         key: dict[str, object] = {"content": content_of(clip.dance), "view": clip.view}
@@ -103,16 +166,39 @@ class RhythmCache:
             key["code"] = code_digest("pose", "media")
         return key
 
-    def _poses(self, clip: Clip) -> Poses:
-        if clip.dance.name.endswith(POSE_SUFFIX):
-            return load_poses(clip.dance)
-        if clip.dance.suffix == ".pkl":
-            return load_keypoints(clip.dance, clip.view or 0)
+    def _reading(self, clip: Clip, path: Path) -> _Reading:
+        return _Reading(self._pose_file(clip), clip.view or 0, RhythmOptions(mode=self.grid.mode), path)
+
+    def _pose_file(self, clip: Clip) -> Path:
+        if _holds_poses(clip.dance):
+            return clip.dance
         path = self.folder / "poses" / f"{settings_digest('pose', self._dance_key(clip))}{POSE_SUFFIX}"
-        with suppress(InputError):  # Not made yet, or damaged since: they are made again.
-            return load_poses(path)
-        save_poses(path, self.dancers().estimate(clip.dance))
-        return load_poses(path)
+        try:
+            load_poses(path)
+        except InputError:  # Not made yet, or damaged since: they are made again.
+            save_poses(path, self.dancers().estimate(clip.dance))
+        return path
+
+
+class _Reading(NamedTuple):
+    """Poses (which of several views, in a .pkl), how their rhythm is read, and where it is kept."""
+
+    poses: Path
+    view: int
+    options: RhythmOptions
+    path: Path
+
+
+def _read_off(reading: _Reading) -> Rhythm:
+    poses = load_keypoints(reading.poses, reading.view) if reading.poses.suffix == ".pkl" else load_poses(reading.poses)
+    save_rhythm(reading.path, extract_rhythm(poses, reading.options), reading.options)
+    # Read back, so that a first run and a later one see the same rounded values.
+    return load_rhythm(reading.path)
+
+
+def _emptied(told: list[tuple[Clip, InputError]]) -> Iterator[tuple[Clip, InputError]]:
+    while told:
+        yield told.pop(0)
 
 
 def _holds_poses(path: Path) -> bool:

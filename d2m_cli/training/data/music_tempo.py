@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
 from d2m_cli.ground.audio_beats import BEAT_TRACKER, track_beats
+from d2m_cli.ground.compiled import librosa_with
+from d2m_cli.ground.cores import cores
 from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.files import atomic_path
 from d2m_cli.ground.npz import UNREADABLE, read_npy
 from d2m_cli.ground.progress import Progress
+from d2m_cli.ground.spread import spread
+from d2m_cli.media.audio import load_audio
 from d2m_cli.rhythm.sequence import Tempo
 from d2m_cli.training.data.clips import Segment
-from d2m_cli.training.data.sources import content_of, song
+from d2m_cli.training.data.sources import content_of
 
 TRACKER_RATE = 22050
 """Hz that the beat tracker's window is made for."""
@@ -38,19 +43,38 @@ class BeatCache:
     def tempi(self, segments: Sequence[Segment], seconds: float, progress: Progress) -> tuple[Tempo | None, ...]:
         """Tempo of the music in each window of some seconds; None where it has none."""
         songs = sorted({segment.clip.audio for segment in segments})
-        beats = {}
+        beats: dict[Path, NDArray[np.float64]] = {}
+        missing: dict[Path, Path] = {}
         with progress.stage("beats of the music", len(songs)) as advance:
             for audio in songs:
-                beats[audio] = self._beats(audio)
-                advance(1, audio.name)
+                kept = self._kept(audio)
+                if isinstance(kept, Path):
+                    missing[audio] = kept
+                else:
+                    beats[audio] = kept
+                    advance(1, audio.name)
+            if missing:
+                librosa_with("beat")  # once for all threads
+            # Threads: of a song there are few arrays, all large, in whose arithmetic they don't wait for each other.
+            count = max(1, min(cores(), len(missing)))
+            with ThreadPoolExecutor(count, "d2m-beats") as threads:
+                found = spread(threads, lambda item: self._track(*item), missing.items(), count)
+                for audio, heard in zip(missing, found, strict=True):
+                    beats[audio] = heard
+                    advance(1, audio.name)
         return tuple(tempo_at(beats[s.clip.audio], s.clip.audio_start + s.start, seconds) for s in segments)
 
-    def _beats(self, audio: Path) -> NDArray[np.float64]:
+    def _kept(self, audio: Path) -> NDArray[np.float64] | Path:
+        """The beats of a song, where they are in the cache; else where it will have them."""
         key = settings_digest("beats", {"audio": content_of(audio), "tracker": BEAT_TRACKER})
         path = self.folder / "beats" / f"{key}.npy"
         with suppress(*UNREADABLE):  # Not made yet, or damaged since: they are made again.
             return np.asarray(read_npy(path), dtype=np.float64)
-        beats = track_beats(song(audio, TRACKER_RATE), TRACKER_RATE)
+        return path
+
+    @staticmethod
+    def _track(audio: Path, path: Path) -> NDArray[np.float64]:
+        beats = track_beats(load_audio(audio, TRACKER_RATE)[0], TRACKER_RATE)
         with atomic_path(path) as part, part.open("wb") as file:
             np.save(file, beats, allow_pickle=False)
         return beats

@@ -111,7 +111,8 @@ class _Run:
             encoders.load_state_dict(task.start.state_dict())
         if self.state.networks is not None:
             encoders.load_state_dict(self.state.networks)
-        encoders.requires_grad_(True).train()
+        # Random weights are drawn on the CPU, the same everywhere; first vectors are learned where the rest is.
+        encoders.to(accelerator.device).requires_grad_(True).train()
         if self.state.networks is None and self.options.warm_updates > 0 and task.start is None:
             rhythm, genre = warm_start(encoders, task.backbone, task.training, self.options, progress)
             progress.say(f"first vectors from words: '*' explains {rhythm:.0%} of them, '@' {genre:.0%}")

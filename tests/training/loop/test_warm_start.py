@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ from d2m_cli.ground.progress import Progress
 from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
 from d2m_cli.rhythm.sequence import Tempo
 from d2m_cli.training.data.windows import Windows
+from d2m_cli.training.loop import trainer
+from d2m_cli.training.loop.processes import make_accelerator
+from d2m_cli.training.loop.task import Task
 from d2m_cli.training.loop.warm_start import shifted, warm_start
 from d2m_cli.training.options import TrainOptions
 from tests.training.small import GRID, WIDTH, SmallBackbone, windows
@@ -74,3 +80,37 @@ def test_rows_are_moved_each_by_its_own_steps() -> None:
     rows = torch.tensor([[1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]], dtype=torch.uint8)
     out = shifted(rows, np.array([1, -1, 0]))
     assert out.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 1, 1, 0]]
+
+
+def test_a_training_learns_them_on_its_own_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of the device "meta" have no values: the first loss that is read ends it, after nine updates without."""
+    seen: list[tuple[torch.device, torch.device, torch.device]] = []
+
+    def watched(encoders: Encoders, *rest: Any) -> Any:
+        def note(_network: Any, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+            seen.append((encoders.device, given[0].device, made.device))
+
+        encoders.rhythm_network.register_forward_hook(note)
+        return warm_start(encoders, *rest)
+
+    monkeypatch.setattr(trainer, "warm_start", watched)
+    elsewhere: Any = SimpleNamespace(device=torch.device("meta"), num_processes=1, is_main_process=True)
+    with pytest.raises(RuntimeError, match="meta"):
+        trainer.train(_task(), tmp_path, elsewhere, QUIET)
+    assert seen == [(elsewhere.device,) * 3] * 10
+
+
+def test_on_a_cpu_a_training_begins_where_they_end(tmp_path: Path) -> None:
+    task = _task()
+    begun = trainer._Run(
+        task, tmp_path, make_accelerator(task.options, "cpu"), QUIET, 300.0, None
+    ).encoders.state_dict()
+    torch.manual_seed(task.options.seed)
+    wanted = Encoders(task.config).train()
+    warm_start(wanted, SmallBackbone(), task.training, task.options, QUIET)
+    assert all(torch.equal(begun[name], value) for name, value in wanted.state_dict().items())
+
+
+def _task() -> Task:
+    options = TrainOptions(epochs=1, batch_size=16, warm_updates=10, samples=0)
+    return Task(SmallBackbone(), EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64), pulses(32, 1), None, options)
