@@ -69,7 +69,7 @@ def load_estimator(
         return EstimatorOnDemand(options, tell)
     from d2m_cli.pose.estimator import PoseEstimator
 
-    return PoseEstimator(options, yields=True)
+    return PoseEstimator(options, yields=True, tell=tell)
 
 
 def load_track(path: Path, digest: str) -> Track:
