@@ -302,7 +302,7 @@ class PoseEstimator:
         return PoseSource(*names, hashes, self.provider, decoder, settings, __version__)
 
 
-def _load_network(options: PoseOptions, tell: Callable[[str], None] | None) -> PoseNetwork:
+def _load_network(options: PoseOptions, tell: Callable[[str], None] | None = None) -> PoseNetwork:
     def load(path: Path) -> OnnxModel:
         return OnnxModel(path, options.device, options.batch, on_gpu=CHUNK, tell=tell)
 

@@ -21,7 +21,7 @@ def test_genre_is_heard_where_the_training_computes(monkeypatch: pytest.MonkeyPa
     given: Any = SimpleNamespace(clap=tmp_path, options=options, cache=tmp_path, device="auto", decoder="auto")
     told: list[str] = []
     progress: Any = SimpleNamespace(say=told.append)
-    features = run._features(given, SimpleNamespace(), "cuda:1", progress)  # type: ignore[arg-type]
+    features = run._features(given, SimpleNamespace(), "cuda:1", progress)
     assert placed == [(tmp_path, "cuda:1")]
     assert features.listener == tmp_path
     assert told == ["genre by ear: CLAP on cuda:1"]
