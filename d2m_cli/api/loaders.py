@@ -69,7 +69,7 @@ def load_estimator(
         return EstimatorOnDemand(options, tell)
     from d2m_cli.pose.estimator import PoseEstimator
 
-    return PoseEstimator(options, yields=True)
+    return PoseEstimator(options, yields=True, tell=tell)
 
 
 def load_track(path: Path, digest: str) -> Track:
@@ -79,6 +79,11 @@ def load_track(path: Path, digest: str) -> Track:
 
 
 def load_listener(folder: Path) -> ClapAudio:
+    """On a CPU, wherever the music is drawn: threads listen to takes while the next are drawn.
+
+    On a GPU a take's score, and with it the choice among takes, would hang on the settings of PyTorch that hold while
+    something else is drawn; taking turns with that would keep the GPU waiting for spectrograms made on a CPU.
+    """
     from d2m_cli.inversion.clap import ClapAudio
 
     return ClapAudio(folder)

@@ -146,6 +146,10 @@ class MusicgenBackbone(CodecLanguageBackbone):
         projection = getattr(self.model, "enc_to_dec_proj", None)
         return parts if projection is None else {**parts, "enc_to_dec_proj": projection}
 
+    def forget_recordings(self) -> None:
+        """Give the GPU memory of recorded steps back; they are recorded anew when they are needed."""
+        self._recordings.clear()
+
     def ready_for_training(self, precision: str) -> None:
         """Choose number format and attention for backward passes; see the protocol."""
         # They hold what was read in the number format of before.
@@ -170,7 +174,7 @@ class MusicgenBackbone(CodecLanguageBackbone):
             return super().generate(condition, negative, seeds, context, sampling)
         except torch.cuda.OutOfMemoryError:
             # Whoever tries again with fewer rows needs what the recordings hold.
-            self._recordings.clear()
+            self.forget_recordings()
             raise
 
     def _project(self, states: Tensor) -> Tensor:

@@ -181,6 +181,10 @@ class RiffusionBackbone(ReadsText):
         """The frozen networks, by the folder each came from."""
         return {"unet": self.unet, "vae": self.vae, "text_encoder": self.text_encoder}
 
+    def forget_recordings(self) -> None:
+        """Give the GPU memory of recorded steps back; they are recorded anew when they are needed."""
+        self._recordings.clear()
+
     def ready_for_training(self, precision: str) -> None:
         """Choose number format and attention for backward passes; see the protocol."""
         # They read weights in the number format of before.
@@ -292,7 +296,7 @@ class RiffusionBackbone(ReadsText):
                 )
         except torch.cuda.OutOfMemoryError:
             # Whoever tries again with fewer rows needs what the recordings hold.
-            self._recordings.clear()
+            self.forget_recordings()
             raise
 
     def _denoised(self, noise: Tensor, states: Tensor, known: Tensor, sampling: FullSampling) -> Tensor:

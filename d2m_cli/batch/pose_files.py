@@ -104,7 +104,7 @@ def _making(options: PoseOptions, overlay: bool, cache: FileCache | None) -> Ite
         from d2m_cli.pose.estimator import PoseEstimator
 
         with loading_poses(options):
-            loaded = PoseEstimator(options)
+            loaded = PoseEstimator(options, tell=lambda text: say(f"d2m pose: {text}"))
         say(f"d2m pose: {loaded.description}")
         return loaded
 

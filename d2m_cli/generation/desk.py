@@ -12,15 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
 from d2m_cli.backbones.text_padding import in_blocks
+from d2m_cli.generation.orders import Call, Order, Row
+from d2m_cli.generation.orders import Drawn as Drawn
 from d2m_cli.ground.background import POLL_SECONDS
 from d2m_cli.ground.interrupts import interrupt
+from d2m_cli.ground.lanes import Lanes, Stay
 from d2m_cli.ground.one_core import on_one_core_each
 from d2m_cli.media.shortage import is_shortage
 
@@ -36,110 +38,24 @@ TOGETHER = 4
 ON_ONE_CORE = 2
 """The same of a small one, which makes several such batches side by side, each on a core of its own."""
 ROWS_ON_GPU = 8
-"""Takes in each batch on a GPU."""
+"""Takes in each batch on a GPU.
+
+There is no second, smaller shape for what is left over, such as the last two of ten takes. The shape of a row may not
+hang on who else waits, or its bytes would; a window's own number of takes would have to say it. Where videos share
+batches, these are full anyway, and such rows would only be kept out of them: MusicGen takes as long for one row as for
+eight (docs/gpu.md). A lone video with more than eight takes a window would gain, for one more recorded step.
+"""
 THREADS = "d2m-drawing"
 """Their name."""
 AFTER_READING_SECONDS = 0.01
 """Who has read a text orders takes a moment later: the next batch waits for them."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """One take.
-
-    Attributes
-    ----------
-    music
-        A batch of one.
-    rows
-        Of the batch that it was drawn in, which is the shape that its bytes hang on.
-    """
-
-    music: Draw
-    rows: int
-
-
-@dataclass(eq=False)
-class _Order:
-    """Takes of one window, and what has come of them.
-
-    Its end is told by a queue: that, unlike an event, can be waited for and told by threads that may be interrupted
-    between any two steps.
-    """
-
-    count: int
-    takes: dict[int, Drawn] = field(default_factory=dict)
-    ends: SimpleQueue[Exception | None] = field(default_factory=SimpleQueue)
-    over: bool = False
-
-    def take(self, number: int, drawn: Drawn) -> None:
-        self.takes[number] = drawn
-        if len(self.takes) == self.count:
-            self.end(None)
-
-    def end(self, error: Exception | None) -> None:
-        self.over = True
-        self.ends.put(error)
-
-    def wait(self, thread: threading.Thread) -> None:
-        """Wait for the end that another thread brings, and raise its error; nobody need go on where this is left."""
-        try:
-            while True:
-                alive = thread.is_alive()
-                try:
-                    error = self.ends.get(timeout=POLL_SECONDS)
-                except Empty:
-                    if not alive:
-                        raise RuntimeError("the thread that draws music has ended") from None
-                else:
-                    break
-        finally:
-            self.over = True
-        if error is not None:
-            raise error
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """Something else that the thread that draws is to do."""
-
-    order: _Order
-    do: Callable[[], object]
-
-    def __call__(self) -> None:
-        if self.order.over:
-            return
-        try:
-            self.do()
-        except Exception as error:
-            self.order.end(error)
-        else:
-            self.order.end(None)
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """One take that is to be drawn, the `number`-th of its order."""
-
-    order: _Order
-    number: int
-    condition: Condition
-    negative: Condition
-    seed: int
-    context: Draw | None
-    sampling: FullSampling
-    seconds: float | None
-
-    @property
-    def kind(self) -> tuple[object, ...]:
-        """Rows of one kind may share a batch."""
-        return self.sampling, self.seconds, _shape(self.condition), _shape(self.negative), _lengths(self.context)
-
-
 class Desk:
     """Draws what any number of threads ask for, one batch at a time; of small backbones one on each core.
 
-    Where memory runs out a batch is halved, and so are all batches after it.
+    Where memory runs out a batch is halved, and so are all batches after it. Where it runs out for a single row while
+    others are being drawn beside it, all are drawn one at a time from then on.
 
     Parameters
     ----------
@@ -166,9 +82,10 @@ class Desk:
         self._fixed = rows is not None
         self._small = small and not self._fixed
         self._most = rows or (ON_ONE_CORE if self._small else TOGETHER)
-        self._asked: SimpleQueue[list[_Row] | _Call] = SimpleQueue()
+        self._asked: SimpleQueue[list[Row] | Call] = SimpleQueue()
         # One that knows who holds it: an interrupt may come when it is taken and before that is noted here.
         self._drawing = threading.RLock()
+        self._lanes = Lanes()
         self._halving = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -197,14 +114,15 @@ class Desk:
         Raises
         ------
         Exception
-            What the backbone raises; where memory runs out only once a single row does not fit.
+            What the backbone raises; where memory runs out only once a single row does not fit while nothing else is
+            drawn.
         """
         if self._fixed:
             # Without a mask all tokens are read, and there are always as many.
             condition, negative = (one if one.mask is None else in_blocks(one) for one in (condition, negative))
-        order = _Order(len(seeds))
+        order = Order(len(seeds))
         rows = [
-            _Row(order, number, condition, negative, seed, context, sampling, seconds)
+            Row(order, number, condition, negative, seed, context, sampling, seconds)
             for number, seed in enumerate(seeds)
         ]
         thread = self._thread
@@ -225,10 +143,13 @@ class Desk:
         that hold while music is drawn belong to the whole process: a text would be read one way or the other. Of small
         backbones, for which neither holds, one such call at a time is made, on one core, and music is drawn beside it.
 
+        Where memory runs out it is called once more, with nothing drawn beside it and what can be spared given back.
+
         Parameters
         ----------
         call
-            Computes; in inference mode, perhaps in another thread. It may not call `draw`.
+            Computes; in inference mode, perhaps in another thread, and twice where memory runs out. It may not call
+            `draw`.
 
         Raises
         ------
@@ -240,20 +161,29 @@ class Desk:
         returned: list[T] = []
 
         def compute() -> None:
-            with torch.inference_mode():
-                returned.append(call())
+            for again in (False, True):
+                try:
+                    with self._lanes.inside(1, alone=again), torch.inference_mode():
+                        returned.append(call())
+                except Exception as error:
+                    if again or not is_shortage(error):
+                        raise
+                    self._give_back(error)
+                else:
+                    return
 
         thread = self._thread
         if thread is None:
             self._in_turn((lambda: on_one_core_each([compute], THREADS)) if self._small else compute)
             return returned[0]
-        order = _Order(1)
-        self._asked.put(_Call(order, compute))
+        order = Order(1)
+        self._asked.put(Call(order, compute))
         order.wait(thread)
         return returned[0]
 
-    def _draw_side_by_side(self, order: _Order, rows: list[_Row]) -> None:
-        most = self._most
+    def _draw_side_by_side(self, order: Order, rows: list[Row]) -> None:
+        # One that waits for its turn would keep a core from those who look for poses.
+        most = len(rows) if self._lanes.one_at_a_time else self._most
         batches = [rows[at : at + most] for at in range(0, len(rows), most)]
         on_one_core_each([partial(self._draw_all, batch) for batch in batches], THREADS)
         order.wait(threading.current_thread())
@@ -293,12 +223,12 @@ class Desk:
                 thread.join()
 
     def _serve(self) -> None:
-        waiting: list[_Row] = []
+        waiting: list[Row] = []
         with suppress(KeyboardInterrupt):  # those who wait are interrupted as well
             while self._thread is not None:
                 asked = _arrived(self._asked, 0.0 if waiting else POLL_SECONDS)
-                calls = [one for one in asked if isinstance(one, _Call)]
-                waiting += [row for one in asked if not isinstance(one, _Call) for row in one]
+                calls = [one for one in asked if isinstance(one, Call)]
+                waiting += [row for one in asked if not isinstance(one, Call) for row in one]
                 for call in calls:
                     call()
                 if calls:
@@ -307,24 +237,27 @@ class Desk:
                 rows, waiting = self._alike([row for row in waiting if not row.order.over])
                 self._draw_all(rows)
 
-    def _alike(self, waiting: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+    def _alike(self, waiting: list[Row]) -> tuple[list[Row], list[Row]]:
         """The rows that have waited longest and others of their kind, as many as a batch holds; and all others."""
         kinds = [row.kind for row in waiting]
         taken = [number for number, kind in enumerate(kinds) if kind == kinds[0]][: self._most]
         return [waiting[n] for n in taken], [row for n, row in enumerate(waiting) if n not in taken]
 
-    def _draw_all(self, rows: list[_Row]) -> None:
+    def _draw_all(self, rows: list[Row]) -> None:
         """Draw rows of one kind, as many at once as there is memory for; errors go to those who ordered them."""
         import torch
 
+        alone = False
         while rows := [row for row in rows if not row.order.over]:  # nobody waits for the others any more
             most = self._most
             some = rows[:most]
             try:
-                with torch.inference_mode():
+                with self._lanes.inside(most, alone=alone) as stay, torch.inference_mode():
                     self._draw(some)
             except Exception as error:
-                if not self._halved(error, most):
+                if is_shortage(error) and self._room_made(error, most, stay):
+                    alone = most == 1
+                else:
                     orders = list(dict.fromkeys(row.order for row in rows))
                     if len(orders) == 1:
                         orders[0].end(error)
@@ -334,9 +267,9 @@ class Desk:
                         self._draw_all([row for row in rows if row.order is order])
                     return
             else:
-                rows = rows[len(some) :]
+                rows, alone = rows[len(some) :], False
 
-    def _draw(self, rows: list[_Row]) -> None:
+    def _draw(self, rows: list[Row]) -> None:
         filled = rows + [rows[-1]] * (self._most - len(rows)) if self._fixed else rows
         contexts = [row.context for row in filled if row.context is not None]
         generate: Any = self.backbone.generate
@@ -353,24 +286,37 @@ class Desk:
         for number, row in enumerate(rows):
             row.order.take(row.number, Drawn(made.row(number), len(filled)))
 
-    def _halved(self, error: Exception, most: int) -> bool:
-        """Make batches smaller where memory ran out with so many rows and they can be."""
-        import torch
-
-        if most == 1 or not is_shortage(error):
+    def _room_made(self, error: Exception, most: int, stay: Stay) -> bool:
+        """Have less drawn at once where memory ran out with so many rows; False where it can't be less."""
+        if most == 1 and not stay.beside:
             return False
-        # What the failed attempt holds is freed with its frames.
-        error.__traceback__ = None
-        gc.collect()
-        torch.cuda.empty_cache()
+        self._give_back(error)
         with self._halving:
-            if self._most < most:
-                return True  # another thread's batch failed as well, and made them smaller
-            self._most = most // 2
+            if most > 1:
+                if self._most < most:
+                    return True  # another thread's batch failed as well, and made them smaller
+                self._most = most // 2
+                core = " on each core" if self._small else ""
+            else:
+                # A larger batch than there will be from now on may have been what it did not fit beside.
+                if self._lanes.one_at_a_time or stay.beside > most:
+                    return True
+                self._lanes.one_at_a_time, core = True, ""
         if self._tell is not None:
-            rows = ("1 take" if most // 2 == 1 else f"{most // 2} takes") + (" on each core" if self._small else "")
+            rows = ("1 take" if self._most == 1 else f"{self._most} takes") + core
             self._tell(f"memory ran out while music was drawn: it is drawn {rows} at a time from now on")
         return True
+
+    def _give_back(self, error: Exception) -> None:
+        """Free what a failed attempt holds, and what can be made anew."""
+        import torch
+
+        # Its tensors go with its frames.
+        error.__traceback__ = None
+        forget: Callable[[], None] = getattr(self.backbone, "forget_recordings", lambda: None)
+        forget()
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _arrived(queue: SimpleQueue[T], seconds: float) -> list[T]:
@@ -381,15 +327,6 @@ def _arrived(queue: SimpleQueue[T], seconds: float) -> list[T]:
         while True:
             arrived.append(queue.get_nowait())
     return arrived
-
-
-def _shape(condition: Condition) -> tuple[object, ...]:
-    return tuple(condition.states.shape[1:]), condition.mask is None
-
-
-def _lengths(context: Draw | None) -> tuple[object, ...]:
-    parts = () if context is None else (context.audio, context.codes, context.latents)
-    return tuple(None if part is None else tuple(part.shape[1:]) for part in parts)
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:

@@ -5,6 +5,7 @@ Which family a file belongs to is read off its outputs, so that naming the file 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,14 +141,14 @@ def without_doubles(people: Detections) -> Detections:
     return Detections(people.boxes[kept], people.scores[kept], people.keypoints[kept])
 
 
-def load_detector(spec: str, device: str, batch: int, side: int) -> Detector:
+def load_detector(spec: str, device: str, batch: int, side: int, tell: Callable[[str], None] | None = None) -> Detector:
     """Load "multipose", or an RTMDet, RTMO or NanoDet network by its name or from a path.
 
     Parameters
     ----------
     spec
         "multipose", a name of the catalogue such as "rtmo-s", or the path of an .onnx file.
-    device, batch
+    device, batch, tell
         As for `OnnxModel`.
     side
         Longer side of MultiPose's picture.
@@ -160,9 +161,9 @@ def load_detector(spec: str, device: str, batch: int, side: int) -> Detector:
         Outputs of no known family.
     """
     if spec == "multipose":
-        return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch), side)
+        return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch, tell=tell), side)
     path = network_path(spec.removeprefix("rtmo:"))
-    model = OnnxModel(path, device, batch)
+    model = OnnxModel(path, device, batch, tell=tell)
     if set(model.outputs) == RTMO_OUTPUTS:
         return RTMO(model, network_name(spec))
     if set(model.outputs) == {"dets", "labels"}:

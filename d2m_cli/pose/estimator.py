@@ -35,7 +35,7 @@ from d2m_cli.pose.opencv import no_threads_of_its_own
 from d2m_cli.pose.options import PoseOptions as PoseOptions
 from d2m_cli.pose.scenes import PADDING, WIDER, Scene, find_scenes
 from d2m_cli.pose.selection import choose, fill_gaps
-from d2m_cli.pose.session import OnnxModel
+from d2m_cli.pose.session import CUDA, ON_GPU, OnnxModel
 from d2m_cli.pose.settings import heeded, takes_gpu
 from d2m_cli.pose.thinned import thinned, thinning
 from d2m_cli.pose.track import CameraMotion, Poses, PoseSource, PoseTrack, tracks_of
@@ -58,6 +58,10 @@ DETECT_EVERY = {1: 0.13, 2: 0.07}
 """Seconds between detections for one dancer, and for several, who may cross."""
 
 CHUNK = 32
+"""Frames decoded at once, and crops that a GPU is shown at once: more of one dancer are not at hand."""
+
+IN_HAND = 4
+"""Batches in hand at least, so that some are cut out and read while the GPU computes another."""
 
 
 class PoseNetwork(Protocol):
@@ -86,6 +90,8 @@ class PoseEstimator:
     yields
         Whether its threads wait for a core that those leave which make the music of another dance, where they compute
         on a CPU (`d2m_cli.ground.one_core`). What comes of it is the same.
+    tell
+        Told each time that a network computes less at once for want of memory.
 
     Attributes
     ----------
@@ -100,14 +106,17 @@ class PoseEstimator:
         A network is not there, does not fit, or CUDA was asked for and is not to be had.
     """
 
-    def __init__(self, options: PoseOptions | None = None, yields: bool = False) -> None:
+    def __init__(
+        self, options: PoseOptions | None = None, yields: bool = False, tell: Callable[[str], None] | None = None
+    ) -> None:
         self.options = options or PoseOptions()
-        self._network = _load_network(self.options)
+        self._network = _load_network(self.options, tell)
         self._detector = load_detector(
             self.options.detector,
             self.options.device,
             self.options.batch,
             self.options.detect_longest,
+            tell,
         )
         self._width = self.options.threads or cores()
         self._threads = ThreadPoolExecutor(self._width, "d2m-pose")
@@ -226,13 +235,19 @@ class PoseEstimator:
     ) -> list[NDArray[np.float64]]:
         """Second pass: joints (T, 17, 3) of each dancer in frame pixels; NaN where there is no box."""
         joints = [np.full((count, 17, 3), np.nan) for _ in scenes]
-        for found in spread(self._threads, self._crops, self._wanted(chunks, scenes), 2 * self._width):
+        for found in spread(self._threads, self._crops, self._wanted(chunks, scenes), self._in_hand):
             for number, frame, points in found:
                 joints[number][frame] = points
             told("finding joints", 0.4 + 0.6 * min(1.0, (found[-1][1] + 1) / count))
         for number, scene in enumerate(scenes):
             scene.keep_own(joints[number])
         return joints
+
+    @property
+    def _in_hand(self) -> int:
+        """Batches of crops that are taken and not done: of large ones fewer, for they hold their frames."""
+        batch, most = self._network.model.batch, 2 * self._width
+        return most if batch <= ON_GPU else min(most, max(IN_HAND, most * ON_GPU // batch))
 
     def _wanted(self, chunks: Iterable[FrameChunk], scenes: list[Scene]) -> Iterator[list[_Crop]]:
         """What is to be cut out of the frames, a batch of one dancer at a time."""
@@ -279,16 +294,22 @@ class PoseEstimator:
         settings = tuple((name, str(getattr(options, name))) for name in kept)
         if part is not None:
             settings += (("start", str(part.start)),)
+        if CUDA in self.provider:
+            # The last bits hang on it there, as it is in the end.
+            settings += (("batch", str(self._network.model.batch)),)
         hashes = tuple(self.model_hashes.items())
         names = (self._network.name, self._detector.name)
         return PoseSource(*names, hashes, self.provider, decoder, settings, __version__)
 
 
-def _load_network(options: PoseOptions) -> PoseNetwork:
+def _load_network(options: PoseOptions, tell: Callable[[str], None] | None = None) -> PoseNetwork:
+    def load(path: Path) -> OnnxModel:
+        return OnnxModel(path, options.device, options.batch, on_gpu=CHUNK, tell=tell)
+
     chosen = resolved(options.model)
     if chosen == "movenet":
-        return Thunder(OnnxModel(pose_weights("movenet-thunder"), options.device, options.batch))
-    model, name = OnnxModel(network_path(chosen), options.device, options.batch), network_name(chosen)
+        return Thunder(load(pose_weights("movenet-thunder")))
+    model, name = load(network_path(chosen)), network_name(chosen)
     kind = network_kind(chosen)
     if kind == "hrnet":
         return HRNet(model, name, options.flip_test, options.decoding)

@@ -25,7 +25,7 @@ class EstimatorOnDemand:
     options
         As `PoseEstimator` takes them.
     tell
-        Told which networks run where, once they are loaded.
+        Told which networks run where, once they are loaded, and what a `PoseEstimator` tells.
 
     Raises
     ------
@@ -60,6 +60,6 @@ class EstimatorOnDemand:
             if self._loaded is None:
                 from d2m_cli.pose.estimator import PoseEstimator
 
-                self._loaded = PoseEstimator(self.options, yields=True)
+                self._loaded = PoseEstimator(self.options, yields=True, tell=self._tell)
                 self._tell(f"poses: {self._loaded.description}")
             return self._loaded

@@ -19,16 +19,19 @@ from d2m_cli.errors import MissingWeightsError, UsageError
 from d2m_cli.ground.devices import check_device_name, gpu_number, names_gpu, refuse_absent, visible_gpus
 from d2m_cli.ground.digests import file_sha256
 from d2m_cli.ground.options import option
+from d2m_cli.media.shortage import is_shortage
 
 CUDA = "CUDAExecutionProvider"
 ON_GPU = 8
-"""Rows of a batch under CUDA."""
+"""Rows of a batch under CUDA, where nothing else is said."""
 MOST_SHAPES = 4
 """Shapes of input for which a network is kept on a GPU."""
 
 
 class OnnxModel:
     """A network in ONNX Runtime that takes one array whose first axis is the batch.
+
+    Where memory runs out its batches are halved from then on, if the network allows it.
 
     Parameters
     ----------
@@ -37,15 +40,21 @@ class OnnxModel:
     device
         "cpu", "cuda" or "cuda:1" (an error where it can't be had), or "auto" (CUDA where a GPU is, else the CPU).
     batch
-        Rows computed at once where the network allows it; 0 chooses: `ON_GPU` under CUDA, and one on a CPU, where more
+        Rows computed at once where the network allows it; 0 chooses: `on_gpu` under CUDA, and one on a CPU, where more
         at once are no quicker. The last, shorter batch is padded to this number: rows then come out the same bytes
         however many there were, and CUDA plans its convolutions once.
     threads
         Threads for one operation on the CPU. With one, nothing waits for another thread, and any number of calls may
         be made side by side.
+    on_gpu
+        See `batch`.
+    tell
+        Told each time that batches become smaller for want of memory.
 
     Attributes
     ----------
+    batch
+        Rows computed at once, now.
     provider
         The execution provider that the session really uses.
     sha256
@@ -61,7 +70,16 @@ class OnnxModel:
         Not an ONNX network, or CUDA was asked for and is not to be had.
     """
 
-    def __init__(self, path: Path, device: str = "auto", batch: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "auto",
+        batch: int = 0,
+        threads: int = 1,
+        *,
+        on_gpu: int = ON_GPU,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         check_device(device)
         if not path.is_file():
             raise MissingWeightsError(f"{path}: no such file; give the path of an .onnx network")
@@ -81,10 +99,11 @@ class OnnxModel:
         self.input_type: str = inputs[0].type
         self.input_shape: tuple[int | None, ...] = tuple(n if isinstance(n, int) else None for n in inputs[0].shape)
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
-        on_gpu = self.provider == CUDA
+        uses_gpu = self.provider == CUDA
         fixed = self.input_shape[0] if self.input_shape else None
-        self.batch = fixed or batch or (ON_GPU if on_gpu else 1)
-        self._run: Any = self._by_shape(device, threads) if on_gpu else self._session.run
+        self.batch = fixed or batch or (on_gpu if uses_gpu else 1)
+        self._fixed, self._tell, self._halving = fixed is not None, tell, threading.Lock()
+        self._run: Any = self._by_shape(device, threads) if uses_gpu else self._session.run
 
     def _by_shape(self, device: str, threads: int) -> ByShape:
         gpu = gpu_number(device)
@@ -93,17 +112,49 @@ class OnnxModel:
         return ByShape(Bound(self._session, "cuda", gpu), lambda: Bound(another(), "cuda", gpu))
 
     def __call__(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
-        """Run any number of rows; returns the outputs, each with the rows as its first axis."""
+        """Run any number of rows; returns the outputs, each with the rows as its first axis.
+
+        Raises
+        ------
+        Exception
+            What ONNX Runtime raises; where memory runs out only once a batch can't be made smaller.
+        """
         if not len(rows):
             raise ValueError("nothing to run")
-        parts = [self._part(rows[start : start + self.batch]) for start in range(0, len(rows), self.batch)]
+        parts = []
+        while len(rows):
+            batch = self.batch
+            try:
+                parts.append(self._part(rows[:batch], batch))
+            except Exception as error:
+                if batch == 1 or self._fixed or not is_shortage(error):
+                    raise
+                self._halve(error, batch)
+            else:
+                rows = rows[batch:]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
-    def _part(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
-        missing = self.batch - len(rows)
+    def _part(self, rows: NDArray[Any], batch: int) -> list[NDArray[Any]]:
+        missing = batch - len(rows)
         full = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
         outputs: list[NDArray[Any]] = self._run(None, {self._input: np.ascontiguousarray(full)})
         return [output[: len(rows)] for output in outputs]
+
+    def _halve(self, error: Exception, batch: int) -> None:
+        """Make batches smaller where memory ran out with so many rows, and give back what larger ones hold."""
+        # What the failed attempt holds goes with its frames.
+        error.__traceback__ = None
+        with self._halving:
+            first = self.batch == batch  # else another thread's batch failed as well, and made them smaller
+            if first:
+                self.batch = batch // 2
+            if isinstance(self._run, ByShape):
+                self._session = None  # that of the first shape, which would stay
+                self._run.forget(self.batch)
+        if first and self._tell is not None:
+            pictures = "1 picture" if self.batch == 1 else f"{self.batch} pictures"
+            name = self.path.name.split(".onnx")[0]
+            self._tell(f"memory ran out while {name} looked for poses: it is shown {pictures} at a time from now on")
 
 
 class Bound:
@@ -177,6 +228,13 @@ class ByShape:
             self._known[rows.shape] = bound
         return bound(outputs, given)
 
+    def forget(self, most: int) -> None:
+        """Let sessions go, and with them the memory of the device, whose input had more rows than these."""
+        with self._lock:
+            self._spare.clear()
+            for shape in [shape for shape in self._known if shape[0] > most]:
+                del self._known[shape]
+
 
 def check_device(device: str) -> None:
     """Raise UsageError for a device that is none, and for a GPU that is not here."""
@@ -200,7 +258,10 @@ def _open(path: Path, device: str, threads: int) -> Any:
             with contextlib.redirect_stdout(sys.stderr):
                 onnxruntime.preload_dlls()
         # The heuristic choice of convolutions does not depend on timing, so two runs pick the same ones.
-        settings = {"cudnn_conv_algo_search": "HEURISTIC"}
+        # What a session has taken of the GPU's memory it keeps, and nobody else can have it: music is drawn beside it.
+        # As each has inputs of one shape, it asks for the same in every run, and need not take room for more. A limit
+        # would have to be guessed, and would be reached where there is memory.
+        settings = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
         if number := gpu_number(device):
             # The first GPU is the default; named all the same, it makes ONNX Runtime warn of plugins.
             settings["device_id"] = str(number)
@@ -208,10 +269,15 @@ def _open(path: Path, device: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # the provider in use is checked and told by the caller
     options.intra_op_num_threads = threads
+    if len(providers) > 1:
+        # From the second run on it would take all that a run needs once more, in one piece.
+        options.enable_mem_pattern = False
     # Threads that wait in a loop take the cores from whatever else computes here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         network = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else str(path)
         return onnxruntime.InferenceSession(network, options, providers=providers)
     except Exception as error:  # neither onnxruntime's exceptions nor those of gzip have a common public base
+        if is_shortage(error):
+            raise MemoryError(f"{path}: there is no memory for this network ({str(error)[:200]})") from error
         raise UsageError(f"{path}: is not a network that ONNX Runtime can load ({str(error)[:200]})") from error

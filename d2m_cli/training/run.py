@@ -138,7 +138,7 @@ def _task(
     from d2m_cli.inversion.checkpoint import WINDOW_TOLERANCE
     from d2m_cli.training.loop.task import Task
 
-    features = _features(request, backbone)
+    features = _features(request, backbone, str(accelerator.device), progress)
     if abs(backbone.window_seconds - features.grid.seconds) > WINDOW_TOLERANCE:
         raise UsageError(
             f"{backbone.name} makes windows of {backbone.window_seconds:.2f} s, and rhythms are read in windows of "
@@ -198,7 +198,7 @@ def refuse_too_many_vectors(config: EncoderConfig, backbone: Backbone) -> None:
             raise UsageError(f"take fewer {option('rhythm_vectors')} or {option('genre_vectors')}: {error}") from error
 
 
-def _features(request: TrainRequest, backbone: Backbone) -> FeatureCache:
+def _features(request: TrainRequest, backbone: Backbone, device: str, progress: Progress) -> FeatureCache:
     from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
     from d2m_cli.training.data.features import FeatureCache
@@ -209,11 +209,14 @@ def _features(request: TrainRequest, backbone: Backbone) -> FeatureCache:
             raise UsageError(
                 f"{option('genre_encoder', 'clap')} needs a CLAP model: give its folder with {option('clap')}"
             )
-        listener = ClapAudio(request.clap)
+        # Nothing else computes there yet.
+        listener = ClapAudio(request.clap, device)
+        progress.say(f"genre by ear: CLAP on {device}")
 
     @cache
     def dancers() -> PoseEstimator:
-        return PoseEstimator(PoseOptions(device=request.device, decoder=request.decoder))
+        options = PoseOptions(device=request.device, decoder=request.decoder)
+        return PoseEstimator(options, tell=progress.say)
 
     return FeatureCache(request.cache, backbone, grid_of(request.options.rhythm_mode), dancers, listener)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +21,7 @@ import d2m_cli.app
 from d2m_cli.backbones.sampling import PLAIN_SAMPLING
 from d2m_cli.errors import MissingWeightsError, UsageError, VideoError
 from d2m_cli.media.audio import load_audio, save_wav
-from d2m_cli.pose.track import PoseSource
+from d2m_cli.pose.track import Poses, PoseSource
 from tests.fakes import FakeBackbone, FakeEncoders, FakePoses
 from tests.waiting import PATIENCE
 
@@ -63,6 +66,52 @@ def test_python_makes_what_the_command_line_makes(tmp_path: Path, capfd: pytest.
     assert [take.prompt for take in made.takes] == ["a @ music with * as the rhythm, funky guitar"]
 
 
+NOT_NEEDED = (
+    *("onnxruntime", "cv2", "decord", "onnx", "matplotlib", "sklearn", "pandas", "mir_eval", "ray", "tensorboard"),
+    *("torchvision", "torchaudio", "audiocraft", "diffusers.pipelines", "transformers.pipelines"),
+    *(f"d2m_cli.{room}" for room in ("training.run", "training.loop.trainer", "doctor", "batch.engines.ray_holder")),
+    *(f"transformers.models.{model}" for model in ("t5", "encodec", "musicgen", "clap", "bert", "llama")),
+    *(f"d2m_cli.backbones.{family}" for family in ("musicgen", "audiocraft", "ace_step", "stable_audio")),
+)
+"""What music of the embedded model for a dance whose poses are kept has no use for.
+
+What diffusers imports for its own sake, such as all its other networks and PyTorch's compiler, is not in d2m's hand.
+"""
+
+
+@pytest.mark.slow
+def test_only_what_music_needs_is_imported_where_poses_are_kept(tmp_path: Path) -> None:
+    video, cache = cut(VIDEO, tmp_path / "lock.mp4", 2.0), tmp_path / "cache"
+    d2m.estimate_poses(video, d2m.PoseOptions(device="cpu"), cache=cache)
+    script = (
+        "import sys\n"
+        "from d2m_cli.app import app\n"
+        "try:\n"
+        "    app(sys.argv[1:])\n"
+        "except SystemExit as end:\n"
+        "    code = end.code\n"
+        "needed = [name for name in ('torch', 'diffusers', 'transformers.models.clip') if name in sys.modules]\n"
+        f"print(code, needed, [name for name in {NOT_NEEDED!r} if name in sys.modules])\n"
+    )
+    words = [
+        "generate",
+        video,
+        "--out",
+        tmp_path / "out",
+        "--cache",
+        cache,
+        "--genre",
+        "lock",
+        "--backbone",
+        "embedded",
+    ]
+    words += ["--steps", "2", "--candidates", "1", "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()[-1]
+    assert said == "0 ['torch', 'diffusers', 'transformers.models.clip'] []", done.stderr
+    assert (tmp_path / "out" / "lock.mp4").is_file()
+
+
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Fakes in place of all networks; the list holds what was loaded, in order."""
@@ -103,6 +152,30 @@ def test_a_generator_loads_what_options_need_and_keeps_it(loaded: list[object], 
     assert sorted(map(str, loaded)) == ["all", "auto", "encoders.safetensors", "largest"]
     assert made[0].models.encoders_sha256 == "e" * 64
     assert made[0].options.genre == "LO"
+
+
+def test_networks_are_loaded_while_the_first_video_is_looked_at(
+    loaded: list[object], make_video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at, here = threading.Event(), threading.Event()
+
+    def backbone(*_: object) -> FakeBackbone:
+        # One after the other, whichever came first, this would wait in vain.
+        assert looked_at.wait(PATIENCE)
+        here.set()
+        return FakeBackbone()
+
+    class Looking(FakePoses):
+        def estimate(self, *given: Any, **named: Any) -> Poses:
+            looked_at.set()
+            assert here.wait(PATIENCE)
+            return super().estimate(*given, **named)
+
+    monkeypatch.setattr(loaders, "_open_backbone", backbone)
+    monkeypatch.setattr(loaders, "load_estimator", lambda *_, **__: Looking(1.0))
+    video = make_video(tmp_path / "a.mp4", seconds=1)
+    made = d2m.generate(video, options=d2m.GenerateOptions(candidates=1), generator=d2m.Generator("embedded"))
+    assert made.music.seconds == pytest.approx(1.0, abs=0.1)
 
 
 def test_another_backbone_is_loaded_once_the_one_before_is_gone(

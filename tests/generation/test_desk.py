@@ -210,6 +210,175 @@ def test_where_memory_runs_out_batches_are_halved_and_that_is_said() -> None:
         Desk(none, 4).draw(condition(1.0), condition(0.0), [1], None, SAMPLING)
 
 
+class Cramped(Sums):
+    """A small backbone with room for so many rows in all calls that go on at once, each of which takes a while."""
+
+    one_core = True
+
+    def __init__(self, room: int, together: int = 1) -> None:
+        super().__init__()
+        self.room, self.together = room, together
+        self.counting = threading.Lock()
+        self.running: dict[int, int] = {}
+        self.most_running: list[int] = []
+        self.failed = 0
+
+    def fill(self, rows: int) -> None:
+        here = threading.get_ident()
+        with self.counting:
+            self.running[here] = rows
+            held = sum(self.running.values())
+        try:
+            if not self.failed:  # before memory runs out for the first time so many are under way
+                wait_until(lambda: len(self.running) >= self.together or self.failed)
+                held = sum(self.running.values())
+            if held > self.room:
+                self.failed += 1
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            self.most_running.append(held)
+            time.sleep(0.02)
+        finally:
+            with self.counting:
+                del self.running[here]
+
+    def generate(self, condition: Condition, negative: Condition, seeds: Sequence[int], *rest: Any) -> Draw:
+        self.fill(len(seeds))
+        return super().generate(condition, negative, seeds, *rest)
+
+
+def test_where_single_rows_do_not_fit_side_by_side_they_are_drawn_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    told: list[str] = []
+    backbone: Any = Cramped(room=1, together=3)
+    desk = Desk.of(backbone, told.append)
+
+    def ask(number: int) -> list[list[float]]:
+        seeds = [10 * number + n for n in range(3)]
+        drawn = desk.draw(condition(number), condition(0.5), seeds, None, SAMPLING)
+        assert {one.rows for one in drawn} <= {1, 2}
+        return sounds(drawn)
+
+    # Three videos at once, and three more.
+    for _ in range(2):
+        assert at_once(ask, 3) == [[[10.0 * n + take, 6.0 * n, 3.0, 0.0] for take in range(3)] for n in range(3)]
+    says = "memory ran out while music was drawn: it is drawn "
+    assert told == [f"{says}1 take on each core at a time from now on", f"{says}1 take at a time from now on"]
+    assert set(backbone.most_running) == {1}
+    assert len(backbone.most_running) == 18
+    # No more attempts failed than were under way before that was known: of two rows, and then of one.
+    assert backbone.failed <= 12
+    before = backbone.failed
+    assert [one.rows for one in desk.draw(condition(1.0), condition(0.5), [1, 2, 3], None, SAMPLING)] == [1, 1, 1]
+    assert backbone.failed == before
+    # What does not fit by itself, in a batch of up to two and then of one, is given up.
+    full: Any = Cramped(room=0)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        Desk.of(full).draw(condition(1.0), condition(0.5), [1], None, SAMPLING)
+    assert full.failed == 2
+
+
+def test_a_row_that_did_not_fit_beside_a_larger_batch_waits_for_its_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of two rows, of which one fits: once halved, there is room for both."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    told: list[str] = []
+    begun, ends = threading.Event(), threading.Event()
+
+    class Uneven(Cramped):
+        def generate(self, condition: Condition, negative: Condition, seeds: Sequence[int], *rest: Any) -> Draw:
+            if seeds[0] == 1:
+                with self.counting:
+                    self.running[threading.get_ident()] = 2
+                begun.set()
+                assert ends.wait(60)  # it began first, and goes on until the other one waits for it
+                with self.counting:
+                    del self.running[threading.get_ident()]
+                return Sums.generate(self, condition, negative, seeds, *rest)
+            assert begun.wait(60)
+            return super().generate(condition, negative, seeds, *rest)
+
+    backbone: Any = Uneven(room=2)
+    desk = Desk.of(backbone, told.append)
+
+    def watch() -> None:
+        wait_until(lambda: backbone.failed == 2 and desk._lanes._waiting)
+        ends.set()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    drawn = desk.draw(condition(1.0), condition(0.5), [1, 2, 3, 4], None, SAMPLING)
+    watching.join()
+    assert [one.rows for one in drawn] == [2, 2, 1, 1]
+    assert not desk._lanes.one_at_a_time
+    assert told == ["memory ran out while music was drawn: it is drawn 1 take on each core at a time from now on"]
+
+
+@pytest.mark.parametrize(("rows", "small"), [(None, False), (2, False), (None, True)])
+def test_what_else_computes_with_the_backbone_is_tried_again_alone(rows: int | None, small: bool) -> None:
+    forgotten: list[int] = []
+
+    class Recording(Sums):
+        def forget_recordings(self) -> None:
+            forgotten.append(1)
+
+    desk = Desk(Recording(), rows, small=small)  # type: ignore[arg-type]
+    calls: list[int] = []
+
+    def read() -> str:
+        calls.append(1)
+        if len(calls) < 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "read"
+
+    def never() -> None:
+        calls.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with desk.shared(print):
+        assert desk.alone(read) == "read"
+        assert (len(calls), len(forgotten)) == (2, 1)
+        with pytest.raises(torch.OutOfMemoryError):
+            desk.alone(never)
+        assert len(calls) == 4
+
+
+def test_a_text_that_did_not_fit_beside_music_is_read_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    begun, tried = threading.Event(), threading.Event()
+    beside: list[int] = []
+
+    class Long(Sums):
+        one_core = True
+
+        def generate(self, *given: Any) -> Draw:
+            begun.set()
+            assert tried.wait(60)
+            return super().generate(*given)
+
+    backbone: Any = Long()
+    desk = Desk.of(backbone)
+
+    def music() -> Drawn:
+        return desk.draw(condition(1.0), condition(0.5), [5], None, SAMPLING)[0]
+
+    def read() -> str:
+        beside.append(sum(not stay.alone for stay in desk._lanes._inside.values()))
+        if len(beside) == 1:
+            tried.set()
+            raise MemoryError
+        return "read"
+
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(music)
+        assert begun.wait(60)
+        assert desk.alone(read) == "read"
+        assert sounds([drawn.result(60)]) == [[5.0, 6.0, 3.0, 0.0]]
+    # Both were in at first; then the text alone, and music goes on side by side later.
+    assert beside == [2, 0]
+    assert not desk._lanes.one_at_a_time
+
+
 def test_one_that_can_not_be_drawn_costs_none_of_the_others() -> None:
     backbone: Any = Sums(broken=3)
     shared = Desk(backbone, 8)

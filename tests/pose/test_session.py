@@ -71,7 +71,7 @@ class Session:
     """What ONNX Runtime would make on a machine with GPUs."""
 
     def __init__(self, network: object, options: object, providers: list[Any]) -> None:
-        self.asked = providers
+        self.asked, self.options = providers, options
 
     def get_providers(self) -> list[str]:
         return [one[0] if isinstance(one, tuple) else one for one in self.asked]
@@ -98,6 +98,9 @@ def test_a_gpus_number_reaches_the_provider_and_its_memory(
     model = OnnxModel(heat_model(np.zeros((17, 4, 4), np.float32)), device)
     (_, settings), other = model._session.asked
     assert (settings.get("device_id", "0"), other) == (str(number), "CPUExecutionProvider")
+    # As much memory as is asked for, and once.
+    assert settings["arena_extend_strategy"] == "kSameAsRequested"
+    assert not model._session.options.enable_mem_pattern
     assert isinstance(model._run, ByShape)
     assert model._run._spare[0]._device == ("cuda", number)
     with pytest.raises(UsageError, match="here are cuda:0, cuda:1"):
