@@ -146,9 +146,7 @@ def _settings(options: RhythmOptions, pose_options: PoseOptions, *, verify: bool
 
 
 @contextmanager
-def _making(
-    options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache: FileCache | None
-) -> Iterator[Work]:
+def _making(options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache: FileCache | None) -> Iterator[Work]:
     """The work on one dance, in whichever process it is done."""
     passage = pose_options.passage
     known = DanceCache(cache, pose_options)

@@ -14,6 +14,7 @@ from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.protocols import BEATS70, PAPER, PROTOCOLS
 from d2m_cli.evaluation.rhythm.scores import Pair, score_pair
 from d2m_cli.ground.mel import mel_power
+from d2m_cli.ground.nearest import nearest
 from d2m_cli.report.page.values import RANGE_DB, UNSEEN, Drawing, Score, Skeletons, Spectrogram, Take, Times
 
 if TYPE_CHECKING:
@@ -145,12 +146,11 @@ def tie(dance: Times, music: Times, within: float = TIED) -> Times:
     """(n, 2) pairs of times that are each the nearest of the other, and no further apart than `within` seconds."""
     if not len(dance) or not len(music):
         return np.zeros((0, 2))
-    distance = np.abs(dance[:, None] - music[None, :])
-    to_music, to_dance = distance.argmin(axis=1), distance.argmin(axis=0)
-    tied = [
-        (dance[i], music[j]) for i, j in enumerate(to_music) if to_dance[j] == i and distance[i, j] <= within + 1e-9
-    ]
-    return np.array(tied, np.float64).reshape(-1, 2)
+    to_music, to_dance = nearest(dance, music), nearest(music, dance)
+    pairs = np.stack([dance, music[to_music]], axis=1)
+    mutual = to_dance[to_music] == np.arange(len(dance))
+    tied: Times = pairs[mutual & (np.abs(np.diff(pairs, axis=1)[:, 0]) <= within + 1e-9)]
+    return tied
 
 
 def spectrogram(samples: NDArray[np.float32], rate: int) -> Spectrogram:
