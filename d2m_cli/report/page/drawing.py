@@ -13,7 +13,7 @@ from d2m_cli.evaluation.rhythm.chance import chance_floors
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.protocols import BEATS70, PAPER, PROTOCOLS
 from d2m_cli.evaluation.rhythm.scores import Pair, score_pair
-from d2m_cli.ground.mel import mel_power
+from d2m_cli.ground.mel import Mel
 from d2m_cli.ground.nearest import nearest
 from d2m_cli.report.page.values import RANGE_DB, UNSEEN, Drawing, Score, Skeletons, Spectrogram, Take, Times
 
@@ -157,10 +157,12 @@ def spectrogram(samples: NDArray[np.float32], rate: int) -> Spectrogram:
     """Mel spectrogram with the loudest column of those that are drawn as one."""
     highest = min(HIGHEST, rate / 2)
     hop = max(1, round(rate / COLUMNS_PER_SECOND))
-    power = mel_power(samples, rate, 2048, hop, BANDS, highest).T
-    joined = -(-len(power) // MOST_COLUMNS)
-    if joined > 1:
-        power = np.pad(power, ((0, -len(power) % joined), (0, 0))).reshape(-1, joined, BANDS).max(axis=1)
+    mel = Mel(samples, rate, 2048, hop, BANDS, highest)
+    joined = -(-mel.count // MOST_COLUMNS)
+    power = np.zeros((-(-mel.count // joined), BANDS), np.float32)
+    for first, part in mel:
+        columns, starts = np.unique(np.arange(first, first + part.shape[1]) // joined, return_index=True)
+        power[columns] = np.maximum(power[columns], np.maximum.reduceat(part, starts, axis=1).T)
     loudest = float(power.max(initial=0.0))
     decibels = 10.0 * np.log10(np.maximum(power, loudest * 1e-12) / loudest) if loudest > 0.0 else power - RANGE_DB
     levels = np.clip(255.0 * (1.0 + decibels / RANGE_DB), 0, 255)
