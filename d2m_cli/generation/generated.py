@@ -184,8 +184,7 @@ class Generated:
         for suffix, path in artefacts.items():
             number = take_number(suffix)
             if number is not None:
-                take = self.music.candidates[number - 1]
-                save_wav(path, take.samples, take.sample_rate)
+                save_wav(path, self.music.candidates[number - 1].samples, rate)
         notes = self._write_films({name: artefacts[f".{name}"] for name in FILMS if f".{name}" in artefacts})
         if RECORD in artefacts:
             document = self._document((*artefacts, *beside), artefacts[RECORD].name.removesuffix(RECORD))

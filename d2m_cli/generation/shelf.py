@@ -43,12 +43,18 @@ class Shelf(Sequence[Samples]):
         self._shape = window.shape
         with _room():
             self._file.seek(0, 2)
-            self._file.write(np.ascontiguousarray(window, np.float32).tobytes())
+            # In pieces, since all that is written at once is in memory twice.
+            for row in window:
+                for first in range(0, len(row), BLOCK):
+                    self._file.write(np.ascontiguousarray(row[first : first + BLOCK], np.float32).data)
             self._file.flush()
         self._count += 1
 
     def close(self) -> None:
         """Let go of the windows."""
+        self._file.close()
+
+    def __del__(self) -> None:
         self._file.close()
 
     def __len__(self) -> int:
@@ -64,9 +70,10 @@ class Shelf(Sequence[Samples]):
         if isinstance(number, slice):
             raise TypeError("windows are taken one at a time")
         at = range(self._count)[number]
-        size = 4 * self._shape[0] * self._shape[1]
-        self._file.seek(at * size)
-        return np.frombuffer(self._file.read(size), np.float32).reshape(self._shape)
+        window = np.empty(self._shape, np.float32)
+        self._file.seek(at * window.nbytes)
+        self._file.readinto(window.data)
+        return window
 
 
 class Strip:

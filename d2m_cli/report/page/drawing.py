@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +71,7 @@ def draw(
     no_skeletons
         Why not, as a sentence.
     takes
-        (number, samples) of each that was kept, at the same rate.
+        (number, samples) of each that was kept, at the same rate; each is let go of before the next is taken.
     """
     seconds = samples.shape[1] / rate
     heard = _listen(samples, rate)
@@ -94,7 +96,7 @@ def draw(
         spectrogram(samples, rate),
         skeletons,
         tuple(left_out),
-        tuple(_draw_take(number, sound, rate, dance, aimed_at) for number, sound in takes),
+        tuple(starmap(partial(_draw_take, rate=rate, dance=dance, aimed_at=aimed_at), takes)),
     )
 
 
@@ -105,7 +107,7 @@ def _listen(samples: NDArray[np.float32], rate: int) -> Detections:
         return Detections.from_audio(samples, rate)
 
 
-def _draw_take(number: int, samples: NDArray[np.float32], rate: int, dance: Detections, aimed_at: Times) -> Take:
+def _draw_take(number: int, samples: NDArray[np.float32], *, rate: int, dance: Detections, aimed_at: Times) -> Take:
     heard = _listen(samples, rate)
     return Take(
         number,
