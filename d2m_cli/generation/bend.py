@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.generation.shelf import Strip
 from d2m_cli.generation.stitch import correlation, fade_curves
 from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.ground.mel import Mel
+from d2m_cli.ground.strip import Strip
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]

@@ -35,8 +35,8 @@ class Music:
         What was done to bring its beats onto the dance's; None where that was not asked for.
     candidates
         The piece as it would be if take number one had been kept of each window, number two, and so on; each window's
-        takes go on from the one that was kept before. Empty where they were not to be kept. Each that is taken out of it is
-        read from the disk where the piece is long.
+        takes go on from the one that was kept before. Empty where they were not to be kept. Of a long
+        piece each is read from the disk when it is asked for.
     """
 
     samples: NDArray[np.float32]

@@ -10,17 +10,7 @@ import numpy as np
 import pytest
 
 from d2m_cli.generation.music import Aside, Music
-from d2m_cli.generation.shelf import Shelf, Strip
-
-
-def test_a_strip_holds_what_was_laid_last_and_silence_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d2m_cli.generation.shelf.HELD", 16)
-    strip = Strip(2)
-    strip.lay(1, np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
-    strip.lay(3, np.array([[7.0, 8.0], [9.0, 10.0]]))
-    out = np.full((2, 7), 99.0, np.float32)
-    strip.take(out)
-    np.testing.assert_array_equal(out, [[0, 1, 2, 7, 8, 0, 0], [0, 4, 5, 9, 10, 0, 0]])
+from d2m_cli.generation.shelf import Shelf
 
 
 def test_windows_of_another_shape_are_refused() -> None:
@@ -64,8 +54,8 @@ def test_one_piece_at_a_time_is_in_memory() -> None:
         del piece
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # 32 MB each.
-    assert most < 50_000_000
+    # 32 MB each, and up to 16 of what is still to be moved to the disk.
+    assert most < 60_000_000
 
 
 def test_no_room_says_which_folder_and_what_to_do() -> None:
