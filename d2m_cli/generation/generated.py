@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from d2m_cli.generation.models import ModelsUsed
     from d2m_cli.generation.music import Music
     from d2m_cli.generation.options import GenerateOptions
+    from d2m_cli.ground.strip import Samples, Strip
     from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import PoseSource
     from d2m_cli.rhythm.sequence import Rhythm
@@ -197,7 +198,8 @@ class Generated:
         from d2m_cli.media.mix import mix_under
         from d2m_cli.media.mux import mux
 
-        samples, rate, notes = self.music.samples, self.music.sample_rate, {}
+        samples: Samples | Strip = self.music.samples
+        rate, notes = self.music.sample_rate, {}
         if films and self.options.mix is not None:
             mixed = mix_under(samples, rate, self.timeline, self.options.mix, self.options.loudness)
             samples, rate, notes["mix"] = mixed.samples, mixed.rate, mixed.note

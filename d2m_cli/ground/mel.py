@@ -53,7 +53,7 @@ class Mel:
     @property
     def count(self) -> int:
         """Frames of all parts together, without those that two share."""
-        return 1 + self.samples.shape[1] // self.hop
+        return 1 + int(self.samples.shape[1]) // self.hop
 
     def __iter__(self) -> Iterator[tuple[int, Power]]:
         if self._only:

@@ -39,6 +39,8 @@ class Strip:
 
     def lay(self, first: int, piece: NDArray[np.floating]) -> None:
         """(channels, n) from a sample on, in place of what was laid there."""
+        if not piece.shape[1]:
+            return
         with room_for_sound():
             self._file.seek(4 * self._channels * first)
             for begin in range(0, piece.shape[1], BLOCK):
@@ -46,6 +48,9 @@ class Strip:
                 self._file.write(np.ascontiguousarray(part, np.float32).data)
             self._file.flush()
         self._count = max(self._count, first + piece.shape[1])
+
+    def __del__(self) -> None:
+        self._file.close()
 
     @property
     def shape(self) -> tuple[int, int]:
