@@ -201,7 +201,7 @@ class Generated:
         samples: Samples | Strip = self.music.samples
         rate, notes = self.music.sample_rate, {}
         if films and self.options.mix is not None:
-            mixed = mix_under(samples, rate, self.timeline, self.options.mix, self.options.loudness)
+            mixed = mix_under(self.music.samples, rate, self.timeline, self.options.mix, self.options.loudness)
             samples, rate, notes["mix"] = mixed.samples, mixed.rate, mixed.note
         for name, path in films.items():
             made = mux(self.video, samples, rate, path, timeline=self.timeline, comment=self._tags["comment"])
