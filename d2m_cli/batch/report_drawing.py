@@ -57,7 +57,7 @@ def draw_generated(path: Path, made: Generated, poses: Poses | None, record: Pat
         from d2m_cli.pose.track import tracks_of
         from d2m_cli.report.page.drawing import draw
 
-        beats, tempo = made.rhythm.beats, made.rhythm.tempo
+        beats, tempo, pieces = made.rhythm.beats, made.rhythm.tempo, made.music.candidates
         return draw(
             made.music.samples,
             made.music.sample_rate,
@@ -66,7 +66,7 @@ def draw_generated(path: Path, made: Generated, poses: Poses | None, record: Pat
             bpm=tempo.bpm if tempo is not None else None,
             tracks=tracks_of(poses.tracks, made.options.dancers) if poses is not None else None,
             no_skeletons="" if poses is not None else NOBODY,
-            takes=[(number, take.samples) for number, take in enumerate(made.music.candidates, start=1)],
+            takes=((number + 1, pieces[number].samples) for number in range(len(pieces))),
         )
 
     return _keep(path, content_digest(record), drawing)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.generation.shelf import Strip
 from d2m_cli.generation.stitch import correlation, fade_curves
 from d2m_cli.ground.compiled import librosa_with
-from d2m_cli.ground.mel import FRAMES, mel_power
+from d2m_cli.ground.mel import Mel
+from d2m_cli.ground.strip import Strip
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -94,13 +94,13 @@ def attacks(samples: Samples, rate: int) -> Array:
     if samples.shape[1] < size or not np.any(samples):
         return np.zeros((0, 2))
     # The root instead of the logarithm: what is faint rises steeply in dB, and nobody hears it.
-    loudness = mel_power(samples, rate, size, hop, BANDS)
-    np.sqrt(loudness, out=loudness)
-    rise = np.empty(loudness.shape[1], np.float32)
-    rise[0] = loudness[:, 0].sum()
-    for first in range(1, len(rise), FRAMES):
-        steps = np.diff(loudness[:, first - 1 : first + FRAMES], axis=1)
-        rise[first : first + FRAMES] = np.maximum(steps, 0.0).sum(axis=0)
+    mel = Mel(samples, rate, size, hop, BANDS)
+    rise = np.empty(mel.count, np.float32)
+    for first, power in mel:
+        loudness = np.sqrt(power)
+        if first == 0:
+            rise[0] = loudness[:, 0].sum()
+        rise[first + 1 : first + power.shape[1]] = np.maximum(np.diff(loudness, axis=1), 0.0).sum(axis=0)
     frames = librosa.util.peak_pick(
         rise, pre_max=3, post_max=3, pre_avg=10, post_avg=10, delta=float(ATTACK * rise.max()), wait=3
     )

@@ -26,7 +26,7 @@ from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
 from d2m_cli.generation.desk import Desk
 from d2m_cli.generation.finish import breaks_in, finish
 from d2m_cli.generation.genre import genre_meaning
-from d2m_cli.generation.music import Music
+from d2m_cli.generation.music import Aside, Music
 from d2m_cli.generation.options import GenerateOptions
 from d2m_cli.generation.shelf import Shelf
 from d2m_cli.generation.snap import Snap, land, slack
@@ -187,10 +187,9 @@ def compose(
         return finished(samples, rate, rhythm, duration, options, holds, done, on_beats is not None)
 
     report("joining windows", 1.0)
-    music = joined(shelves[0])
-    if options.kept_candidates:
-        music = replace(music, candidates=tuple(map(joined, shelves[1:])))
-    return music, tuple(takes)
+    # One after the other, and the piece itself last: none of the others need be in memory beside it.
+    candidates = Aside(map(joined, shelves[1:])) if options.kept_candidates else ()
+    return replace(joined(shelves[0]), candidates=candidates), tuple(takes)
 
 
 def continued(rhythm: Rhythm, seconds: float) -> Rhythm:

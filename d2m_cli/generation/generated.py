@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from d2m_cli.generation.models import ModelsUsed
     from d2m_cli.generation.music import Music
     from d2m_cli.generation.options import GenerateOptions
+    from d2m_cli.ground.strip import Samples, Strip
     from d2m_cli.media.timeline import Timeline
     from d2m_cli.pose.track import PoseSource
     from d2m_cli.rhythm.sequence import Rhythm
@@ -184,8 +185,7 @@ class Generated:
         for suffix, path in artefacts.items():
             number = take_number(suffix)
             if number is not None:
-                take = self.music.candidates[number - 1]
-                save_wav(path, take.samples, take.sample_rate)
+                save_wav(path, self.music.candidates[number - 1].samples, rate)
         notes = self._write_films({name: artefacts[f".{name}"] for name in FILMS if f".{name}" in artefacts})
         if RECORD in artefacts:
             document = self._document((*artefacts, *beside), artefacts[RECORD].name.removesuffix(RECORD))
@@ -198,9 +198,10 @@ class Generated:
         from d2m_cli.media.mix import mix_under
         from d2m_cli.media.mux import mux
 
-        samples, rate, notes = self.music.samples, self.music.sample_rate, {}
+        samples: Samples | Strip = self.music.samples
+        rate, notes = self.music.sample_rate, {}
         if films and self.options.mix is not None:
-            mixed = mix_under(samples, rate, self.timeline, self.options.mix, self.options.loudness)
+            mixed = mix_under(self.music.samples, rate, self.timeline, self.options.mix, self.options.loudness)
             samples, rate, notes["mix"] = mixed.samples, mixed.rate, mixed.note
         for name, path in films.items():
             made = mux(self.video, samples, rate, path, timeline=self.timeline, comment=self._tags["comment"])

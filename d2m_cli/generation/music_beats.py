@@ -5,14 +5,13 @@ The tracker is for snapping alone, and no measure of d2m uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m_cli.ground.mel import FRAMES, mel_power
+from d2m_cli.ground.mel import Mel
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -122,22 +121,12 @@ def onset_strength(samples: Samples, rate: int) -> Array:
     if samples.shape[1] < size or not np.any(samples):
         return np.zeros(0)
     highest = min(HIGHEST_HZ, rate / 2)
-    mel = mel_power(samples, rate, size, hop, BANDS, highest)
-    most = max(float(mel.max()), 1e-12)
-
-    def loudness(power: NDArray[np.float32]) -> NDArray[np.float32]:
-        loud: NDArray[np.float32] = np.log1p(900.0 * power / most)
-        return loud
-
-    return mean_rise(mel, loudness)
-
-
-def mean_rise(mel: NDArray[np.float32], loudness: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Array:
-    """(frames,) by how much (bands, frames) of power grow louder from one frame to the next: the mean of all bands."""
-    rise = np.zeros(mel.shape[1])
-    for first in range(1, mel.shape[1], FRAMES):
-        steps = np.diff(loudness(mel[:, first - 1 : first + FRAMES]), axis=1)
-        rise[first : first + FRAMES] = np.maximum(steps, 0.0).mean(axis=0)
+    mel = Mel(samples, rate, size, hop, BANDS, highest)
+    most = max(*(float(power.max()) for _, power in mel), 1e-12)
+    rise = np.zeros(mel.count)
+    for first, power in mel:
+        steps = np.diff(np.log1p(900.0 * power / most), axis=1)
+        rise[first + 1 : first + power.shape[1]] = np.maximum(steps, 0.0).mean(axis=0)
     return rise
 
 

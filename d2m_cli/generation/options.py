@@ -93,7 +93,7 @@ class GenerateOptions:
         leaves it out. Files of sound hold the music alone.
     keep_candidates
         Whether the piece is kept as well as it would be with the first take of each window, with the second, and so
-        on: `Music.candidates`. That takes as much memory as the piece itself for each.
+        on: `Music.candidates`. Long ones lie in the folder of temporary files.
 
     Raises
     ------

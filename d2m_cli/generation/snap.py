@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from d2m_cli.generation.alignment import FEWEST_BEATS, Bounds, best_fit, halved
 from d2m_cli.generation.bend import attacks, render, spare
 from d2m_cli.generation.music_beats import Onsets
+from d2m_cli.ground.nearest import nearest
 
 if TYPE_CHECKING:
     from d2m_cli.rhythm.sequence import BeatMap
@@ -205,4 +206,4 @@ def distance(beats: Array, dance: Array, duration: float) -> float:
     inside = beats[(beats >= 0.0) & (beats < duration)]
     if not len(inside):
         return float(np.median(np.diff(dance))) / 4
-    return float(np.abs(inside[:, None] - dance[None]).min(axis=1).mean())
+    return float(np.abs(inside - dance[nearest(inside, dance)]).mean())

@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 FADE_SECONDS = 0.25
 """Longest cross-fade. Two takes that differ sound like an echo of each other for as long as both are heard."""
 MAX_GAIN_DB = 3.0
+PULL = 0.3
+"""How much a decibel off 0 weighs beside one of a step that is left."""
 _SILENCE = 1e-5
 
 
@@ -98,15 +100,24 @@ def _level_gains(takes: Sequence[Samples], starts: Sequence[int]) -> Array:
     for i in range(count - 1):
         left, right = right, _centred(takes[i + 1])
         steps[i] = _step_db(left, right, starts[i + 1] - starts[i])
-    pull = 0.3
-    rows = np.zeros((count - 1 + count, count))
-    for i in range(count - 1):
-        rows[i, i], rows[i, i + 1] = -1.0, 1.0
-    rows[count - 1 :] = pull * np.eye(count)
-    wanted = np.concatenate([-steps, np.zeros(count)])
-    decibels = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    factors: Array = 10 ** (np.clip(decibels, -MAX_GAIN_DB, MAX_GAIN_DB) / 20)
+    factors: Array = 10 ** (np.clip(levelled(steps), -MAX_GAIN_DB, MAX_GAIN_DB) / 20)
     return factors
+
+
+def levelled(steps: Array) -> Array:
+    """(n + 1,) decibels that take away n steps in dB from one window to the next, as far as `PULL` lets them.
+
+    The least squares' normal equations: the three diagonals of them that are not 0 grow with the length of a piece, all
+    of the matrix with its square.
+    """
+    from scipy.linalg import solve_banded
+
+    bands = np.full((3, len(steps) + 1), -1.0)
+    bands[1] = PULL**2
+    bands[1, 1:] += 1.0
+    bands[1, :-1] += 1.0
+    found: Array = solve_banded((1, 1), bands, np.diff(steps, prepend=0.0, append=0.0))
+    return found
 
 
 def _step_db(left: Array, right: Array, offset: int) -> float:

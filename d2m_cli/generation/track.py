@@ -142,5 +142,8 @@ def lay_track(
     else:
         length = round(duration * rate)
         samples = samples[:, round((start or 0.0) * rate) :][:, :length]
-        samples = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-    return finished(np.array(samples, order="C"), rate, rhythm, duration, options, holds, done)
+        if samples.shape[1] < length:
+            samples = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
+    # The track is there for other dances too, and what is finished is lost.
+    samples = samples.copy() if np.may_share_memory(samples, track.samples) else np.ascontiguousarray(samples)
+    return finished(samples, rate, rhythm, duration, options, holds, done)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from d2m_cli.errors import AudioError, VideoError
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.strip import Strip
 from d2m_cli.media.container import check_file
 from d2m_cli.media.process import SEPARATE, media_process
 from d2m_cli.media.timeline import LONGEST, Timeline, silent
@@ -22,6 +24,8 @@ Samples = NDArray[np.float32]
 
 BLOCK = 1 << 20
 """Samples read or written at a time."""
+CONVERTED = 1 << 18
+"""Samples that are brought to another rate at a time, about."""
 
 
 def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -> tuple[Samples, int]:
@@ -66,7 +70,7 @@ def load_audio(path: Path, sample_rate: int | None = None, mono: bool = False) -
     return samples, rate
 
 
-def film_sound(timeline: Timeline) -> tuple[Samples, int] | None:
+def film_sound(timeline: Timeline) -> tuple[Strip, int] | None:
     """The sound of a video from its time zero to the end of its picture at most, and its rate in Hz; None without.
 
     Of more than two channels it is the mix for two. Where it begins later, silence stands in front.
@@ -75,14 +79,22 @@ def film_sound(timeline: Timeline) -> tuple[Samples, int] | None:
     ------
     AudioError
         It can't be decoded.
+    OutputError
+        The folder of temporary files has no room for it.
     """
     if not timeline.has_audio:
         return None
     zero = float(timeline.zero * timeline.time_base)
-    samples, rate = _read_pyav(timeline.path, {"zero": zero, "seconds": timeline.duration, "stereo": True})
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{timeline.path}: its sound holds values that are not numbers; convert it")
-    return (samples, rate) if samples.shape[1] else None
+    found: tuple[Strip, int] | None = None
+    asked = {"zero": zero, "seconds": timeline.duration, "stereo": True}
+    with closing(_blocks(timeline.path, asked)) as blocks:
+        for rate, block in blocks:
+            if not np.isfinite(block).all():
+                raise AudioError(f"{timeline.path}: its sound holds values that are not numbers; convert it")
+            if block.shape[1]:
+                found = found or (Strip(len(block)), rate)
+                found[0].lay(found[0].shape[1], block)
+    return found
 
 
 def save_wav(path: Path, samples: Samples, sample_rate: int, bits: int = 16) -> None:
@@ -152,13 +164,32 @@ class _Written(io.FileIO):
         return length - len(rest)
 
 
-def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
+def resample(samples: Samples | Strip, rate: int, new_rate: int) -> Samples:
     """Convert (channels, n) samples to another rate with a polyphase filter; n becomes round(n * new_rate / rate)."""
+    converted = np.empty((samples.shape[0], round(samples.shape[1] * new_rate / rate)), np.float32)
+    for first, block in resampled(samples, rate, new_rate):
+        converted[:, first : first + block.shape[1]] = block
+    return converted
+
+
+def resampled(samples: Samples | Strip, rate: int, new_rate: int) -> Iterator[tuple[int, Samples]]:
+    """What `resample` makes of sound, block by block: number of its first sample, and (channels, n) float32."""
     from scipy.signal import resample_poly
 
-    length = round(samples.shape[1] * new_rate / rate)
-    converted = resample_poly(samples.astype(np.float64), new_rate, rate, axis=1)
-    return fit_length(converted.astype(np.float32), length)
+    count = samples.shape[1]
+    shared = math.gcd(rate, new_rate)
+    up, down = new_rate // shared, rate // shared
+    # A block begins where samples of both rates fall together, and is given what the filter looks at beside it: ten
+    # samples of the lower rate.
+    step = down * max(CONVERTED // down, 1)
+    around = down * math.ceil(10 * max(up, down) / (up * down) + 1)
+    for first in range(0, count, step):
+        begin, behind = max(first - around, 0), first + step
+        made = resample_poly(samples[:, begin : behind + around].astype(np.float64), up, down, axis=1)
+        start = first // down * up
+        end = behind // down * up if behind < count else round(count * new_rate / rate)
+        block = made[:, (first - begin) // down * up :][:, : end - start].astype(np.float32)
+        yield start, fit_length(block, end - start)
 
 
 def fit_length(samples: Samples, length: int) -> Samples:
@@ -193,7 +224,13 @@ def _read_soundfile(path: Path) -> tuple[Samples, int] | None:
                     raise AudioError(f"{path}: its sound lasts over {LONGEST / 3600:.0f} h; cut it into parts")
     except (soundfile.LibsndfileError, UnicodeEncodeError):
         return None
-    return np.ascontiguousarray(np.concatenate(blocks[1:] or blocks).T), rate
+    samples = np.empty((blocks[-1].shape[1], count), np.float32)
+    while blocks:
+        # Let go of at once: there is no room for long sound twice.
+        block = blocks.pop()
+        samples[:, count - len(block) : count] = block.T
+        count -= len(block)
+    return samples, rate
 
 
 def _read_pyav(path: Path, asked: Mapping[str, Any] = MappingProxyType({})) -> tuple[Samples, int]:
@@ -204,7 +241,7 @@ def _read_pyav(path: Path, asked: Mapping[str, Any] = MappingProxyType({})) -> t
     return np.concatenate([block for _, block in taken], axis=1), taken[0][0]
 
 
-def _blocks(path: Path, asked: Mapping[str, Any]) -> Iterator[tuple[int, Samples]]:
+def _blocks(path: Path, asked: Mapping[str, Any]) -> Generator[tuple[int, Samples]]:
     try:
         if not SEPARATE:
             from d2m_cli.media.sound import decode_sound

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.ground.strip import Strip
+
 Samples = NDArray[np.float32]
 
 CEILING = -1.0
@@ -56,7 +58,7 @@ class Level:
     gain: float
 
 
-def integrated_loudness(samples: Samples, rate: int) -> float | None:
+def integrated_loudness(samples: Samples | Strip, rate: int) -> float | None:
     """Loudness of ITU-R BS.1770-4 in LUFS, by pyloudnorm; None for silence, or under 0.4 s.
 
     Parameters
@@ -91,20 +93,19 @@ def integrated_loudness(samples: Samples, rate: int) -> float | None:
     return float(10.0 * np.log10(kept.mean())) if len(kept) else None
 
 
-def true_peak(samples: Samples) -> float:
+def true_peak(samples: Samples | Strip) -> float:
     """Largest value of (channels, n) samples and of the curve through them, at four times their rate; 0 for silence."""
     from scipy.signal import resample_poly
 
-    if not samples.any():
-        return 0.0
-    # The filter's own ripple must not hide a sample.
-    peak = max(float(samples.max()), -float(samples.min()))
+    peak = 0.0
     for first in range(0, samples.shape[1], PIECE):
         begin = max(first - AROUND, 0)
         part = samples[:, begin : first + PIECE + AROUND].astype(np.float64)
-        between = resample_poly(part, OVERSAMPLED, 1, axis=1)
-        inner = between[:, OVERSAMPLED * (first - begin) :][:, : OVERSAMPLED * PIECE]
-        peak = max(peak, float(np.abs(inner).max()))
+        if part.any():
+            between = resample_poly(part, OVERSAMPLED, 1, axis=1)
+            inner = between[:, OVERSAMPLED * (first - begin) :][:, : OVERSAMPLED * PIECE]
+            # The filter's own ripple must not hide a sample.
+            peak = max(peak, float(np.abs(part).max()), float(np.abs(inner).max()))
     return peak
 
 
@@ -126,18 +127,27 @@ def bring_to(
     out
         Memory for the result, which may be that of `samples`; None takes new.
     """
+    factor, level = gain_to(samples, rate, wanted, ceiling)
+    if level.decided_by is None:
+        return samples, level
+    return np.multiply(samples, factor, out=out, dtype=np.float32), level
+
+
+def gain_to(samples: Samples | Strip, rate: int, wanted: float, ceiling: float = CEILING) -> tuple[float, Level]:
+    """The factor that brings music to a loudness, and how loud it is then; parameters as of `bring_to`."""
     peak = true_peak(samples)
     if peak == 0.0:
-        return samples, Level(wanted, None, None, None, 0.0)
+        return 1.0, Level(wanted, None, None, None, 0.0)
     peak_db = 20.0 * float(np.log10(peak))
     allowed = ceiling - ROUNDING - peak_db
     found = integrated_loudness(samples, rate)
     short = samples.shape[1] < BLOCK_SECONDS * rate
     if found is None and (not short or peak_db < GATE):
         # Below the gate there is nothing but noise, which is not to be lifted.
-        return samples, Level(wanted, None, round(peak_db, 3), None, 0.0)
+        return 1.0, Level(wanted, None, round(peak_db, 3), None, 0.0)
     by_peak = found is None or wanted - found > allowed
     gain = allowed if found is None else min(wanted - found, allowed)
-    louder = np.multiply(samples, 10.0 ** (gain / 20.0), out=out, dtype=np.float32)
     level = None if found is None else round(found + gain, 3)
-    return louder, Level(wanted, level, round(peak_db + gain, 3), "peak" if by_peak else "loudness", round(gain, 3))
+    return 10.0 ** (gain / 20.0), Level(
+        wanted, level, round(peak_db + gain, 3), "peak" if by_peak else "loudness", round(gain, 3)
+    )

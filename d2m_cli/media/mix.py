@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from d2m_cli.media.audio import Samples, film_sound, fit_length, resample
-from d2m_cli.media.loudness import Level, bring_to, integrated_loudness
+from d2m_cli.ground.strip import BLOCK, Strip
+from d2m_cli.media.audio import Samples, film_sound, resampled
+from d2m_cli.media.loudness import Level, gain_to, integrated_loudness
 from d2m_cli.media.timeline import Timeline
 
 HIGHEST_RATE = 48000
@@ -24,7 +26,7 @@ class Mix:
     Attributes
     ----------
     samples
-        (channels, n) float32, as long as the music.
+        (channels, n) float32, as long as the music: the music itself, or a mix on the disk where it is long.
     rate
         In Hz.
     note
@@ -33,7 +35,7 @@ class Mix:
         How loud it is; None where nothing was mixed in.
     """
 
-    samples: Samples
+    samples: Samples | Strip
     rate: int
     note: str
     level: Level | None
@@ -62,6 +64,8 @@ def mix_under(music: Samples, rate: int, timeline: Timeline, level: float, loudn
     ------
     AudioError
         The video's sound can't be decoded.
+    OutputError
+        The folder of temporary files has no room for it.
     """
     found = film_sound(timeline)
     if found is None:
@@ -72,15 +76,30 @@ def mix_under(music: Samples, rate: int, timeline: Timeline, level: float, loudn
         return Mix(music, rate, SILENT, None)
     gain = (loudness if reference is None else reference) + level - loud
     shared = max(rate, min(own_rate, HIGHEST_RATE))
-    parts = [resample(one, hz, shared) if hz != shared else one for one, hz in ((music, rate), (own, own_rate))]
     length = round(music.shape[1] * shared / rate)
-    # A mono part is heard from both sides.
-    both = np.zeros((max(len(part) for part in parts), length), np.float32)
-    both += fit_length(parts[0], length)
-    both += fit_length(parts[1], length) * np.float32(10.0 ** (gain / 20.0))
-    mixed, reached = bring_to(both, shared, loudness, out=both)
+    channels = max(music.shape[0], own.shape[0])
+    mixed = Strip(channels)
+    for first, block in _blocks(music, rate, shared):
+        # A mono part is heard from both sides.
+        mixed.lay(first, np.broadcast_to(block, (channels, block.shape[1])))
+    louder = np.float32(10.0 ** (gain / 20.0))
+    for first, block in _blocks(own, own_rate, shared):
+        heard = block[:, : max(length - first, 0)] * louder
+        mixed.lay(first, mixed[:, first : first + heard.shape[1]] + heard)
+    factor, reached = gain_to(mixed, shared, loudness)
+    for first, block in _blocks(mixed, shared, shared):
+        mixed.lay(first, block * np.float32(factor))
     side = "above" if level > 0 else "under"
     note = f"the video's own sound lies {abs(level):g} LU {side} the music"
     if reached.loudness is not None and reached.true_peak is not None:
         note += f"; both together have {reached.loudness:.1f} LUFS, and a true peak of {reached.true_peak:.1f} dBTP"
     return Mix(mixed, shared, note, reached)
+
+
+def _blocks(samples: Samples | Strip, rate: int, new_rate: int) -> Iterator[tuple[int, Samples]]:
+    """Sound at a rate, block by block: number of its first sample, and (channels, n) float32."""
+    if rate != new_rate:
+        yield from resampled(samples, rate, new_rate)
+        return
+    for first in range(0, samples.shape[1], BLOCK):
+        yield first, samples[:, first : first + BLOCK]

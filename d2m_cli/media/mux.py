@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from d2m_cli.ground.files import atomic_path
+from d2m_cli.ground.strip import Strip
 from d2m_cli.media.aac import AAC_FRAME
 from d2m_cli.media.audio import BLOCK, Samples, fit_length, resample
 from d2m_cli.media.film import Film, write_film
@@ -44,7 +45,7 @@ class MuxResult:
 
 def mux(
     video: Path,
-    samples: Samples,
+    samples: Samples | Strip,
     sample_rate: int,
     out: Path,
     *,
@@ -83,7 +84,7 @@ def mux(
     OutputError
         The result can't be written.
     """
-    if samples.ndim != 2 or samples.shape[0] not in (1, 2):
+    if len(samples.shape) != 2 or samples.shape[0] not in (1, 2):
         raise ValueError(f"samples must be of shape (1 or 2, n), not {samples.shape}")
     kind = FILM_FORMATS[out.suffix]
     if kind.rates is not None and sample_rate not in kind.rates:
@@ -108,18 +109,18 @@ def picture_seconds(video: Path) -> float:
 
 
 def _film(
-    timeline: Timeline, samples: Samples, rate: int, part: Path, kind: FilmFormat, titles: bool, comment: str
+    timeline: Timeline, samples: Samples | Strip, rate: int, part: Path, kind: FilmFormat, titles: bool, comment: str
 ) -> Film:
     """`write_film` in another process, where there is one to be had."""
     if not SEPARATE:
-        return write_film(timeline, samples, rate, part, silent, kind=kind, titles=titles, comment=comment)
+        return write_film(timeline, samples[:, :], rate, part, silent, kind=kind, titles=titles, comment=comment)
     channels, count = samples.shape
     # A file without a name, beside the film, where there must be room: in memory it would be the sound once more.
     with tempfile.TemporaryFile(dir=part.parent) as sound:
-        for row in samples:
+        for channel in range(channels):
             for first in range(0, count, BLOCK):
-                sound.write(np.ascontiguousarray(row[first : first + BLOCK], np.float32).data)
-        sound.truncate(max(4 * samples.size, 4))
+                sound.write(np.ascontiguousarray(samples[:, first : first + BLOCK][channel], np.float32).data)
+        sound.truncate(max(4 * channels * count, 4))
         sound.flush()
         values, blobs = pack(timeline)
         request = {
@@ -142,10 +143,10 @@ def _film(
     return Film(answer["copied"], answer["note"], answer["seconds"])
 
 
-def _match_length(samples: Samples, rate: int, seconds: float) -> tuple[Samples, str]:
+def _match_length(samples: Samples | Strip, rate: int, seconds: float) -> tuple[Samples | Strip, str]:
     length = round(seconds * rate)
     if abs(samples.shape[1] - length) <= AAC_FRAME:
         return samples, ""
     change = "cut" if samples.shape[1] > length else "lengthened with silence"
     note = f"; music {change} from {samples.shape[1] / rate:.2f} s to the picture's {seconds:.2f} s"
-    return fit_length(samples, length), note
+    return fit_length(samples[:, :], length), note

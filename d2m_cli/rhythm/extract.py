@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m_cli.errors import UsageError
+from d2m_cli.ground.nearest import nearest
 from d2m_cli.ground.options import option
 from d2m_cli.pose.dancers import check_dancers
 from d2m_cli.pose.track import Poses, PoseTrack, tracks_of
@@ -128,7 +129,7 @@ def beats_and_halves(beats: Array, accents: Array) -> Array:
     halves = 0.5 * (beats[1:] + beats[:-1])
     if not len(accents):
         return beats
-    marked = np.abs(halves[:, None] - accents[None]).min(axis=1) <= TOLERANCE
+    marked = np.abs(halves - accents[nearest(halves, accents)]) <= TOLERANCE
     return np.sort(np.concatenate([beats, halves[marked]]))
 
 

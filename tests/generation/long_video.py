@@ -15,6 +15,7 @@ import torch
 
 from d2m_cli.backbones.base import Draw
 from d2m_cli.generation import pipeline
+from d2m_cli.generation.artefacts import USUAL, suffixes
 from d2m_cli.generation.compose import compose
 from d2m_cli.generation.models import Models
 from d2m_cli.generation.options import GenerateOptions
@@ -68,23 +69,32 @@ class Music:
         return compose(*given, **named)  # type: ignore[arg-type]
 
 
-def make(video: Path, seconds: float) -> None:
+HOW = {
+    "plain": GenerateOptions(candidates=1, snap="on"),
+    "takes": GenerateOptions(candidates=2, snap="on", keep_candidates=True),
+    "mix": GenerateOptions(candidates=1, snap="on", mix=-6.0),
+}
+
+
+def make(video: Path, seconds: float, options: GenerateOptions) -> None:
     models = Models(Watching(seconds), Slow(), FakeEncoders(), "e" * 64)  # type: ignore[arg-type]
-    made = generate_music(
-        video, content_digest(video), models, GenerateOptions(candidates=1, snap="on"), lambda *_: None
-    )
+    made = generate_music(video, content_digest(video), models, options, lambda *_: None)
     assert made.music.seconds == seconds
     assert made.music.snap is not None
     assert made.music.snap.done == "bent", made.music.snap
-    made.write({suffix: video.with_suffix(f".made{suffix}") for suffix in (".wav", ".mp4", ".json")})
+    artefacts = {suffix: video.with_suffix(f".made{suffix}") for suffix in suffixes(USUAL, options.kept_candidates)}
+    notes = made.write(artefacts)
+    assert ("both together have" in notes.get("mix", "")) == (options.mix is not None)
+    assert all(path.stat().st_size > 0 for path in artefacts.values())
     assert np.isfinite(made.music.samples).all()
 
 
 if __name__ == "__main__":
     # What is loaded once is loaded for a short one.
-    make(Path(sys.argv[1]), 20.0)
+    options = HOW[sys.argv[4]]
+    make(Path(sys.argv[1]), 20.0, options)
     before = memory("VmHWM")
     pipeline.compose = Music.begin  # type: ignore[assignment,attr-defined]
-    make(Path(sys.argv[2]), float(sys.argv[3]))
+    make(Path(sys.argv[2]), float(sys.argv[3]), options)
     most = memory("VmHWM")
     print(max(most, Music.most_before) - before, most - Music.before)

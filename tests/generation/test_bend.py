@@ -80,7 +80,7 @@ def test_hits_come_where_the_map_says_as_sharp_as_before() -> None:
 
 @pytest.mark.parametrize("held", [1 << 24, 1000])
 def test_in_place_it_is_the_same(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d2m_cli.generation.shelf.HELD", held)
+    monkeypatch.setattr("d2m_cli.ground.strip.HELD", held)
     samples = hits(np.arange(0.25, 7.6, 0.5), 8.0, channels=2)
     bent = spare(TimeMap(np.array([0.0, 4.0, 8.0]), np.array([-0.1, 4.2, 7.9])), attacks(samples, RATE))
     # As long as the music was, shorter, and too long for its memory.

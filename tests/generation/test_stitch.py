@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from d2m_cli.generation.shelf import Shelf
-from d2m_cli.generation.stitch import correlation, fade_curves, stitch
+from d2m_cli.generation.stitch import PULL, correlation, fade_curves, levelled, stitch
 from d2m_cli.generation.windows import Window, plan_windows
 
 RATE = 22050
@@ -160,3 +162,22 @@ def test_what_does_not_fit_is_refused() -> None:
         stitch([good, good + np.nan], windows, RATE, 9.6)
     with pytest.raises(ValueError, match="before the video"):
         stitch([good, good], windows, RATE, 12.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 40])
+def test_levels_are_those_of_least_squares(count: int) -> None:
+    steps = np.random.default_rng(0).normal(0.0, 3.0, count)
+    rows = np.concatenate([np.diff(np.eye(count + 1), axis=0), PULL * np.eye(count + 1)])
+    wanted = np.linalg.lstsq(rows, np.concatenate([-steps, np.zeros(count + 1)]), rcond=None)[0]
+    np.testing.assert_allclose(levelled(steps), wanted, rtol=0, atol=1e-12)
+
+
+def test_levels_of_an_hour_of_windows_take_no_matrix() -> None:
+    steps = np.random.default_rng(0).normal(0.0, 3.0, 1000)
+    levelled(steps[:2])
+    tracemalloc.start()
+    levelled(steps)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The matrix of all windows would take 16 MB.
+    assert most < 200_000

@@ -3,14 +3,17 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import tracemalloc
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import resample_poly
 
 from d2m_cli.errors import AudioError, OutputError
+from d2m_cli.ground.strip import Strip
 from d2m_cli.media.audio import fit_length, load_audio, resample, save_wav
 
 
@@ -134,3 +137,33 @@ def test_a_header_that_claims_too_much_asks_for_no_memory(tmp_path: Path) -> Non
     assert soundfile.info(str(path)).frames > 1 << 35
     samples, rate = load_audio(path)
     assert (rate, samples.shape) == (8000, (1, 8000))
+
+
+@pytest.mark.parametrize(
+    ("rate", "new_rate"),
+    [(44100, 48000), (48000, 44100), (8000, 44100), (44100, 22050), (24000, 24001), (24001, 24000), (32000, 5)],
+)
+@pytest.mark.parametrize("count", [1, 5000, 100_000, 123_457])
+def test_resampled_in_blocks_it_is_what_the_whole_becomes(
+    monkeypatch: pytest.MonkeyPatch, rate: int, new_rate: int, count: int
+) -> None:
+    monkeypatch.setattr("d2m_cli.media.audio.CONVERTED", 10_000)
+    sound = np.random.default_rng(0).normal(0.0, 0.3, (2, count)).astype(np.float32)
+    wanted = fit_length(resample_poly(sound.astype(np.float64), new_rate, rate, axis=1), round(count * new_rate / rate))
+    found = resample(sound, rate, new_rate)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-7)
+    np.testing.assert_array_equal(found, wanted.astype(np.float32))
+    strip = Strip(2)
+    strip.lay(0, sound)
+    np.testing.assert_array_equal(resample(strip, rate, new_rate), found)
+
+
+def test_long_sound_is_resampled_in_little_room() -> None:
+    sound = np.zeros((1, 8000 * 1200), np.float32)
+    tracemalloc.start()
+    resample(sound, 8000, 16000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The result takes 77 MB; as a whole it would be made of 77 and 154 MB besides.
+    assert most < 95_000_000

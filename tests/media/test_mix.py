@@ -65,10 +65,11 @@ def test_the_own_sound_lies_where_it_was_asked_for(tmp_path: Path, level: float)
     assert (mixed.rate, mixed.samples.shape) == (44100, (2, round(SECONDS * 44100)))
     # One channel of music is heard from both sides, and there has twice the power.
     parts = [
-        tone(hz, 44100, amplitude(mixed.samples[0], hz, 44100), channels) for hz, channels in ((1000.0, 2), (400.0, 1))
+        tone(hz, 44100, amplitude(mixed.samples[:, :][0], hz, 44100), channels)
+        for hz, channels in ((1000.0, 2), (400.0, 1))
     ]
     assert loudness(parts[0], 44100) - loudness(parts[1], 44100) == pytest.approx(level, abs=0.1)
-    assert loudness(mixed.samples, 44100) == pytest.approx(-20.0, abs=0.1)
+    assert loudness(mixed.samples[:, :], 44100) == pytest.approx(-20.0, abs=0.1)
     side = {-12.0: "12 LU under", 0.0: "0 LU under", 6.0: "6 LU above"}[level]
     assert mixed.note.startswith(f"the video's own sound lies {side} the music; both together have -20.0 LUFS")
 
@@ -88,7 +89,7 @@ def test_a_click_is_heard_when_the_video_has_it(tmp_path: Path, late: float) -> 
     own[:, 24000:24048] = 0.8
     video = written(tmp_path / "a.mkv", own, 48000, "stereo", late)
     mixed = mix_under(tone(100.0, RATE, 0.01), RATE, probe(video), 20.0, -14.0)
-    assert np.flatnonzero(np.abs(mixed.samples[0]) > 0.1)[0] / 48000 == pytest.approx(0.5 + late, abs=0.001)
+    assert np.flatnonzero(np.abs(mixed.samples[:, :][0]) > 0.1)[0] / 48000 == pytest.approx(0.5 + late, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_what_stands_in_the_middle_is_heard_from_both_sides(tmp_path: Path) -> N
     assert found is not None
     samples, rate = found
     assert (rate, samples.shape) == (48000, (2, round(SECONDS * 48000)))
-    assert amplitude(samples[0], 700.0, rate) == pytest.approx(amplitude(samples[1], 700.0, rate)) != 0.0
+    assert amplitude(samples[:, :][0], 700.0, rate) == pytest.approx(amplitude(samples[:, :][1], 700.0, rate)) != 0.0
 
 
 def test_nothing_is_mixed_in_where_nothing_is_heard(make_video, tmp_path: Path) -> None:
@@ -142,4 +143,4 @@ def test_the_film_of_a_mix_holds_it(tmp_path: Path) -> None:
     mux(video, mixed.samples, mixed.rate, tmp_path / "out.mkv")
     heard, rate = load_audio(tmp_path / "out.mkv")
     assert rate == 44100
-    np.testing.assert_allclose(heard[:, : mixed.samples.shape[1]], mixed.samples, atol=1 / 32000)
+    np.testing.assert_allclose(heard[:, : mixed.samples.shape[1]], mixed.samples[:, :], atol=1 / 32000)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m_cli.ground.audio_beats import HOP
+from d2m_cli.ground.audio_beats import onset_strength as librosas_strength
 from d2m_cli.ground.compiled import librosa_with
 from d2m_cli.media.audio import resample
 
@@ -19,7 +21,6 @@ Times = NDArray[np.float64]
 
 RATE = 22050
 """Hz; the rate that librosa loads at, and with it the public code."""
-HOP = 512
 FRAMES_PER_SECOND = RATE / HOP
 SHORTEST = 2048
 """Samples under which there is no strength to pick from: one window of the spectrogram."""
@@ -69,9 +70,7 @@ def onset_strength(mono: NDArray[np.float32]) -> NDArray[np.float64]:
     """Spectral flux of (n,) samples at `RATE`, `FRAMES_PER_SECOND` a second; (0,) for silence and very short sound."""
     if len(mono) < SHORTEST or np.abs(mono).max() <= SILENCE:
         return np.zeros(0)
-    librosa = librosa_with("onset")
-
-    return np.asarray(librosa.onset.onset_strength(y=mono, sr=RATE, hop_length=HOP), dtype=np.float64)
+    return librosas_strength(mono[None], RATE, np.mean).astype(np.float64)
 
 
 def pick_onsets(strength: NDArray[np.float64], picking: PeakPicking) -> Times:

@@ -15,6 +15,7 @@ from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.onsets import Times
 from d2m_cli.evaluation.rhythm.protocols import PROTOCOLS, Counts
 from d2m_cli.evaluation.rhythm.tempo import TOLERANCES, Continuity, TempoScore, score_continuity, score_tempo
+from d2m_cli.ground.nearest import nearest
 from d2m_cli.ground.statistics import Interval
 
 Array = NDArray[np.float64]
@@ -233,7 +234,7 @@ def score_pair(reference: Detections, estimated: Detections, continuity: bool = 
     )
 
 
-def beat_alignment(times: Times, nearest: Times, sigma: float = SIGMA) -> float:
+def beat_alignment(times: Times, others: Times, sigma: float = SIGMA) -> float:
     """Beat alignment score: mean over times of exp(-d^2 / (2 sigma^2)), d the distance to the nearest of others.
 
     Over the dance's beats it is AIST++'s score (Li et al., "AI Choreographer", 2021), which more beats in the music can
@@ -241,7 +242,7 @@ def beat_alignment(times: Times, nearest: Times, sigma: float = SIGMA) -> float:
 
     Parameters
     ----------
-    times, nearest
+    times, others
         Seconds, rising.
     sigma
         Seconds.
@@ -250,10 +251,9 @@ def beat_alignment(times: Times, nearest: Times, sigma: float = SIGMA) -> float:
     -------
     0 to 1; 0 where one of them is empty.
     """
-    if not len(times) or not len(nearest):
+    if not len(times) or not len(others):
         return 0.0
-    after = np.minimum(np.searchsorted(nearest, times), len(nearest) - 1)
-    distance = np.minimum(np.abs(nearest[after] - times), np.abs(nearest[np.maximum(after - 1, 0)] - times))
+    distance = np.abs(times - others[nearest(times, others)])
     return float(np.exp(-0.5 * (distance / sigma) ** 2).mean())
 
 

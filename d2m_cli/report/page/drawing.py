@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from d2m_cli.evaluation.rhythm.chance import chance_floors
 from d2m_cli.evaluation.rhythm.detections import Detections
 from d2m_cli.evaluation.rhythm.protocols import BEATS70, PAPER, PROTOCOLS
 from d2m_cli.evaluation.rhythm.scores import Pair, score_pair
-from d2m_cli.ground.mel import mel_power
+from d2m_cli.ground.mel import Mel
+from d2m_cli.ground.nearest import nearest
 from d2m_cli.report.page.values import RANGE_DB, UNSEEN, Drawing, Score, Skeletons, Spectrogram, Take, Times
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ def draw(
     no_skeletons
         Why not, as a sentence.
     takes
-        (number, samples) of each that was kept, at the same rate.
+        (number, samples) of each that was kept, at the same rate; each is let go of before the next is taken.
     """
     seconds = samples.shape[1] / rate
     heard = _listen(samples, rate)
@@ -93,7 +96,7 @@ def draw(
         spectrogram(samples, rate),
         skeletons,
         tuple(left_out),
-        tuple(_draw_take(number, sound, rate, dance, aimed_at) for number, sound in takes),
+        tuple(starmap(partial(_draw_take, rate=rate, dance=dance, aimed_at=aimed_at), takes)),
     )
 
 
@@ -104,7 +107,7 @@ def _listen(samples: NDArray[np.float32], rate: int) -> Detections:
         return Detections.from_audio(samples, rate)
 
 
-def _draw_take(number: int, samples: NDArray[np.float32], rate: int, dance: Detections, aimed_at: Times) -> Take:
+def _draw_take(number: int, samples: NDArray[np.float32], *, rate: int, dance: Detections, aimed_at: Times) -> Take:
     heard = _listen(samples, rate)
     return Take(
         number,
@@ -145,22 +148,23 @@ def tie(dance: Times, music: Times, within: float = TIED) -> Times:
     """(n, 2) pairs of times that are each the nearest of the other, and no further apart than `within` seconds."""
     if not len(dance) or not len(music):
         return np.zeros((0, 2))
-    distance = np.abs(dance[:, None] - music[None, :])
-    to_music, to_dance = distance.argmin(axis=1), distance.argmin(axis=0)
-    tied = [
-        (dance[i], music[j]) for i, j in enumerate(to_music) if to_dance[j] == i and distance[i, j] <= within + 1e-9
-    ]
-    return np.array(tied, np.float64).reshape(-1, 2)
+    to_music, to_dance = nearest(dance, music), nearest(music, dance)
+    pairs = np.stack([dance, music[to_music]], axis=1)
+    mutual = to_dance[to_music] == np.arange(len(dance))
+    tied: Times = pairs[mutual & (np.abs(np.diff(pairs, axis=1)[:, 0]) <= within + 1e-9)]
+    return tied
 
 
 def spectrogram(samples: NDArray[np.float32], rate: int) -> Spectrogram:
     """Mel spectrogram with the loudest column of those that are drawn as one."""
     highest = min(HIGHEST, rate / 2)
     hop = max(1, round(rate / COLUMNS_PER_SECOND))
-    power = mel_power(samples, rate, 2048, hop, BANDS, highest).T
-    joined = -(-len(power) // MOST_COLUMNS)
-    if joined > 1:
-        power = np.pad(power, ((0, -len(power) % joined), (0, 0))).reshape(-1, joined, BANDS).max(axis=1)
+    mel = Mel(samples, rate, 2048, hop, BANDS, highest)
+    joined = -(-mel.count // MOST_COLUMNS)
+    power = np.zeros((-(-mel.count // joined), BANDS), np.float32)
+    for first, part in mel:
+        columns, starts = np.unique(np.arange(first, first + part.shape[1]) // joined, return_index=True)
+        power[columns] = np.maximum(power[columns], np.maximum.reduceat(part, starts, axis=1).T)
     loudest = float(power.max(initial=0.0))
     decibels = 10.0 * np.log10(np.maximum(power, loudest * 1e-12) / loudest) if loudest > 0.0 else power - RANGE_DB
     levels = np.clip(255.0 * (1.0 + decibels / RANGE_DB), 0, 255)
