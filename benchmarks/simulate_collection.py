@@ -199,7 +199,9 @@ def main() -> None:
         if not matching:
             parser.error(f"--price {text}: there is no {name}; there are {', '.join(machines)}")
         machines.update({one: replace(machines[one], price=float(price)) for one in matching})
-    common = Collection(given.videos, given.partition, ledger_seconds=given.ledger_ms / 1e3, losses=given.losses)
+    common = Collection(
+        given.videos, given.partition, ledger_seconds=given.ledger_ms / 1e3, losses=given.losses
+    )
     print(f"{given.videos:,} videos of {SECONDS:.0f} s in partitions of {given.partition:,}, one run each")
     print("prices are what --price says, else 1 an hour: an assumption\n")
     print("| machine | holders | run, h | machine-hours | for 1,000 | busy | load | list | ledger | again | tail |")

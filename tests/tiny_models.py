@@ -45,9 +45,7 @@ def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
             if left not in vocabulary:
                 vocabulary.append(left)
     tokenizer = CLIPTokenizer(
-        vocab={token: index for index, token in enumerate(vocabulary)},
-        merges=merges,
-        model_max_length=20,  # type: ignore[arg-type]
+        vocab={token: index for index, token in enumerate(vocabulary)}, merges=merges, model_max_length=20  # type: ignore[arg-type]
     )
     tokenizer.save_pretrained(folder / "tokenizer")
     CLIPTextModel(

@@ -48,7 +48,7 @@ def thinned(magnitude: Tensor, win_length: int) -> tuple[Tensor, int]:
 
 def _quick_size(least: float) -> int:
     """The smallest even number of samples from there on that is 1, 3 or 5 times a power of two."""
-    sizes = [factor * 2**power for factor in (1, 3, 5) for power in range(1, 32)]
+    sizes = (factor << power for factor in (1, 3, 5) for power in range(1, 32))
     return min(size for size in sizes if size >= least)
 
 

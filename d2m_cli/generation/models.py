@@ -109,7 +109,9 @@ class Seeing:
     poses: DancerEstimator
     known: DanceCache | None = field(default=None, kw_only=True)
 
-    def dancers(self, video: Path, content: str, report: Report, timeline: Timeline, passage: Passage = WHOLE) -> Poses:
+    def dancers(
+        self, video: Path, content: str, report: Report, timeline: Timeline, passage: Passage = WHOLE
+    ) -> Poses:
         """Poses of one video, as the estimator gives them, or gave them before.
 
         Parameters

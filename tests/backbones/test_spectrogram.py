@@ -103,8 +103,10 @@ def test_a_picture_sounds_as_well_as_by_librosas_rounds_from_random_phases() -> 
     samples, _ = soundfile.read(MUSIC, dtype="float32", frames=3 * SMALL.sample_rate)
     picture = picture_from_audio(torch.from_numpy(samples)[None], SMALL)
     magnitude = (torch.linalg.pinv(_mel_filters(SMALL)) @ ((1 - picture.flip(-2)) ** 4 * 180.0)).clamp(min=0.0)
-    rounds = {"n_iter": 32, "hop_length": 240, "win_length": 1200, "n_fft": 2048, "momentum": 0.99, "random_state": 0}
-    theirs = torch.from_numpy(librosa.griffinlim(magnitude[0].numpy(), **rounds))[None]
+    by_librosa = librosa.griffinlim(
+        magnitude[0].numpy(), n_iter=32, hop_length=240, win_length=1200, n_fft=2048, momentum=0.99, random_state=0
+    )
+    theirs = torch.from_numpy(by_librosa)[None]
 
     def away(sound: torch.Tensor) -> float:
         return float((picture_from_audio(sound, SMALL)[..., :300] - picture[..., :300]).abs().mean())

@@ -86,6 +86,7 @@ def measure_warm_start(report: Report, part: str, task: Task, accelerator: Any, 
     heard = replace(task, training=replace(task.training, tempi=tempi), options=options)
     computed: list[str] = []
     seconds: list[float] = []
+
     def watched(encoders: Encoders, *rest: Any) -> Any:
         def note(_network: Any, _given: Any, made: torch.Tensor) -> None:
             computed.append(made.device.type)
@@ -126,10 +127,10 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
         preset,
         batch_size=batch,
         epochs=10_000,
-        precision=precision,
+        precision=precision,  # type: ignore[arg-type]
         hop=None,
         warm_updates=0,
-        genre_dropout=0.0,  # type: ignore[arg-type]
+        genre_dropout=0.0,
     )
     config = EncoderConfig(backbone.name, "", backbone.text_width, GRID, hidden=options.hidden)
     accelerator = make_accelerator(options, place.device)

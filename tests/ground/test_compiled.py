@@ -16,7 +16,9 @@ from d2m_cli.ground import compiled
 from d2m_cli.ground.compiled import librosa_with
 
 
-def test_what_compiles_is_imported_under_a_lock_that_is_let_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_compiles_is_imported_under_a_lock_that_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
     monkeypatch.setattr(compiled, "_ALWAYS", ("librosa.not_there",))
     lock = tmp_path / "numba" / ".d2m-compiling.lock"

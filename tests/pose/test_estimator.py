@@ -54,7 +54,9 @@ def test_what_is_used_is_told(estimator: PoseEstimator) -> None:
     assert all(len(value) == 64 for value in estimator.model_hashes.values())
 
 
-def test_it_waits_for_music_where_that_is_asked_for(estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_music_where_that_is_asked_for(
+    estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pictures = [np.zeros((64, 64, 3), np.uint8)]
     yielding = PoseEstimator(PoseOptions(**SMALL), yields=True)  # type: ignore[arg-type]
