@@ -70,6 +70,11 @@ def ours(backbone: Any, desk: Desk, texts: Any, seeds: Sequence[int], sampling: 
     return [one.music.audio for one in desk.draw(condition, negative, seeds, None, sampling)]
 
 
+def identity(family: str) -> Identity:
+    """Of a model with random weights, drawn from as one of its family is by default."""
+    return Identity(f"{family}:random", "none", sampling=FAMILIES[family].sampling)
+
+
 def embedded(given: argparse.Namespace) -> None:
     """Takes of one window."""
     backbone: Any = open_backbone(choose("embedded"), given.device, "fp32")

@@ -91,10 +91,10 @@ class Pipeline:
 
         solver: Any = DPMSolverMultistepScheduler
         networks: dict[str, Any] = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
-        parts = {
-            name: kind.from_pretrained(folder / name, local_files_only=True, torch_dtype=dtype).to(device).eval()
-            for name, kind in networks.items()
-        }
+        parts = {}
+        for name, kind in networks.items():
+            format = {"dtype" if name == "text_encoder" else "torch_dtype": dtype}
+            parts[name] = kind.from_pretrained(folder / name, local_files_only=True, **format).to(device).eval()
         made: Any = StableDiffusionPipeline
         self._pipe = made(
             **parts, tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
