@@ -66,7 +66,13 @@ def measure_training(report: Report, part: str, backbone: Any, place: Place, eff
     windows = made_windows(backbone, 2 * batch)
     preset = PRESETS["recommended"]
     options = replace(
-        preset, batch_size=batch, epochs=10_000, precision=precision, hop=None, warm_updates=0, genre_dropout=0.0  # type: ignore[arg-type]
+        preset,
+        batch_size=batch,
+        epochs=10_000,
+        precision=precision,
+        hop=None,
+        warm_updates=0,
+        genre_dropout=0.0,  # type: ignore[arg-type]
     )
     config = EncoderConfig(backbone.name, "", backbone.text_width, GRID, hidden=options.hidden)
     accelerator = make_accelerator(options, place.device)
