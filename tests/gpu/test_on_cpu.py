@@ -151,7 +151,8 @@ def test_everything_is_measured_and_written_down(
         assert figures["musicgen", name] > 0
     for name in (
         "window, recorded, fp32, 2 steps, batch 2", "window, plain, fp32, 2 steps, batch 2",
-        "guided step, recorded, batch 1", "10 windows, fp32, 2 steps", "gain at 10 windows, fp32, 2 steps, loop's sound on cpu",
+        "guided step, recorded, batch 1", "10 windows, fp32, 2 steps",
+        "gain at 10 windows, fp32, 2 steps, loop's sound on cpu",
     ):  # fmt: skip
         assert figures["riffusion", name] > 0
     assert figures["collection", "2 videos, once more"] > 0
