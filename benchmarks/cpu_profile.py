@@ -43,7 +43,7 @@ PARTS = {
     "the camera's motion": ["pose/camera"],
     "rhythm": ["d2m_cli/rhythm/"],
     "decoding": ["media/worker", "media/pictures", "media/video", "media/decoded", "media/process", "media/timeline"],
-    "writing": ["media/", "generation/artefacts", "generation/record", "generation/generated", "batch/report", "report/"],
+    "writing": ["media/", "generation/artefacts", "generation/record", "generation/generated", "report"],
 }  # fmt: skip
 NATIVE, OTHER, OWN = "threads without Python", "other", "the profile itself"
 
