@@ -5,7 +5,7 @@
     python benchmarks/cpu_profile.py docs/cpu-profile.svg               # the eight examples, from nothing kept
     python benchmarks/cpu_profile.py out.svg examples/videos/lock_112.mp4
 
-In d2m's process and in those that it starts a thread wakes 50 times a second, reads from Linux how much CPU time each
+In d2m's process and in those that it starts a thread wakes 20 times a second, reads from Linux how much CPU time each
 thread has taken since (``/proc/self/task/*/schedstat``), and puts it down to the part in whose functions that thread
 stands. Unlike a profiler that counts samples this does not take a thread that waits for a core for one that works, and
 sees threads that have no Python in them, such as a decoder's. What its own thread takes is told and left out.
@@ -21,10 +21,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
-INTERVAL = 0.02
+INTERVAL = 0.05
 WHOLE = {
     # Wherever such a function is at work, whatever it calls.
     "importing": ["<frozen importlib._bootstrap>:_find_and_load"],
@@ -50,18 +51,24 @@ NATIVE, OTHER, OWN = "threads without Python", "other", "the profile itself"
 
 def part_of(frame: FrameType | None) -> str:
     """The part in whose functions a thread stands."""
-    places = []
+    inner = None
     while frame is not None:
-        places.append(f"{frame.f_code.co_filename}:{frame.f_code.co_name}")
-        frame = frame.f_back
-    for part, signs in WHOLE.items():
-        if any(sign in place for place in places for sign in signs):
-            return part
-    for place in places:
-        for part, signs in PARTS.items():
-            if any(sign in place for sign in signs):
-                return part
-    return OTHER
+        whole, part = _told_by(frame.f_code)
+        if whole:
+            return whole
+        inner, frame = inner or part, frame.f_back
+    return inner or OTHER
+
+
+@cache
+def _told_by(code: CodeType) -> tuple[str | None, str | None]:
+    """The parts of `WHOLE` and of `PARTS` that a function tells of."""
+    place = f"{code.co_filename}:{code.co_name}"
+    whole, part = (
+        next((part for part, signs in table.items() if any(sign in place for sign in signs)), None)
+        for table in (WHOLE, PARTS)
+    )
+    return whole, part
 
 
 def watch(into: Path) -> None:
@@ -80,10 +87,12 @@ def watch(into: Path) -> None:
             idents = {one.native_id: one.ident for one in threading.enumerate()}
             for number in map(int, os.listdir("/proc/self/task")):
                 try:
-                    spent = int(Path(f"/proc/self/task/{number}/schedstat").read_text().split()[0])
+                    spent = int(_read(f"/proc/self/task/{number}/schedstat").split()[0])
                 except OSError:  # it has ended
                     continue
                 new, known[number] = spent - known.get(number, 0), spent
+                if not new:
+                    continue
                 frame = frames.get(idents.get(number) or 0)
                 part = OWN if number in own else NATIVE if frame is None else part_of(frame)
                 took["decoding" if is_decoder and part in (NATIVE, OTHER) else part] += new
@@ -98,6 +107,14 @@ def watch(into: Path) -> None:
 
     atexit.register(save)
     threading.Thread(target=run, daemon=True, name="profile").start()
+
+
+def _read(path: str) -> bytes:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(handle, 100)
+    finally:
+        os.close(handle)
 
 
 def measure(videos: list[Path]) -> tuple[Counter[str], float]:
