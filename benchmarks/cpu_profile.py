@@ -145,7 +145,8 @@ def draw(took: Counter[str], path: Path, title: str, below: str) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    matplotlib.rcParams["svg.hashsalt"] = "d2m"
+    # Text as text: a tenth of the size of outlines.
+    matplotlib.rcParams |= {"svg.hashsalt": "d2m", "svg.fonttype": "none"}
     from matplotlib.figure import Figure
 
     ink, muted, line = "#1f2933", "#6b7785", "#d8dee5"
