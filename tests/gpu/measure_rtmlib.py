@@ -103,7 +103,7 @@ def one_by_one(path: Path, device: str, frames: Frames) -> Callable[[], object]:
 def _rtmlib(path: Path, device: str, read: Callable[[Any], NDArray[np.float64]]) -> Any:
     from rtmlib import RTMPose
 
-    class OfHeatMaps(RTMPose):  # type: ignore[misc]
+    class OfHeatMaps(RTMPose):
         """rtmlib's way from a picture to joints, around a network that gives heat maps."""
 
         def postprocess(self, outputs: Any, center: Any, scale: Any) -> tuple[Any, Any]:
