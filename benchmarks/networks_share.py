@@ -5,18 +5,17 @@
     python benchmarks/networks_share.py
     python benchmarks/networks_share.py examples/videos/lock_112.mp4
 
-Two runs over the same videos, from nothing kept: d2m as it is, in a process of its own; and one that counts how often
-each network is called with inputs of each shape. Each is then called a few times with such an input and nothing beside
-it, and the time of that times the number of calls is what networks take at least. Importing PyTorch, diffusers and
-transformers is timed for itself.
+A first run over the videos, from nothing kept, counts how often each network is called with inputs of each shape. Each
+is then called a few times with such an input and nothing beside it, and the time of that times the number of calls is
+what networks take at least. This is done again after each further run of d2m, in a process of its own, which is held
+against the mean of before and after: a slow spell of the machine hits both. Importing PyTorch, diffusers and
+transformers is timed for itself. The ratio of CPU seconds changes least with what else the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,14 +26,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from side_by_side import machine, seconds
+from side_by_side import D2M, EXAMPLES, Taken, by_turns, machine, run, spread, taken
 
 from d2m_cli.ground.cores import cores
 from d2m_cli.ground.surroundings import settle_program
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "videos"
 IMPORTS = "import torch, diffusers, transformers, scipy.signal"
-REPEATS = 5
+REPEATS = 3
+"""Of each kind of call, every time that networks are timed."""
 
 
 class Calls:
@@ -56,27 +55,32 @@ class Calls:
             setattr(onnxruntime.InferenceSession, name, self._counted("ONNX Runtime", call))
         torch.nn.Module.__call__ = self._counted("PyTorch", torch.nn.Module.__call__)  # type: ignore[method-assign]
 
-    def alone(self, together: int) -> Counter[str]:
-        """Seconds that all calls take at least, from those of each kind, made again with nothing beside them.
+    def alone(self, together: int) -> dict[str, Taken]:
+        """What all calls take at least, by runner, from those of each kind, made again with nothing beside them.
 
-        One at a time with as many threads, or so many side by side with one each: what is quicker.
+        One at a time with as many threads, or so many side by side with one each: what is quicker, and what costs less.
         """
         import torch
 
-        took: Counter[str] = Counter()
+        took: dict[str, Taken] = {}
         # PyTorch's number of threads is that of each thread for its own loops, and that of the process for MKL.
         with ThreadPoolExecutor(together, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for key, (runner, call) in self._first.items():
-                once = partial(self._again, call)
-                beside_others = partial(self._side_by_side, pool, call, together)
-                torch.set_num_threads(together)
-                once()
-                alone = statistics.median(seconds(once) for _ in range(REPEATS))
-                torch.set_num_threads(1)
-                beside_others()
-                beside = statistics.median(seconds(beside_others) for _ in range(REPEATS)) / together
-                took[runner] += min(alone, beside) * self.counts[key]
+                alone = partial(self._again, call)
+                beside = partial(self._side_by_side, pool, call, together)
+                ways = [self._typical(alone, together, 1), self._typical(beside, 1, together)]
+                wall, cpu = min(one.wall for one in ways), min(one.cpu for one in ways)
+                before, times = took.get(runner, Taken(0, 0)), self.counts[key]
+                took[runner] = Taken(before.wall + times * wall, before.cpu + times * cpu)
         return took
+
+    def _typical(self, work: Callable[[], None], threads: int, calls: int) -> Taken:
+        """Medians of what work takes, after once to warm up, for each of the calls that it makes."""
+        import torch
+
+        torch.set_num_threads(threads)
+        (runs,) = by_turns({"": work}, REPEATS).values()
+        return Taken(*(statistics.median(getattr(one, what) for one in runs) / calls for what in ("wall", "cpu")))
 
     def _again(self, call: Callable[[], Any]) -> None:
         import torch
@@ -120,8 +124,8 @@ def words(videos: list[Path], out: str) -> list[str]:
     return ["generate", *map(str, videos), *options]
 
 
-def watched(videos: list[Path]) -> Counter[str]:
-    """Seconds at least of the networks that music for these videos takes."""
+def watched(videos: list[Path]) -> Calls:
+    """The calls of networks that music for these videos takes."""
     # As the program does before it imports anything.
     settle_program(["generate"])
     from d2m_cli.app import app
@@ -134,29 +138,48 @@ def watched(videos: list[Path]) -> Counter[str]:
         except SystemExit as ended:
             if ended.code:
                 raise
-    return calls.alone(cores())
+    return calls
+
+
+def one_run(videos: list[Path]) -> tuple[Taken, Taken]:
+    """What d2m takes, and what importing does, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        return taken(lambda: run(*D2M, *words(videos, out))), taken(lambda: run(sys.executable, "-c", IMPORTS))
 
 
 def main() -> None:
     """Measure, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="*", default=[EXAMPLES])
-    videos = parser.parse_args().videos
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
     print(machine(), flush=True)
-    start = [sys.executable, "-m", "d2m_cli"]
-    nowhere: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-    imports = seconds(lambda: subprocess.run([sys.executable, "-c", IMPORTS], **nowhere))
-    with tempfile.TemporaryDirectory() as out:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        wall = seconds(lambda: subprocess.run([*start, *words(videos, out)], **nowhere))
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    networks = watched(videos)
-    least = sum(networks.values())
-    told = ", ".join(f"{runner} {took:.1f} s" for runner, took in sorted(networks.items()))
-    print(f"networks alone, on {cores()} cores: {least:.1f} s at least ({told})")
-    print(f"d2m generate: {wall:.1f} s, {spent:.1f} s of CPU time; {imports:.1f} s of it importing")
-    print(f"without importing: {(wall - imports) / least:.2f} times as long as the networks alone")
+    # It warms up, too: the disk's cache, and what Numba compiles.
+    calls = watched(given.videos)
+    before = calls.alone(cores())
+    print(f"{sum(calls.counts.values())} calls of {len(calls.counts)} kinds, on {cores()} cores", flush=True)
+    shares: dict[str, list[float]] = {
+        "the networks alone": [], "their core-seconds over the cores": [], "their core-seconds, in CPU time": []
+    }  # fmt: skip
+    for _ in range(given.repeats):
+        whole, imports = one_run(given.videos)
+        after = calls.alone(cores())
+        least = {
+            runner: Taken((one.wall + after[runner].wall) / 2, (one.cpu + after[runner].cpu) / 2)
+            for runner, one in before.items()
+        }
+        wall, cpu = (sum(getattr(one, what) for one in least.values()) for what in ("wall", "cpu"))
+        parts = ", ".join(f"{runner} {one.wall:.1f} s" for runner, one in sorted(least.items()))
+        print(f"networks alone: {wall:.1f} s at least, {cpu:.1f} s of CPU time ({parts})")
+        print(f"d2m generate: {whole.wall:.1f} s, {whole.cpu:.1f} s of CPU time; importing {imports.wall:.1f} and "
+              f"{imports.cpu:.1f} s of it", flush=True)  # fmt: skip
+        own = whole.wall - imports.wall, whole.cpu - imports.cpu
+        floors = wall, cpu / cores(), cpu
+        for values, mine, floor in zip(shares.values(), (own[0], *own), floors, strict=True):
+            values.append(mine / floor)
+        before = after
+    for name, values in shares.items():
+        print(f"without importing, against {name}: {spread(values)} times as much")
 
 
 if __name__ == "__main__":

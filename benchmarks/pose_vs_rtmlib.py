@@ -10,8 +10,8 @@ rtmlib's models are not needed: its ``RTMPose`` cuts each crop out, runs ONNX Ru
 the joints back; the network between is MoveNet Thunder, read by d2m's functions, and people come from MultiPose as
 often as d2m looks at most (every fourth frame at 30 a second). Pictures come from OpenCV there. The floor is
 Thunder on ready squares, once a frame, on as many threads as d2m takes. All take turns, after one that warms up;
-printed are medians, the spread, and ratios of the medians. CPU seconds are those of this process alone, so that what
-d2m decodes in another one is not among them.
+printed are medians and the spread, of ratios too. CPU seconds leave out the process in which
+d2m decodes, as it has not ended.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import importlib.util
-import platform
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,16 +28,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+from side_by_side import EXAMPLES, by_turns, machine, ratios, told
 
-from d2m_cli import __version__
 from d2m_cli.ground.cores import cores
+from d2m_cli.ground.devices import check_device_name
 from d2m_cli.pose.estimator import DETECT_EVERY, DOUBTFUL, PoseEstimator
 from d2m_cli.pose.movenet import MultiPose, decode_single
 from d2m_cli.pose.options import PoseOptions
 from d2m_cli.pose.session import OnnxModel
 from d2m_cli.pose.weights import pose_weights
 
-VIDEO = Path(__file__).resolve().parents[1] / "examples" / "videos" / "lock_112.mp4"
+VIDEO = EXAMPLES / "lock_112.mp4"
 
 
 def rtmlib_loop(video: Path, device: str, folder: Path) -> Callable[[], int]:
@@ -103,9 +101,10 @@ def main() -> int:
     """Measure in turns, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, nargs="?", default=VIDEO)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:1 of several")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
+    check_device_name(given.device)
     estimator = PoseEstimator(PoseOptions(device=given.device))
     plain = PoseEstimator(PoseOptions(device=given.device, camera=False))
     frames = len(estimator.estimate(given.video).tracks[0].times)
@@ -119,24 +118,14 @@ def main() -> int:
             print("rtmlib is not installed and not measured", file=sys.stderr)
         else:
             ways["rtmlib's loop"] = rtmlib_loop(given.video, given.device, Path(folder))
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for turn in range(given.repeats + 1):
-            for name, run in ways.items():
-                wall, cpu = time.perf_counter(), time.process_time()
-                run()
-                if turn:
-                    seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    print(f"d2m {__version__}, {platform.processor() or platform.machine()}, {cores()} threads, {estimator.provider}")
+        took = by_turns(ways, given.repeats)
+    print(machine(), f"{cores()} threads", estimator.provider, sep=", ")
     print(f"{given.video.name}: {frames} frames with poses, {given.repeats} repeats")
-    medians = {}
-    for name, taken in seconds.items():
-        walls, cpus = zip(*taken, strict=True)
-        medians[name] = statistics.median(walls), statistics.median(cpus)
-        print(f"{name}: {medians[name][0]:.2f} s ({min(walls):.2f} to {max(walls):.2f}), CPU {medians[name][1]:.2f} s")
+    for name, one in took.items():
+        print(told(name, one))
     for name in ("rtmlib's loop", "Thunder alone"):
-        if name in medians:
-            wall, cpu = (one / other for one, other in zip(medians[name], medians["d2m pose"], strict=True))
-            print(f"{name} over d2m pose: {wall:.2f} times the seconds, {cpu:.2f} times the CPU seconds")
+        if name in took:
+            print(f"{name} over d2m pose: {ratios(took[name], took['d2m pose'])}")
     return 0
 
 

@@ -5,7 +5,8 @@
     python benchmarks/rerun.py                          # 10 to 100,000 items that are done
     python benchmarks/rerun.py --items 100000 --work /fast/disk
 
-Every item is a small file in a folder of a thousand, with three results and the ledger of ``d2m generate``.
+Every item is a small file in a folder of a thousand, with three results and the ledger of ``d2m generate``, which also
+sees whether its page over all results is up to date; the run before those that are timed has written it.
 Each measurement is a process of its own: it searches the folder and looks every file up by path, size and times, the
 lines for each item going to ``/dev/null``. ``--verify``, which reads all of the files, is measured for comparison.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,9 +24,12 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
+from side_by_side import machine
+
 from d2m_cli import __version__
 from d2m_cli.batch.options import BatchOptions
 from d2m_cli.batch.outcome import ItemResult, Job
+from d2m_cli.batch.report_page import ReportPage
 from d2m_cli.batch.runner import run_batch
 from d2m_cli.ground.digests import settings_digest
 from d2m_cli.ground.ledger import INPUT, LEDGER_NAME, Artefact, Entry
@@ -73,10 +76,10 @@ def _entries(folder: Path, number: int, contents: dict[Path, bytes]) -> list[Ent
     made = tuple(
         Artefact(path.relative_to(folder / "out").as_posix(), len(contents[path]), digests[path]) for path in results
     )
-    settings = settings_digest("copy", {**SETTINGS, "d2m": __version__})
+    settings = settings_digest("generate", {**SETTINGS, "d2m": __version__})
     read = {INPUT: Stamp.of(source)}
     seen = {**read, **{one.path: Stamp.of(path) for one, path in zip(made, results, strict=True)}}
-    rest = {"run": "0123456789ab", "command": "copy", "stem": stem, "place": f"../in/{stem}.mp4", "at": time.time()}
+    rest = {"run": "0123456789ab", "command": "generate", "stem": stem, "place": f"../in/{stem}.mp4", "at": time.time()}
     head = (str(source), digests[source], settings)
     claimed = tuple(Artefact(one.path, -1, "") for one in made)
     return [
@@ -96,7 +99,7 @@ def again(folder: Path, verify: bool) -> dict[str, float]:
     found = search([folder / "in"], frozenset({".mp4"}))
     summary = run_batch(
         found.found, work, settings=SETTINGS, artefacts=SUFFIXES, out_dir=folder / "out",
-        options=BatchOptions(verify=verify), label="copy",
+        options=BatchOptions(verify=verify), label="generate", page=ReportPage(),
     )  # fmt: skip
     if summary.count("already done") < len(summary.outcomes):
         raise AssertionError("not all was done")
@@ -127,7 +130,7 @@ def main() -> None:
     if options.again is not None:
         options.report.write_text(json.dumps(again(options.again, options.verify)))
         return
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, d2m {__version__}")
+    print(machine(), flush=True)
     for count in options.items:
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             make(Path(folder), count)

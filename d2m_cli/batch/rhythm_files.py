@@ -146,7 +146,9 @@ def _settings(options: RhythmOptions, pose_options: PoseOptions, *, verify: bool
 
 
 @contextmanager
-def _making(options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache: FileCache | None) -> Iterator[Work]:
+def _making(
+    options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache: FileCache | None
+) -> Iterator[Work]:
     """The work on one dance, in whichever process it is done."""
     passage = pose_options.passage
     known = DanceCache(cache, pose_options)
@@ -156,7 +158,7 @@ def _making(options: RhythmOptions, pose_options: PoseOptions, plot: bool, cache
         from d2m_cli.pose.estimator import PoseEstimator
 
         with loading_poses(pose_options):
-            loaded = PoseEstimator(pose_options, tell=lambda text: say(f"d2m rhythm: {text}"))
+            loaded = PoseEstimator(pose_options)
         say(f"d2m rhythm: poses: {loaded.description}")
         return loaded
 

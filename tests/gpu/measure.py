@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from d2m_cli.ground.devices import check_device_name, names_gpu
 from tests.gpu.bare import without_librosa
 
-PARTS = ("ceilings", "musicgen", "riffusion", "hrnet")
+PARTS = ("ceilings", "collection", "musicgen", "riffusion", "hrnet")
 OPTIONAL = ("ace-step", "stable-audio")
 """Measured where they are asked for."""
 
@@ -49,13 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, and give the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for figures.json and figures.md")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--device", default="cuda", help="cpu, cuda, or cuda:1 of several")
     parser.add_argument("--size", default="full", choices=("full", "tiny"))
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts; also {', '.join(OPTIONAL)}")
-    parser.add_argument("--minutes", type=float, default=7.5, help="begin nothing that would not end by then")
+    parser.add_argument("--minutes", type=float, default=6, help="begin nothing that would not end by then")
     parser.add_argument("--models", type=Path, help="keep the models here, and use those that are there")
     parser.add_argument("--no-compile", action="store_true", help="leave out what compiles")
     given = parser.parse_args(arguments)
+    if given.device == "auto":
+        parser.error("--device: say which, cpu or cuda")
+    check_device_name(given.device)
     only = given.only.split(",")
     unknown = sorted(set(only) - {*PARTS, *OPTIONAL})
     if unknown:
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from tests.gpu.report import FULL_EFFORT, SMALL_EFFORT, Place, Report, describe, run_part
 
-    if given.device == "cuda" and not torch.cuda.is_available():
+    if names_gpu(given.device) and not torch.cuda.is_available():
         parser.error("no CUDA device is visible to PyTorch; --device cpu --size tiny tries the script itself")
     until = time.monotonic() + 60 * given.minutes
     place = Place(given.device)
@@ -95,11 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compiled: bool) -> list[Work]:
     """All measurements, those first that say most."""
     from tests.gpu import full_size, measure_hrnet, measure_latent_audio, measure_musicgen, measure_riffusion
+    from tests.gpu.measure_collection import measure_collection
+    from tests.gpu.measure_rtmlib import measure_rtmlib
     from tests.gpu.report import measure_ceilings
 
     full = size == "full"
     shape = full_size.W32 if full else full_size.TINY_HRNET
-    folders = {part: models / part for part in PARTS[1:]}
+    folders = {part: models / part for part in PARTS if part not in ("ceilings", "collection")}
     saves = {
         "musicgen": lambda folder: full_size.save_full_musicgen(folder, size, place.device),
         "riffusion": lambda folder: full_size.save_full_riffusion(folder, size, place.device),
@@ -132,21 +138,26 @@ def planned(report: Any, place: Any, models: Path, size: str, effort: Any, compi
         return [Work(part, f"building {model}", 15, build_it), Work(part, model, seconds, measure_it)]
 
     works = [
+        # First what no GPU has said yet.
+        Work("collection", "the examples", 75, lambda: measure_collection(report, place, effort, size)),
+        building("hrnet", 10),
+        Work("hrnet", "against rtmlib", 20, lambda: measure_rtmlib(report, folders["hrnet"], place, effort)),
+        measuring("hrnet", "MoveNet", 20, "measure_movenet"),
         Work("ceilings", "rates", 5, lambda: measure_ceilings(report, place, 8192 if full else 64)),
+        building("riffusion", 15),
+        measuring("riffusion", "floor", 3, "measure_floor", size),
+        measuring("riffusion", "ten windows", 55, "measure_ten"),
         building("musicgen", 10),
         measuring("musicgen", "floor", 2, "measure_floor", size),
         measuring("musicgen", "windows", 40, "measure_windows"),
-        measuring("musicgen", "transformers", 25, "measure_transformers"),
-        building("riffusion", 15),
-        measuring("riffusion", "floor", 3, "measure_floor", size),
-        measuring("riffusion", "windows", 60, "measure_windows"),
-        building("hrnet", 10),
-        measuring("hrnet", "providers", 20, "measure_providers"),
-        measuring("riffusion", "waiting", 8, "measure_waiting"),
         measuring("musicgen", "compiled", 45, "measure_compiled", 1),
+        measuring("hrnet", "providers", 20, "measure_providers"),
+        # Up to here some five minutes; what follows was measured before, and finds room with more --minutes.
+        measuring("riffusion", "waiting", 8, "measure_waiting"),
+        measuring("musicgen", "transformers", 25, "measure_transformers"),
+        measuring("riffusion", "windows", 60, "measure_windows"),
         measuring("hrnet", "agreement", 10, "measure_agreement", shape),
         measuring("hrnet", "half precision", 10, "measure_half", shape),
-        measuring("hrnet", "MoveNet", 20, "measure_movenet"),
         measuring("musicgen", "same tokens", 20, "measure_same_tokens"),
         measuring("musicgen", "training", 25, "measure_steps"),
         measuring("riffusion", "training", 25, "measure_steps"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from d2m_cli.ground.devices import names_gpu
 from d2m_cli.pose.session import OnnxModel
 from tests.gpu.full_size import HRNetShape, hrnet_network, save_hrnet
 from tests.gpu.report import Effort, Place, Report, distance, timed
@@ -39,11 +40,11 @@ def measure_providers(report: Report, path: Path, place: Place, effort: Effort) 
     if place.is_gpu:
         missing = provider_missing()
         if missing is None:
-            devices.insert(0, "cuda")
+            devices.insert(0, place.device)
         else:
             report.absent.append((PART, f"CUDA provider: {missing}"))
     for device in devices:
-        for batch in effort.crops if device == "cuda" else effort.crops[:1]:
+        for batch in effort.crops if names_gpu(device) else effort.crops[:1]:
             _measure_batch(report, path, device, batch, effort)
     if importlib.util.find_spec("cv2") is None:
         report.absent.append((PART, "joints: OpenCV is not here"))
@@ -51,7 +52,7 @@ def measure_providers(report: Report, path: Path, place: Place, effort: Effort) 
 
 def _measure_batch(report: Report, path: Path, device: str, batch: int, effort: Effort) -> None:
     model = OnnxModel(path, device, batch=batch)
-    if device == "cuda":
+    if names_gpu(device):
         report.check(PART, f"the CUDA provider runs, batch {batch}", model.provider == CUDA, model.provider)
     shape = [int(size or 0) for size in model.input_shape[1:]]
     ready = np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
@@ -63,7 +64,7 @@ def _measure_batch(report: Report, path: Path, device: str, batch: int, effort: 
     report.add(PART, f"session alone, {name}", batch / alone, "pictures/s", model.provider)
     report.add(PART, f"OnnxModel, {name}", batch / called, "pictures/s", "d2m's wrapper")
     if importlib.util.find_spec("cv2") is not None:
-        _joints(report, model, name, batch, alone, effort, device == "cuda")
+        _joints(report, model, name, batch, alone, effort, names_gpu(device))
 
 
 def _joints(
@@ -90,7 +91,7 @@ def measure_agreement(report: Report, path: Path, place: Place, effort: Effort, 
     wanted = network(pictures)
     ways = {"CPU": "cpu"}
     if place.is_gpu and provider_missing() is None:
-        ways["CUDA"] = "cuda"
+        ways["CUDA"] = place.device
     for name, device in ways.items():
         far = distance(torch.from_numpy(OnnxModel(path, device, batch=2)(pictures.numpy())[0]), wanted)
         report.add(PART, f"distance of heat maps from torch on the CPU, {name} provider", far, "of their norm")
@@ -107,7 +108,7 @@ def measure_half(report: Report, path: Path, place: Place, effort: Effort, shape
     """The same network with weights and arithmetic in float16: pictures a second, and its distance from torch."""
     half = save_hrnet(path.with_name(f"{path.name}-half.onnx"), shape, half=True)
     pictures = torch.randn(2, 3, shape.height, shape.width, generator=torch.Generator().manual_seed(0))
-    device = "cuda" if place.is_gpu and provider_missing() is None else "cpu"
+    device = place.device if provider_missing() is None else "cpu"
     with torch.inference_mode():
         wanted = hrnet_network(shape)(pictures)
     far = distance(torch.from_numpy(OnnxModel(half, device, batch=2)(pictures.numpy())[0]), wanted)
@@ -129,7 +130,7 @@ def measure_movenet(report: Report, path: Path, place: Place, effort: Effort) ->
     from d2m_cli.pose.options import PoseOptions
     from d2m_cli.pose.weights import pose_weights
 
-    device = "cuda" if place.is_gpu and provider_missing() is None else "cpu"
+    device = place.device if provider_missing() is None else "cpu"
     thunder = OnnxModel(pose_weights("movenet-thunder"), device)
     crops = np.zeros((thunder.batch, 256, 256, 3), np.uint8)
     alone = timed(Place("cpu"), lambda: thunder(crops), effort.repeats * 3).median / thunder.batch

@@ -26,6 +26,8 @@ PROMPT = "a funky guitar music with drum as the rhythm"
 AGREEMENT = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 4e-2}
 """Largest distance of logits, relative to their norm, from those of fp32 on the CPU."""
 GREEDY = Sampling(temperature=0.0)
+GOALS = {1: 0.15, 16: 0.02}
+"""Real-time factor that so many windows at once may have by recorded steps on a GPU."""
 TIE = 1e-3
 """Two tokens whose logits lie this close, seen against the spread of all, may change places by rounding."""
 
@@ -102,6 +104,9 @@ def _measure_batch(
     report.check(PART, f"one seed, the same tokens, {name}", same, f"{drawn}{_apart(first, others)}")
     same = all(torch.equal(first.audio, one.audio) for one in others)
     report.check(PART, f"one seed, the same bytes, {name}", same, drawn)
+    if place.is_gpu and how == "recorded" and precision == place.formats[0] and batch in GOALS:
+        factor, most = report.value(PART, f"real-time factor, {name}"), GOALS[batch]
+        report.check(PART, f"fast enough, {name}", factor <= most, f"{factor:.3f} of the time it plays, at most {most}")
 
 
 def _apart(first: Draw, others: Sequence[Draw]) -> str:

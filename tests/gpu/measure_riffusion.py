@@ -31,6 +31,8 @@ SAME_PICTURE = 0.1
 """Largest distance, relative to the norm, of latents by recorded steps from those by plain ones. Guidance makes
 rounding grow from step to step; latents of another picture lie about 1 apart."""
 TENSORS = "all tensors, the plain loop's networks among them"
+TEN, GOAL = 10, 4.0
+"""Windows of which diffusers' loop, sound included, should take so many times as long on a GPU."""
 SLOWER_THAN_PLAIN = 1.25
 """A window of d2m's may take this many times a plain loop's time and that of its sound."""
 
@@ -135,6 +137,36 @@ def _measure_plain_steps(report: Report, backbone: RiffusionBackbone, place: Pla
 
 def _name(place: Place, steps: int, batch: int) -> str:
     return f"{place.formats[0]}, {steps} steps, batch {batch}"
+
+
+def measure_ten(report: Report, folder: Path, place: Place, effort: Effort) -> None:
+    """Ten windows with their sound, as d2m draws those of ten videos, and by diffusers' loop one after the other.
+
+    The loop's pictures are sounded on the CPU, as libraries do it, and again where its networks are.
+    """
+    from d2m_cli.generation.desk import Desk
+
+    place.forget()
+    backbone = opened(folder, place, place.formats[0])
+    plain, desk, seeds = Plain(folder, backbone), Desk.of(backbone), list(range(TEN))
+    places = dict.fromkeys(("cpu", place.device))
+    sound = {device: TEN * sound_seconds(backbone, device, 1, effort) for device in places}
+    with torch.inference_mode():
+        texts = backbone.embed([PROMPT], {}), backbone.embed([""], {})
+    for steps in effort.denoising:
+        sampling = backbone.default_sampling.filling(Sampling(steps=steps, guidance=GUIDANCE))
+        ours = timed(place, lambda: desk.draw(*texts, seeds, None, sampling), effort.repeats).median  # noqa: B023
+        plain.picture(backbone, 1, steps)
+        pictures = timed(place, lambda: [plain.picture(backbone, 1, steps) for _ in seeds], 1).median  # noqa: B023
+        name = f"{place.formats[0]}, {steps} steps"
+        report.add(PART, f"{TEN} windows, {name}", ours, "s", "with sound, in batches as d2m makes them")
+        for device in places:
+            gain = (pictures + sound[device]) / ours
+            told = "a plain loop of diffusers over d2m"
+            report.add(PART, f"gain at {TEN} windows, {name}, loop's sound on {device}", gain, "times", told)
+            if place.is_gpu and device == "cpu":
+                held = f"{gain:.2f} times, at least {GOAL:g}; its sound on the CPU"
+                report.check(PART, f"{TEN} windows over a plain loop, {name}", gain >= GOAL, held)
 
 
 class Plain:

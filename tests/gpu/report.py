@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from d2m_cli.ground.devices import names_gpu
 from d2m_cli.ground.files import atomic_path
 
 PACKAGES = ("torch", "triton", "diffusers", "transformers", "accelerate", "onnxruntime", "onnxruntime-gpu", "numpy")
@@ -31,7 +32,7 @@ class Place:
     Attributes
     ----------
     device
-        "cuda" or "cpu".
+        "cpu", "cuda", or "cuda:1" of several.
     """
 
     device: str
@@ -39,7 +40,7 @@ class Place:
     @property
     def is_gpu(self) -> bool:
         """Whether this is a CUDA device."""
-        return self.device == "cuda"
+        return names_gpu(self.device)
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ class Place:
     def wait(self) -> None:
         """Until the device has done what it was told."""
         if self.is_gpu:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def forget(self) -> None:
         """Give back memory that nothing uses, and begin to look for the peak anew."""
@@ -57,11 +58,11 @@ class Place:
         gc.collect()
         if self.is_gpu:
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak(self) -> float | None:
         """GiB held by tensors at most since `forget`; None on a CPU, where torch does not count."""
-        return torch.cuda.max_memory_allocated() / GIB if self.is_gpu else None
+        return torch.cuda.max_memory_allocated(self.device) / GIB if self.is_gpu else None
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,8 @@ def describe(place: Place) -> dict[str, str]:
     """Device, driver and versions."""
     told = {"device": platform.processor() or platform.machine(), "python": sys.version.split()[0]}
     if place.is_gpu:
-        told["device"] = torch.cuda.get_device_name()
-        told["memory"] = f"{torch.cuda.get_device_properties(0).total_memory / GIB:.0f} GiB"
+        told["device"] = torch.cuda.get_device_name(place.device)
+        told["memory"] = f"{torch.cuda.get_device_properties(place.device).total_memory / GIB:.0f} GiB"
         told["driver"] = _driver()
         told["CUDA of torch"] = str(torch.version.cuda)
         told["cuDNN"] = str(torch.backends.cudnn.version())

@@ -21,8 +21,9 @@ def windows(full_musicgen: Path, gpu: Place) -> Report:
 
 
 def test_windows_are_finite_and_repeatable_and_recording_pays(windows: Report) -> None:
-    # Three of each batch: 1, 8 and 16 windows in fp16, 8 in bf16 and in fp32, one step by step; three of their parts.
-    assert len(windows.checks) == 21
+    # Three of each batch: 1, 8 and 16 windows in fp16, 8 in bf16 and in fp32, one step by step; three of their parts;
+    # and 1 and 16 windows are fast enough.
+    assert len(windows.checks) == 23
     assert not windows.broken
     # 587 million parameters, the decoder's 420 million of them in two bytes each.
     assert 1.3 < windows.value("musicgen", "peak, recorded, fp16, batch 1") < 4

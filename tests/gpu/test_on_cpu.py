@@ -135,7 +135,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everything_is_measured_and_written_down(
     tmp_path: Path, short: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = [str(tmp_path / "out"), "--device", "cpu", "--size", "tiny", "--no-compile"]
+    told = [str(tmp_path / "out"), "--device", "cpu", "--size", "tiny", "--no-compile", "--minutes", "60"]
     assert measure.main(told) == 0
     document = json.loads((tmp_path / "out" / "figures.json").read_text())
     assert document["failures"] == []
@@ -151,9 +151,11 @@ def test_everything_is_measured_and_written_down(
         assert figures["musicgen", name] > 0
     for name in (
         "window, recorded, fp32, 2 steps, batch 2", "window, plain, fp32, 2 steps, batch 2",
-        "guided step, recorded, batch 1",
+        "guided step, recorded, batch 1", "10 windows, fp32, 2 steps",
+        "gain at 10 windows, fp32, 2 steps, loop's sound on cpu",
     ):  # fmt: skip
         assert figures["riffusion", name] > 0
+    assert figures["collection", "2 videos, once more"] > 0
     assert figures["musicgen", "distance of logits from fp32 on the CPU, fp32"] == 0
     table = (tmp_path / "out" / "figures.md").read_text()
     assert table == capsys.readouterr().out.removesuffix("\n")
