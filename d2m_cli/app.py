@@ -35,7 +35,7 @@ from d2m_cli.ground.surroundings import check_folders
 
 
 class _Group(TyperGroup):
-    """Turns the errors of `d2m_cli.errors` into one line on stderr and their exit code."""
+    """Turns the errors of `d2m_cli.errors`, and a lack of memory, into one line on stderr and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _untype_flags(self, ctx)
@@ -49,15 +49,41 @@ class _Group(TyperGroup):
                 check_folders()
                 return super().invoke(ctx)
         except D2MError as error:
-            if ctx.params.get("verbose"):
-                traceback.print_exc()
-            # Some errors list their causes, one a line.
-            told = "\n".join(printable(line) for line in str(error).split("\n"))
-            print(f"d2m: error: {told}", file=sys.stderr)
+            _tell(ctx, str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("d2m: interrupted", file=sys.stderr)
             raise typer.Exit(EXIT_CODE) from None
+        except Exception as error:
+            told = _shortage(error)
+            if told is None:
+                raise
+            _tell(ctx, told)
+            raise typer.Exit(D2MError.exit_code) from None
+
+
+def _tell(context: Any, text: str) -> None:
+    """Print the error that is being handled."""
+    if context.params.get("verbose"):
+        traceback.print_exc()
+    # Some errors list their causes, one a line.
+    told = "\n".join(printable(line) for line in text.split("\n"))
+    print(f"d2m: error: {told}", file=sys.stderr)
+
+
+def _shortage(error: Exception) -> str | None:
+    """What to say of an error that came of memory that ran out; None of any other."""
+    from d2m_cli.batch.failures import described
+    from d2m_cli.media.shortage import is_shortage
+
+    # Typer's own errors bring an exit code, and may hold any words of the user's.
+    if hasattr(error, "exit_code") or not is_shortage(error):
+        return None
+    what = described(error).partition("\n")[0]
+    return (
+        f"memory ran out ({what}): close other programs, take a smaller model or, where it is a GPU's memory, "
+        "say --device cpu"
+    )
 
 
 def _untype_flags(command: Any, context: Any) -> None:

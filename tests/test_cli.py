@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -101,6 +102,47 @@ def test_errors_are_one_line_and_an_exit_code(error: BaseException, code: int, t
     assert (result.exit_code, result.stderr) == (code, text)
     if code != 130:
         assert "Traceback" in CliRunner().invoke(app, ["-v", "fail"]).stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (MemoryError("a.onnx: there is no memory for this network"), "a.onnx: there is no memory for this network"),
+        (
+            RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+            "CUDA error: out of memory",
+        ),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_that_says_what_to_do(error: Exception, what: str) -> None:
+    app = typer.Typer(cls=d2m_cli.app.app.info.cls, callback=d2m_cli.app._options)
+
+    @app.command()
+    def fail(number: Annotated[int, typer.Option()] = 0) -> None:
+        raise error
+
+    result = CliRunner().invoke(app, ["fail"])
+    told = (
+        rf"d2m: error: memory ran out \({type(error).__name__} at test_cli\.py:\d+: {re.escape(what)}\): close other "
+    )
+    mend = "programs, take a smaller model or, where it is a GPU's memory, say --device cpu\n"
+    assert result.exit_code == 1
+    assert re.fullmatch(told + mend, result.stderr)
+    assert "Traceback" in CliRunner().invoke(app, ["-v", "fail"]).stderr
+    # A wrong word of the user's is none, whatever it says.
+    refused = CliRunner().invoke(app, ["fail", "--number", "out of memory"])
+    assert refused.exit_code == 2
+    assert "memory ran out" not in refused.stderr
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    app = typer.Typer(cls=d2m_cli.app.app.info.cls, callback=d2m_cli.app._options)
+
+    @app.command()
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    assert isinstance(CliRunner().invoke(app, ["fail"]).exception, ValueError)
 
 
 @pytest.mark.parametrize("command", ["generate", "pose", "rhythm", "train", "eval"])

@@ -155,6 +155,7 @@ def evaluate(
             clap=options.clap,
             device=options.device,
             decoder=options.decoder,
+            tell=told.say,
         )
     return score_systems(
         pairing,

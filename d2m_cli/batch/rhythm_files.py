@@ -158,7 +158,7 @@ def _making(
         from d2m_cli.pose.estimator import PoseEstimator
 
         with loading_poses(pose_options):
-            loaded = PoseEstimator(pose_options)
+            loaded = PoseEstimator(pose_options, tell=lambda text: say(f"d2m rhythm: {text}"))
         say(f"d2m rhythm: poses: {loaded.description}")
         return loaded
 

@@ -69,6 +69,7 @@ def load_models(
     clap: Path | None,
     device: str = "auto",
     decoder: str = "auto",
+    tell: Callable[[str], None] | None = None,
 ) -> Models:
     """Load models by their names.
 
@@ -87,6 +88,8 @@ def load_models(
         Folder of a CLAP model for prompts, "clap" for the one that ``d2m weights pull clap`` fetched, or None.
     device, decoder
         For poses; see `PoseOptions`.
+    tell
+        Told each time that a pose network computes less at once for want of memory.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def load_models(
     embedders = _embedders(embeddings) if reference else ()
     known = _classifiers(classifiers, embedders)
     text = _clap(clap) if clap is not None else None
-    return Models(embedders, known, text, dance_beats(_poses(device, decoder)) if dances else None)
+    return Models(embedders, known, text, dance_beats(_poses(device, decoder, tell)) if dances else None)
 
 
 def detect(samples: Samples, rate: int) -> Detections:
@@ -189,13 +192,13 @@ def _split(text: str) -> tuple[str, Path | None]:
     return name, Path(path) if path else None
 
 
-def _poses(device: str, decoder: str) -> Callable[[Path], Poses]:
+def _poses(device: str, decoder: str, tell: Callable[[str], None] | None) -> Callable[[Path], Poses]:
     from d2m_cli.pose.io import SUFFIX, load_poses
 
     @cache
     def estimator() -> PoseEstimator:
         from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 
-        return PoseEstimator(PoseOptions(device=device, decoder=decoder))
+        return PoseEstimator(PoseOptions(device=device, decoder=decoder), tell=tell)
 
     return lambda path: load_poses(path) if path.name.endswith(SUFFIX) else estimator().estimate(path)

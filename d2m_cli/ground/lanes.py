@@ -71,14 +71,17 @@ class Lanes:
     def _entered(self, here: threading.Thread, stay: Stay, alone: bool) -> bool:
         with self._guard:
             stay.alone = alone or self.one_at_a_time
-            others = [other for thread, other in self._inside.items() if thread.is_alive()]
+            # What an interrupt left of this thread's last time here is nobody to wait for.
+            others = [other for thread, other in self._inside.items() if thread is not here and thread.is_alive()]
             if stay.alone:
                 # Those who could go on side by side would else come and go for ever.
                 self._waiting.add(here)
                 if others:
                     return False
                 self._waiting.discard(here)
-            elif any(other.alone for other in others) or any(thread.is_alive() for thread in self._waiting):
+            elif any(other.alone for other in others) or any(
+                thread is not here and thread.is_alive() for thread in self._waiting
+            ):
                 return False
             for other in others:
                 other.beside = max(other.beside, stay.size)

@@ -159,6 +159,8 @@ def load_detector(spec: str, device: str, batch: int, side: int, tell: Callable[
         No such file.
     UsageError
         Outputs of no known family.
+    MemoryError
+        There is no memory for the network.
     """
     if spec == "multipose":
         return MultiPose(OnnxModel(pose_weights("movenet-multipose"), device, batch, tell=tell), side)

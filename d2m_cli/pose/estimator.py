@@ -58,7 +58,11 @@ DETECT_EVERY = {1: 0.13, 2: 0.07}
 """Seconds between detections for one dancer, and for several, who may cross."""
 
 CHUNK = 32
-"""Frames decoded at once, and crops that a GPU is shown at once: more of one dancer are not at hand."""
+"""Frames decoded at once."""
+
+CROPS_ON_GPU = 16
+"""Crops that a GPU is shown at once. Of one dancer a chunk holds twice as many, or as many from 50 frames a second on,
+of which every second one is taken: larger batches would be filled up with what nobody needs."""
 
 IN_HAND = 4
 """Batches in hand at least, so that some are cut out and read while the GPU computes another."""
@@ -104,6 +108,8 @@ class PoseEstimator:
     ------
     MissingWeightsError, UsageError
         A network is not there, does not fit, or CUDA was asked for and is not to be had.
+    MemoryError
+        There is no memory for a network.
     """
 
     def __init__(
@@ -295,8 +301,9 @@ class PoseEstimator:
         if part is not None:
             settings += (("start", str(part.start)),)
         if CUDA in self.provider:
-            # The last bits hang on it there, as it is in the end.
-            settings += (("batch", str(self._network.model.batch)),)
+            # The last bits hang on the sizes there, as they are in the end.
+            sizes = {"batch": self._network.model.batch, "detector_batch": self._detector.model.batch}
+            settings += tuple((name, str(size)) for name, size in sizes.items())
         hashes = tuple(self.model_hashes.items())
         names = (self._network.name, self._detector.name)
         return PoseSource(*names, hashes, self.provider, decoder, settings, __version__)
@@ -304,7 +311,7 @@ class PoseEstimator:
 
 def _load_network(options: PoseOptions, tell: Callable[[str], None] | None = None) -> PoseNetwork:
     def load(path: Path) -> OnnxModel:
-        return OnnxModel(path, options.device, options.batch, on_gpu=CHUNK, tell=tell)
+        return OnnxModel(path, options.device, options.batch, on_gpu=CROPS_ON_GPU, tell=tell)
 
     chosen = resolved(options.model)
     if chosen == "movenet":

@@ -31,6 +31,8 @@ class EstimatorOnDemand:
     ------
     UsageError
         CUDA was asked for and there is no GPU.
+    MissingWeightsError, UsageError, MemoryError
+        From whatever loads the networks: see `PoseEstimator`.
     """
 
     def __init__(self, options: PoseOptions, tell: Callable[[str], None]) -> None:

@@ -68,6 +68,8 @@ class OnnxModel:
         No such file.
     UsageError
         Not an ONNX network, or CUDA was asked for and is not to be had.
+    MemoryError
+        There is no memory for the network.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from d2m_cli.errors import UsageError
 from d2m_cli.ground.aist import Split
 from d2m_cli.ground.options import option
 from d2m_cli.ground.progress import Progress
+from d2m_cli.media.shortage import is_shortage
 from d2m_cli.training.data.clips import TOLD, DanceSet, Skip
 from d2m_cli.training.loop.logs import write_json
 from d2m_cli.training.options import TrainOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from d2m_cli.backbones.base import Backbone
     from d2m_cli.backbones.registry import Choice
     from d2m_cli.inversion.checkpoint import EncoderConfig, Encoders
+    from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.rhythm.sequence import RhythmGrid
     from d2m_cli.training.data.features import FeatureCache
     from d2m_cli.training.data.windows import Windows
@@ -199,7 +201,6 @@ def refuse_too_many_vectors(config: EncoderConfig, backbone: Backbone) -> None:
 
 
 def _features(request: TrainRequest, backbone: Backbone, device: str, progress: Progress) -> FeatureCache:
-    from d2m_cli.inversion.clap import ClapAudio
     from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
     from d2m_cli.training.data.features import FeatureCache
 
@@ -209,9 +210,7 @@ def _features(request: TrainRequest, backbone: Backbone, device: str, progress: 
             raise UsageError(
                 f"{option('genre_encoder', 'clap')} needs a CLAP model: give its folder with {option('clap')}"
             )
-        # Nothing else computes there yet.
-        listener = ClapAudio(request.clap, device)
-        progress.say(f"genre by ear: CLAP on {device}")
+        listener = _listener(request.clap, device, progress)
 
     @cache
     def dancers() -> PoseEstimator:
@@ -219,6 +218,31 @@ def _features(request: TrainRequest, backbone: Backbone, device: str, progress: 
         return PoseEstimator(options, tell=progress.say)
 
     return FeatureCache(request.cache, backbone, grid_of(request.options.rhythm_mode), dancers, listener)
+
+
+def _listener(folder: Path, device: str, progress: Progress) -> ClapAudio:
+    """CLAP where the training computes, or on the CPU where there is no room for it beside the backbone."""
+    import numpy as np
+
+    from d2m_cli.inversion.clap import ClapAudio
+
+    loaded: ClapAudio | None = None
+    try:
+        loaded = ClapAudio(folder, device)
+        if device != "cpu":
+            # What listening takes shows only here: CLAP fills all pieces up to one length.
+            loaded.embed(np.zeros(48_000, np.float32), 48_000)
+    except Exception as error:
+        if device == "cpu" or not is_shortage(error):
+            raise
+        loaded = None
+    # Not within the handler: the error holds what it came of, and with it the GPU's memory.
+    if loaded is None:
+        progress.say(f"memory ran out while CLAP was tried on {device}: genre is heard on the CPU")
+        device = "cpu"
+        loaded = ClapAudio(folder, device)
+    progress.say(f"genre by ear: CLAP on {device}")
+    return loaded
 
 
 def _windows(

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+from typer.testing import CliRunner
 
 import d2m_cli.pose.session as session_module
+from d2m_cli.app import app
 from d2m_cli.pose.estimator import PoseEstimator, PoseOptions
 from d2m_cli.pose.session import CUDA, OnnxModel
 from d2m_cli.pose.weights import pose_weights
@@ -158,9 +161,9 @@ def test_poses_of_a_video_on_a_gpu_are_found_also_where_memory_runs_out(gpu: Gpu
     options = PoseOptions(device="cpu", camera=False, duration=1.2, threads=2)
     whole = PoseEstimator(options)
     first = whole.estimate(VIDEO)
-    # A chunk of frames is shown to the pose network at once; there are fewer for the detector.
-    assert max(gpu.tried) == 32
-    assert (whole._network.model.batch, whole._detector.model.batch) == (32, 8)
+    # Half a chunk of frames is shown to the pose network at once; there are fewer for the detector.
+    assert max(gpu.tried) == 16
+    assert (whole._network.model.batch, whole._detector.model.batch) == (16, 8)
     assert whole._in_hand == 4
     gpu.tried.clear()
     gpu.room = 4
@@ -168,10 +171,53 @@ def test_poses_of_a_video_on_a_gpu_are_found_also_where_memory_runs_out(gpu: Gpu
     short = PoseEstimator(options, tell=told.append)
     again = short.estimate(VIDEO)
     assert {rows for rows in gpu.tried if rows <= 4} == {4}
-    names = ["movenet-multipose", "movenet-thunder", "movenet-thunder", "movenet-thunder"]
+    names = ["movenet-multipose", "movenet-thunder", "movenet-thunder"]
     assert [line.split()[4] for line in told] == names
     np.testing.assert_allclose(again.tracks[0].keypoints, first.tracks[0].keypoints, atol=0.02)
-    # The record says which shape the last bits hang on.
-    assert first.source is not None
-    assert again.source is not None
-    assert (dict(first.source.settings)["batch"], dict(again.source.settings)["batch"]) == ("32", "4")
+    # The record says which shapes the last bits hang on.
+    sizes = []
+    for found in (first, again):
+        assert found.source is not None
+        settings = dict(found.source.settings)
+        sizes.append((settings["batch"], settings["detector_batch"]))
+    assert sizes == [("16", "8"), ("4", "4")]
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        # 48 frames of 30 a second: a chunk of 32, and half a one.
+        ("lock_112", [16, 16, 16]),
+        # 96 of 60 a second, of which every second one is taken: three chunks, which have half of their frames left.
+        ("house_120_60fps", [16, 16, 16]),
+    ],
+)
+def test_batches_on_a_gpu_are_full(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, name: str, sizes: list[int]) -> None:
+    wanted: list[int] = []
+    plain = PoseEstimator._crops
+
+    def counted(self: PoseEstimator, crops: list[Any]) -> Any:
+        wanted.append(len(crops))
+        return plain(self, crops)
+
+    monkeypatch.setattr(PoseEstimator, "_crops", counted)
+    options = PoseOptions(device="cpu", camera=False, duration=1.6, threads=1)
+    PoseEstimator(options).estimate(VIDEO.with_name(f"{name}.mp4"))
+    assert wanted == sizes
+
+
+def test_every_command_tells_of_it(gpu: Gpu, make_video: Any, tmp_path: Path) -> None:
+    gpu.room = 4
+    video = make_video(tmp_path / "nobody.mp4", seconds=1)
+    music = tmp_path / "music"
+    music.mkdir()
+    soundfile.write(music / "nobody.wav", np.zeros(16_000, np.float32), 16_000)
+    shorter = "memory ran out while movenet-multipose looked for poses: it is shown 4 pictures at a time from now on"
+    for words, told in (
+        (["pose", video, "--out", tmp_path / "out", "--no-cache"], f"d2m pose: {shorter}"),
+        (["rhythm", video, "--out", tmp_path / "out", "--no-cache"], f"d2m rhythm: {shorter}"),
+        (["eval", music, "--dances", tmp_path, "--classifier", "none"], shorter),
+    ):
+        result = CliRunner().invoke(app, [*map(str, words), "--device", "cpu"])
+        assert result.exit_code == 1, result.output
+        assert told in result.stderr.splitlines()
