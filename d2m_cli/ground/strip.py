@@ -82,6 +82,7 @@ class Strip:
 
 @contextmanager
 def room_for_sound() -> Iterator[None]:
+    """Say what is to be done where the folder of temporary files has no room, by an `OutputError`."""
     try:
         yield
     except OSError as error:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,9 +74,10 @@ class Workers:
             assert process.stdin is not None
             with suppress(OSError):
                 process.stdin.close()
+        last = time.monotonic() + PATIENCE
         for process in self._started:
             try:
-                process.wait(PATIENCE)
+                process.wait(max(last - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -186,13 +188,16 @@ def serve(flags: bool) -> None:
     jobs: SimpleQueue[Any] = SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_take, args=(jobs, busy, threading.current_thread()), daemon=True).start()
-    with suppress(KeyboardInterrupt, BrokenPipeError):
-        _tell(answers, None)
-        while (job := jobs.get()) is not None:
-            busy.set()
-            _tell(answers, _done(job))
-            busy.clear()
-    os._exit(0)
+    try:
+        with suppress(KeyboardInterrupt, BrokenPipeError):
+            _tell(answers, pickle.dumps(None))
+            while (job := jobs.get()) is not None:
+                busy.set()
+                _tell(answers, _done(job))
+                busy.clear()
+    finally:
+        # At once: an interrupt that comes only now has nothing to tell.
+        os._exit(0)
 
 
 def _take(jobs: SimpleQueue[Any], busy: threading.Event, worker: threading.Thread) -> None:
@@ -209,25 +214,26 @@ def _take(jobs: SimpleQueue[Any], busy: threading.Event, worker: threading.Threa
             jobs.put(error)
 
 
-def _done(job: Any) -> tuple[bool, Any]:
-    """Whether a job failed, and what it returned or raised."""
+def _done(job: Any) -> bytes:
+    """Pickled: whether a job failed, and what it returned or raised."""
     try:
         if isinstance(job, Exception):
             raise job
         do, given = job
-        return False, do(given)
-    except D2MError as error:
-        return True, error
+        return pickle.dumps((False, do(given)))
     except Exception as error:
-        told = traceback.format_exc()
+        if not isinstance(error, D2MError):
+            error.add_note(traceback.format_exc())
         try:
-            pickle.loads(pickle.dumps(error))
+            told = pickle.dumps((True, error))
+            pickle.loads(told)
         except Exception:
-            error = RuntimeError(repr(error))
-        error.add_note(told)
-        return True, error
+            plain = RuntimeError(repr(error))
+            plain.add_note(traceback.format_exc())
+            return pickle.dumps((True, plain))
+        return told
 
 
-def _tell(answers: Any, value: Any) -> None:
-    pickle.dump(value, answers)
+def _tell(answers: Any, text: bytes) -> None:
+    answers.write(text)
     answers.flush()

@@ -26,7 +26,8 @@ class Mix:
     Attributes
     ----------
     samples
-        (channels, n) float32, as long as the music: the music itself, or a mix on the disk where it is long.
+        (channels, n) float32, as long as the music: the music itself, or a mix, which is read as
+        ``samples[:, first:last]`` and lies on the disk where it is long.
     rate
         In Hz.
     note

@@ -32,8 +32,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell how much memory was taken")
-@pytest.mark.parametrize(("how", "most"), [("plain", 75.0), ("mix", 100.0)])
+@pytest.mark.parametrize(("how", "most"), [("plain", 75.0), ("mix", 100.0), ("takes", 100.0)])
 def test_twenty_minutes_take_little_more_than_one(videos: list[Path], how: str, most: float) -> None:
     warm, *measured = videos
     grown = []

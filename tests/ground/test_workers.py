@@ -98,6 +98,11 @@ def test_a_process_that_dies_costs_its_job() -> None:
     assert "SIGKILL, most likely for want of memory" in str(lost)
 
 
+def test_an_answer_that_can_not_be_sent_is_no_lost_process() -> None:
+    with Workers(2) as some, pytest.raises((TypeError, AttributeError, RuntimeError), match="pickle"):
+        list(some.each(memoryview, [b"no memory is shared between processes", b"none"]))
+
+
 def test_one_that_can_not_start_is_no_fault_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_START", "raise SystemExit(3)")
     with Workers(2) as some, pytest.raises(UsageError, match="can't start: it ended with 3"):

@@ -148,16 +148,20 @@ class RhythmCache:
         with Workers(max(1, min(most, len(first) // WORTH_A_PROCESS))) as workers:
             for result in workers.each(_read_off, readings()):
                 clip = asked.popleft()
-                yield clip, LostError(f"{clip.dance}: {result}") if isinstance(result, LostError) else result
+                # What ends one process of several, most likely want of memory, must not cost the dance.
+                yield clip, self._read_here(clip) if isinstance(result, LostError) else result
                 yield from _emptied(failed)
         yield from _emptied(failed)
         for clip, path in missing.items():
             if first[path] is not clip:
                 # The same dance to other music: it is in the cache by now, or its own name belongs to the error.
-                try:
-                    yield clip, self.rhythm(clip)
-                except InputError as error:
-                    yield clip, error
+                yield clip, self._read_here(clip)
+
+    def _read_here(self, clip: Clip) -> Rhythm | InputError:
+        try:
+            return self.rhythm(clip)
+        except InputError as error:
+            return error
 
     def _dance_key(self, clip: Clip) -> dict[str, object]:
         key: dict[str, object] = {"content": content_of(clip.dance), "view": clip.view}

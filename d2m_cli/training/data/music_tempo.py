@@ -56,12 +56,16 @@ class BeatCache:
             if missing:
                 librosa_with("beat")  # once for all threads
             # Threads: of a song there are few arrays, all large, in whose arithmetic they don't wait for each other.
-            count = max(1, min(cores(), len(missing)))
+            # The same song may lie there under several names.
+            named: dict[Path, list[Path]] = {}
+            for audio, path in missing.items():
+                named.setdefault(path, []).append(audio)
+            count = max(1, min(cores(), len(named)))
             with ThreadPoolExecutor(count, "d2m-beats") as threads:
-                found = spread(threads, lambda item: self._track(*item), missing.items(), count)
-                for audio, heard in zip(missing, found, strict=True):
-                    beats[audio] = heard
-                    advance(1, audio.name)
+                found = spread(threads, lambda item: self._track(item[1][0], item[0]), named.items(), count)
+                for names, heard in zip(named.values(), found, strict=True):
+                    beats.update(dict.fromkeys(names, heard))
+                    advance(len(names), names[0].name)
         return tuple(tempo_at(beats[s.clip.audio], s.clip.audio_start + s.start, seconds) for s in segments)
 
     def _kept(self, audio: Path) -> NDArray[np.float64] | Path:

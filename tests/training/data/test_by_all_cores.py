@@ -89,6 +89,29 @@ def test_rhythms_by_one_process_and_by_several(
         np.testing.assert_allclose(found[clip].peaks, wanted.peaks, atol=1e-6)
 
 
+def test_a_process_that_is_killed_costs_no_dance(
+    clips: list[Clip], tmp_path: Path, cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = []
+
+    class Dying(Workers):
+        def _ask(self, do: Any, job: Any) -> Any:
+            process = getattr(self._own, "process", None)
+            if process is not None and not killed:
+                killed.append(process)
+                process.kill()
+                process.wait()
+            return super()._ask(do, job)
+
+    monkeypatch.setattr(dance_rhythms, "Workers", Dying)
+    cores(3)
+    found, skipped = rhythms(tmp_path, clips)
+    assert len(killed) == 1
+    assert list(found) == clips
+    assert skipped == ()
+    assert len(contents(tmp_path / "rhythm")) == len(clips)
+
+
 def test_one_bad_dance_among_several_processes(clips: list[Clip], tmp_path: Path, cores: Callable[[int], None]) -> None:
     damaged, gone = tmp_path / "damaged.pose.npz", tmp_path / "gone.pose.npz"
     damaged.write_bytes(b"no poses")
