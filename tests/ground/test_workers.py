@@ -100,7 +100,7 @@ def test_a_process_that_dies_costs_its_job() -> None:
 
 def test_an_answer_that_can_not_be_sent_is_no_lost_process() -> None:
     with Workers(2) as some, pytest.raises((TypeError, AttributeError, RuntimeError), match="pickle"):
-        list(some.each(memoryview, [b"no memory is shared between processes", b"none"]))
+        list(some.each(eval, ["memoryview(b'no memory is shared between processes')"] * 2))
 
 
 def test_one_that_can_not_start_is_no_fault_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_rhythms_by_one_process_and_by_several(
 def test_a_process_that_is_killed_costs_no_dance(
     clips: list[Clip], tmp_path: Path, cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed = []
+    killed: list[Any] = []
 
     class Dying(Workers):
         def _ask(self, do: Any, job: Any) -> Any:
