@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,20 +35,21 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell how much memory was taken")
-@pytest.mark.parametrize(("how", "most"), [("plain", 75.0), ("mix", 100.0), ("takes", 100.0)])
-def test_twenty_minutes_take_little_more_than_one(videos: list[Path], how: str, most: float) -> None:
+@pytest.mark.parametrize("how", ["plain", "mix", "takes"])
+def test_twenty_minutes_take_little_more_than_one(videos: list[Path], how: str) -> None:
     warm, *measured = videos
+    # What was let go is given back: as it comes the allocator keeps some of it, from run to run 50 MiB more or less.
+    giving_back = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(1 << 17), "OMP_NUM_THREADS": "1"}
     grown = []
     for video, seconds in zip(measured, SECONDS[1:], strict=True):
         words = [sys.executable, "-m", "tests.generation.long_video", warm, video, seconds, how]
         done = subprocess.run(
-            [str(word) for word in words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=1200
-        )
+            [str(word) for word in words], cwd=ROOT, env={**os.environ, **giving_back}, capture_output=True, text=True,
+            check=True, timeout=1200,
+        )  # fmt: skip
         grown.append([float(word) for word in done.stdout.split()])
     whole, music = (late - early for early, late in zip(*grown, strict=True))
-    # Poses of 19 minutes take 7 MiB, and several times that while rhythm is read: 74 MiB were seen, 97 with a mix.
-    # The pictures would take 33 MiB for each channel.
-    assert whole < most + 15.0
-    # The sound takes 35 MiB (8 kHz, 4 bytes), of which there is one copy, and a whole part of a spectrum 13 MiB more
-    # than that of a minute; 62 MiB were seen, 89 with a mix.
-    assert music < most
+    # Poses of 19 minutes take 7 MiB, and several times that while rhythm is read; the pictures would take 33 MiB for
+    # each channel. The sound takes 35 MiB (8 kHz, 4 bytes), of which there are at most two copies.
+    assert whole < 95.0
+    assert music < 80.0
