@@ -22,12 +22,12 @@ def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
     from d2m_cli.backbones.spectrogram import SpectrogramConfig
 
     torch.manual_seed(0)
-    UNet2DConditionModel(  # type: ignore[attr-defined]
+    UNet2DConditionModel(
         sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=24, attention_head_dim=2, norm_num_groups=8,
     ).save_pretrained(folder / "unet")  # fmt: skip
-    AutoencoderKL(  # type: ignore[attr-defined]
+    AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(8, 8, 8, 8), norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1,
     ).save_pretrained(folder / "vae")  # fmt: skip
@@ -45,7 +45,7 @@ def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
             if left not in vocabulary:
                 vocabulary.append(left)
     tokenizer = CLIPTokenizer(
-        vocab={token: index for index, token in enumerate(vocabulary)}, merges=merges, model_max_length=20  # type: ignore[arg-type]
+        vocab={token: index for index, token in enumerate(vocabulary)}, merges=merges, model_max_length=20
     )
     tokenizer.save_pretrained(folder / "tokenizer")
     CLIPTextModel(
@@ -54,7 +54,7 @@ def save_tiny_riffusion(folder: Path, hop_length: int = 80) -> Path:
             num_attention_heads=2, max_position_embeddings=20, bos_token_id=0, eos_token_id=1, pad_token_id=1,
         )
     ).save_pretrained(folder / "text_encoder")  # fmt: skip
-    DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False).save_pretrained(  # type: ignore[attr-defined]
+    DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False).save_pretrained(
         folder / "scheduler"
     )
     SpectrogramConfig(

@@ -31,7 +31,7 @@ MEASURE = "4"
 _KEY = re.compile(r"\b([A-G])(#|b| sharp| flat)? (major|minor)\b")
 
 
-class _ReadPipeline(AceStepPipeline):
+class _ReadPipeline(AceStepPipeline):  # type: ignore[misc]
     """The pipeline over texts that are read already, and over latents that music begins with.
 
     diffusers' takes strings and sound, encodes those, and draws the latents of sound by chance.

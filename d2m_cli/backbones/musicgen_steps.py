@@ -88,7 +88,7 @@ def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, torch.finfo(dtype).min)
 
 
-class _KeptLayer(StaticLayer):  # type: ignore[no-untyped-call]
+class _KeptLayer(StaticLayer):  # type: ignore[misc]
     """What a layer keeps of the steps that were read, in memory of fixed size.
 
     transformers' own counts in every layer anew where it stands, by three kernels each; here all are told once.
@@ -191,7 +191,7 @@ class Recording:
 
     def _begin(self, condition: Condition, known: Tensor, seeds: Sequence[int]) -> int:
         """Read the first piece, and draw what follows it; returns how many steps remain."""
-        self._cache.reset()  # type: ignore[no-untyped-call]
+        self._cache.reset()
         self._cache.is_updated = dict.fromkeys(self._cache.is_updated, False)
         mask = heard(condition, self._dtype)
         assert mask is not None

@@ -49,7 +49,7 @@ def open_stable_audio(
     return kind(folder, identity, device, precision, offloaded)
 
 
-class CosineScheduler(EDMDPMSolverMultistepScheduler):
+class CosineScheduler(EDMDPMSolverMultistepScheduler):  # type: ignore[misc]
     """diffusers' ``CosineDPMSolverMultistepScheduler``, with noise from a generator for each piece.
 
     That one is the same solver with another measure of time, and draws its noise from a Brownian tree of torchsde, over

@@ -16,7 +16,6 @@ from typing import Any
 from uuid import uuid4
 
 from d2m_cli.errors import UsageError
-from d2m_cli.ground.ledger import LEDGER_NAME
 from d2m_cli.ground.options import option
 
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -124,6 +123,9 @@ class EventLog:
 
 def _check_is_log(path: Path) -> None:
     """Raise UsageError where a file is there that lines of a log have no place in."""
+    # Not at the top: the help of all commands comes by here, and the list of results brings a tenth of its time.
+    from d2m_cli.ground.ledger import LEDGER_NAME
+
     if path.name == LEDGER_NAME:
         raise UsageError(
             f"{option('log')} {path}: that is the name of the list of results that d2m keeps itself; name another file"

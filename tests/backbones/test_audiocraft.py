@@ -418,7 +418,7 @@ def test_fp16_on_a_gpu_gives_almost_the_same_logits_and_tokens_to_fill_a_window(
 
 @needs_audiocraft
 def test_nothing_is_asked_of_the_network_and_no_stand_in_is_left(mono: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers.utils import is_spacy_available, is_torchaudio_available  # type: ignore[attr-defined]
+    from transformers.utils import is_spacy_available, is_torchaudio_available
 
     def refuse(*_: object, **__: Any) -> None:
         raise AssertionError("the network was asked")

@@ -62,7 +62,7 @@ def test_the_pattern_is_transformers_own(channels: int, delays: Sequence[int]) -
     codes = torch.randint(0, 8, (2, books, frames))
     # It begins with one more filler, and marks what is to be drawn with -1.
     given = torch.cat([torch.full((2, books, 1), 8), codes[..., :known]], -1)
-    _, pattern = decoder.build_delay_pattern_mask(given.flatten(0, 1), 8, 1 + frames + 3)  # type: ignore[arg-type]
+    _, pattern = decoder.build_delay_pattern_mask(given.flatten(0, 1), 8, 1 + frames + 3)
     pattern = pattern.unflatten(0, (2, books))[..., 1:]
     assert torch.equal(pattern != 8, inside(frames, delays).expand(2, -1, -1))
     ours = delayed(codes, delays, 8)

@@ -434,11 +434,11 @@ def test_the_text_that_scales_and_shifts_reads_the_last_layer() -> None:
     picture, step = torch.randn(2, 4, 8, 8), torch.tensor([10, 900])
     states = torch.randn(2, 5, 7, 24)
     seen: list[torch.Tensor] = []
-    unet.add_embedding.norm1.register_forward_hook(lambda _m, given, _o: seen.append(given[0]))  # type: ignore[attr-defined]
+    unet.add_embedding.norm1.register_forward_hook(lambda _m, given, _o: seen.append(given[0]))
     with torch.no_grad():
-        made = unet(picture, step, states).sample  # type: ignore[operator]
-        same = unet(picture, step, states[:, :1].expand(-1, 5, -1, -1)).sample  # type: ignore[operator]
-        plain = unet(picture, step, states[:, 0]).sample  # type: ignore[operator]
+        made = unet(picture, step, states).sample
+        same = unet(picture, step, states[:, :1].expand(-1, 5, -1, -1)).sample
+        plain = unet(picture, step, states[:, 0]).sample
     assert torch.equal(seen[0], states[:, 4])
     assert torch.equal(same, plain)
     assert not torch.allclose(made, plain, atol=1e-4)

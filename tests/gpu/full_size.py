@@ -125,7 +125,7 @@ def save_full_riffusion(folder: Path, size: str = "full", device: str = "cpu") -
         text_encoder = riffusion_text_encoder(size)
         text_encoder.save_pretrained(folder / "text_encoder")
     clip_tokenizer(text_encoder.config.vocab_size).save_pretrained(folder / "tokenizer")
-    DDIMScheduler(  # type: ignore[attr-defined]
+    DDIMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False, set_alpha_to_one=False,
         steps_offset=1,
     ).save_pretrained(folder / "scheduler")  # fmt: skip

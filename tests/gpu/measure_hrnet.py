@@ -16,6 +16,8 @@ from tests.gpu.report import Effort, Place, Report, distance, timed
 
 PART = "hrnet"
 VIDEOS = Path(__file__).resolve().parents[2] / "examples" / "videos"
+DANCE: float | None = None
+"""Seconds of the example in which poses are found; None for all of it."""
 AGREEMENT = 5e-3
 """Largest distance of heat maps, relative to their norm, between providers: CUDA's uses TF32."""
 HALF_AGREEMENT = 2e-2
@@ -137,7 +139,7 @@ def measure_movenet(report: Report, path: Path, place: Place, effort: Effort) ->
     report.add(PART, f"Thunder alone, {device}, batch {thunder.batch}", 1 / alone, "pictures/s", thunder.provider)
     video = next(VIDEOS.glob("lock_*.mp4"))
     for camera in (True, False):
-        estimator = PoseEstimator(PoseOptions(device=device, camera=camera))
+        estimator = PoseEstimator(PoseOptions(device=device, camera=camera, duration=DANCE))
         frames = len(estimator.estimate(video).tracks[0].times)
         taken = timed(Place("cpu"), lambda: estimator.estimate(video), effort.repeats).median  # noqa: B023
         name = f"d2m pose, {video.stem}, {device}, {'with' if camera else 'without'} the camera's motion"

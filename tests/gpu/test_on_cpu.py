@@ -127,8 +127,9 @@ def test_hrnet_is_mmposes() -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of 16 frames, and no second number format, which a CPU is slow in."""
+    """Windows of 16 frames, a second of dance, and no second number format, which a CPU is slow in."""
     monkeypatch.setattr(measure_musicgen.MusicgenBackbone, "window_seconds", 0.32)  # type: ignore[attr-defined]
+    monkeypatch.setattr(measure_hrnet, "DANCE", 1.0)
     monkeypatch.setattr(Place, "formats", ("fp32",))
 
 

@@ -82,13 +82,13 @@ class Letters:
 
 
 def test_placeholders_survive_beside_commas_and_are_counted_where_they_stand() -> None:
-    ids, places = tokenize(Letters(), "a @ music, *,and *", {"@": 1, "*": 1}, 12)  # type: ignore[arg-type]
+    ids, places = tokenize(Letters(), "a @ music, *,and *", {"@": 1, "*": 1}, 12)
     assert ids == [100, 1, 1, 6, 1, 4, 1, 101, 102, 102, 102, 102]
     assert places == {"@": [2], "*": [4, 6]}
 
 
 def test_words_beyond_the_length_are_cut() -> None:
-    ids, places = tokenize(Letters(), "* bb cc dd", {"*": 1}, 5)  # type: ignore[arg-type]
+    ids, places = tokenize(Letters(), "* bb cc dd", {"*": 1}, 5)
     assert ids == [100, 1, 2, 2, 101]
     assert places == {"*": [1]}
 
@@ -108,12 +108,12 @@ def test_words_beyond_the_length_are_cut() -> None:
 )
 def test_what_is_not_read_is_told(text: str, length: int, unread: str) -> None:
     # "@" takes two tokens, each word one, start and end one each.
-    assert unread_text(Letters(), text, {"*": 1, "@": 2}, length) == unread  # type: ignore[arg-type]
+    assert unread_text(Letters(), text, {"*": 1, "@": 2}, length) == unread
 
 
 def test_a_placeholder_beyond_the_length_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"'\*' lies behind"):
-        tokenize(Letters(), "aa bb cc *", {"*": 1}, 5)  # type: ignore[arg-type]
+        tokenize(Letters(), "aa bb cc *", {"*": 1}, 5)
 
 
 @pytest.mark.parametrize("name", ["lock", "Lock", "LO", "locking", "lo"])
