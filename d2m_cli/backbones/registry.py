@@ -85,7 +85,7 @@ class Family:
 _MUSICGEN_TEMPO = TempoWords("bpm: {bpm}")
 
 FAMILIES: dict[str, Family] = {
-    "embedded": Family("d2m_cli.backbones.riffusion:RiffusionBackbone"),
+    "embedded": Family("d2m_cli.backbones.riffusion:RiffusionBackbone", sampling=FullSampling(steps=10)),
     "riffusion": Family(
         "d2m_cli.backbones.riffusion:RiffusionBackbone",
         default="riffusion/riffusion-model-v1",

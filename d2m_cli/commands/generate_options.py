@@ -243,7 +243,7 @@ Steps = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Denoising steps. Default: 20 for embedded, 50 for riffusion and ace-step:xl-base, 100 for "
+        help="Denoising steps. Default: 10 for embedded, 50 for riffusion and ace-step:xl-base, 100 for "
         "stable-audio, 8 for distilled models (ace-step, stable-audio:3).",
         show_default=False,
         rich_help_panel=_SAMPLING,

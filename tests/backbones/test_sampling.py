@@ -15,7 +15,7 @@ from d2m_cli.ground.weights_path import weights_dir
 
 TODAY = {"steps": 20, "guidance": 3.0, "temperature": 1.0, "top_k": 250, "top_p": 1.0}
 OF_FAMILIES = {
-    "embedded": TODAY,
+    "embedded": {**TODAY, "steps": 10},
     "riffusion": {**TODAY, "steps": 50, "guidance": 7.0},
     "musicgen": TODAY,
     "audiocraft": TODAY,

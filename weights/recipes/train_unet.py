@@ -25,8 +25,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from d2m_cli.backbones.spectrogram import position_channels
 
 SCHEDULE = dict(
-    num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False
-)
+    num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
+    # Drawing begins with the noise that training ended with, also in few steps.
+    timestep_spacing="trailing",
+)  # fmt: skip
 
 
 def new_unet() -> UNet2DConditionModel:
