@@ -29,6 +29,8 @@ class Lines(Shown):
 
     def __exit__(self, *_error: object) -> None:
         self._over.set()
+        # What it is about to say is said before the end is told.
+        self._reminder.join()
 
     def finish(self, number: int, outcome: Outcome) -> None:
         super().finish(number, outcome)
