@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -22,7 +24,23 @@ MakeVideo = Callable[..., Path]
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow-share", metavar="I/N", help="run one of N shares of the slow tests, too")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is not asked for
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if share := config.getoption("--slow-share"):
+        number, _, of = share.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise pytest.UsageError(f"--slow-share takes I/N, with I from 1 to N, such as 2/6; not {share!r}")
+        for item in items:
+            # Tests of a file that have the same parameters go together, since they may share what is made for them.
+            together = re.sub(r"::\w+(?=\[)", "", item.nodeid)
+            if crc32(together.encode()) % int(of) == int(number) - 1:
+                item.add_marker("sampled")
+        config.option.markexpr = "not slow or sampled"
+
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

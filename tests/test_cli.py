@@ -39,12 +39,16 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
         "    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
     )
-    spent = processor_seconds()
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
-    assert "generate" in done.stdout
-    # Of the processor, not of the clock: the machine may be busy with other things.
-    assert processor_seconds() - spent < 1.0
+    spent = []
+    for _ in range(3):
+        before = processor_seconds()
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        spent.append(processor_seconds() - before)
+        assert done.stderr.strip() == "[]"
+        assert "generate" in done.stdout
+    # Of the processor, not of the clock, and the quickest of three: the machine may be busy with other things, and the
+    # first compiles what was installed without being compiled.
+    assert min(spent) < 1.0
 
 
 def processor_seconds() -> float:

@@ -54,10 +54,12 @@ def test_python_makes_what_the_command_line_makes(tmp_path: Path, capfd: pytest.
         generator=d2m.Generator("embedded", device="cpu"),
     )  # fmt: skip
     assert capfd.readouterr() == ("", "")
-    made.save(tmp_path / "python.wav")
-    made.save(tmp_path / "python.json")
-    assert (tmp_path / "python.wav").read_bytes() == (tmp_path / "out" / "lock.wav").read_bytes()
-    assert (tmp_path / "python.json").read_bytes() == (tmp_path / "out" / "lock.json").read_bytes()
+    # Under the same names: the record says what was written beside it.
+    python = tmp_path / "python"
+    python.mkdir()
+    for name in ("lock.wav", "lock.json"):
+        made.save(python / name)
+        assert (python / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
     samples, rate = load_audio(tmp_path / "out" / "lock.wav")
     assert made.music.sample_rate == rate
     # 16 bits on disk.

@@ -34,6 +34,7 @@ def few_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return table
 
 
+@pytest.mark.slow
 def test_dances_to_encoders_in_one_line(few_songs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     trained = d2m.train(few_songs, tmp_path / "out", backbone="embedded", options=FEW, device="cpu")
     assert capfd.readouterr() == ("", "")

@@ -109,6 +109,7 @@ def test_same_inputs_same_bytes_and_level_is_sound(backbone: Backbone) -> None:
     assert abs(first.mean()) < 1e-3
 
 
+@pytest.mark.slow
 def test_tempo_and_first_beat_in_words_are_obeyed(backbone: Backbone) -> None:
     """Chance is about 0.27; the mean over forty prompts is in docs/embedded.md."""
     found = [
@@ -135,6 +136,7 @@ def test_the_dancers_star_sets_the_beats(backbone: Backbone, encoders: Encoders)
     assert np.mean(found) >= 0.45
 
 
+@pytest.mark.slow
 def test_another_dance_or_genre_is_other_music(backbone: Backbone, encoders: Encoders) -> None:
     with torch.no_grad():
         words = encoders.pseudo_words(pulses(112, 0.27), "LO")

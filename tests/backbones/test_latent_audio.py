@@ -150,6 +150,7 @@ def test_gradient_flows_to_pseudo_words_and_nowhere_else(opened: LatentAudioBack
     assert parameters_digest(opened.modules()) == before
 
 
+@pytest.mark.slow
 def test_training_a_pseudo_word_lowers_the_loss(opened: LatentAudioBackbone) -> None:
     sound = 0.1 * torch.randn(1, 2, round(5.12 * TINY_RATE), generator=torch.Generator().manual_seed(1))
     targets = opened.targets(sound)

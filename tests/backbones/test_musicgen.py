@@ -634,10 +634,12 @@ def check_recorded(folder: Path, kind: type[MusicgenBackbone], compiled: bool = 
     assert torch.equal(within.codes, recorded.generate(plain.embed(prompts, {}), negative, seeds).codes)
 
 
+@pytest.mark.slow
 def test_steps_in_memory_that_stays_draw_the_same_tokens(backbone: Brief) -> None:
     check_recorded(backbone.folder, Brief)
 
 
+@pytest.mark.slow
 def test_a_step_that_was_recorded_draws_the_same_tokens(backbone: Brief, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replaying the operations of one step, and none of its Python: what a CUDA graph does, traced on a CPU.
 

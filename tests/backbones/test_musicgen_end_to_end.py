@@ -35,6 +35,8 @@ from tests.training.made import bobbing
 RUN = CliRunner()
 LICENCE = "CC-BY-NC-4.0 (no commercial use)"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:

@@ -167,6 +167,7 @@ def recorded(backbone: RiffusionBackbone) -> RiffusionBackbone:
     return RiffusionBackbone(backbone.folder, Identity("riffusion:tiny", "MIT"), recorded=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [False, True])
 def test_a_step_that_was_recorded_makes_the_same_music(
     backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch, layers: bool

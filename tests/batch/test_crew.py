@@ -181,6 +181,7 @@ def test_control_c_ends_all_that_is_in_hand(inputs: Path, tmp_path: Path) -> Non
     assert run_process(inputs, out, "--workers", 3)[0] == 0
 
 
+@pytest.mark.slow
 def test_innocents_in_hand_when_d2m_died_are_not_left_out(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in "abc":
@@ -197,6 +198,7 @@ def test_innocents_in_hand_when_d2m_died_are_not_left_out(inputs: Path, tmp_path
     assert "d2m itself ended 3 times in a row" in document["items"][2]["error"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_many_share_the_work(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for number in range(20):

@@ -90,6 +90,7 @@ def ends(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
     return process.returncode, json.loads(stdout)
 
 
+@pytest.mark.slow
 def test_the_wait_for_another_run_ends_with_its_death_or_an_interrupt(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = launch(inputs, out, "--wait-for", tmp_path / "never")
@@ -147,6 +148,7 @@ def test_the_claim_of_a_dead_run_is_taken_over(inputs: Path, tmp_path: Path) -> 
     assert set(results(out)) == {f"{stem}{suffix}" for stem in "abcd" for suffix in (".json", ".mp3", ".wav")}
 
 
+@pytest.mark.slow
 def test_a_file_over_which_d2m_died_is_tried_last_and_left_out_after_three_deaths(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (inputs / "b.mov").write_bytes(b"killer")
@@ -179,6 +181,7 @@ def test_a_file_over_which_d2m_died_is_tried_last_and_left_out_after_three_death
     assert run(inputs, out)[0] == 0
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_outright_is_tried_again(inputs: Path, tmp_path: Path) -> None:
     only = tmp_path / "only"
     only.mkdir()
@@ -191,6 +194,7 @@ def test_what_is_asked_for_outright_is_tried_again(inputs: Path, tmp_path: Path)
     assert run(only, tmp_path / "out", "--overwrite")[0] == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_no_death(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for _ in range(4):
@@ -231,6 +235,7 @@ def test_twenty_kills_in_mid_write_change_no_byte(tmp_path: Path) -> None:
     assert results(out) == results(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_artefacts_of_other_settings_do_not_stay_beside_new_ones(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(inputs, out)[0] == 0
@@ -269,6 +274,7 @@ def worked_on(errors: str) -> list[str]:
     return [line.removeprefix("at ") for line in errors.splitlines() if line.startswith("at ")]
 
 
+@pytest.mark.slow
 def test_of_three_runs_one_is_killed_and_nothing_is_lost_or_made_twice(tmp_path: Path) -> None:
     inputs, out = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()

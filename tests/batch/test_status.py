@@ -78,6 +78,7 @@ def test_what_is_done_by_settings_of_its_own_is_done(inputs: Path, tmp_path: Pat
     work.communicate()
 
 
+@pytest.mark.slow
 def test_what_is_to_be_made_again_waits(inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (inputs / "b.mov").write_bytes(b"bad")

@@ -95,6 +95,7 @@ def test_nothing_is_wider_than_the_terminal_or_80_columns_without_one(
     assert "…" not in result.output
 
 
+@pytest.mark.slow
 def test_a_terminal_of_80_columns_sees_no_folded_table(folder: Path) -> None:
     arguments = [folder / "own", "--reference", folder / "true", "--system", f"late={folder / 'late'}", "--full", *DEAF]
     ours, theirs = pty.openpty()

@@ -95,6 +95,7 @@ def test_hits_are_those_of_the_words(drums: Path) -> None:
     assert np.corrcoef(hits.numpy(), loudness.numpy())[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_played_like_any_other(drums: Path, tmp_path: Path) -> None:
     manifest = make_set(tmp_path / "pairs")
     out = tmp_path / "run"

@@ -232,6 +232,7 @@ def test_a_hand_held_camera_is_unsteady_and_a_still_one_is_not(recipe: Any) -> N
     assert 0.02 < swing.max() < 2
 
 
+@pytest.mark.slow
 def test_every_family_stops_on_its_accents_and_d2m_hears_them(recipe: Any) -> None:
     for family in recipe.moves.ALL_FAMILIES:
         dance = dance_of(recipe, family, 11, seconds=12.0)

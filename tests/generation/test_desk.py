@@ -402,6 +402,7 @@ def musicgen(folder: Path) -> Any:
     return Brief(save_tiny_musicgen(folder), IDENTITY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [riffusion, musicgen])
 def test_a_video_alone_and_among_five_others_gives_the_same_bytes(
     make: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

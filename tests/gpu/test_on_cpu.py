@@ -133,6 +133,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Place, "formats", ("fp32",))
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_written_down(
     tmp_path: Path, short: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def test_everything_is_measured_and_written_down(
     assert "| window, recorded, fp32, batch 2 |" in table
 
 
+@pytest.mark.slow
 def test_models_of_whole_pieces_are_measured_where_they_are_asked_for(tmp_path: Path) -> None:
     told = [str(tmp_path), "--device", "cpu", "--size", "tiny", "--only", ",".join(measure.OPTIONAL)]
     assert measure.main(told) == 0

@@ -55,6 +55,7 @@ def test_what_is_imported_already_needs_no_lock(monkeypatch: pytest.MonkeyPatch,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_all_that_is_compiled_of_librosa_is_kept_and_nothing_else() -> None:
     program = (
         "import numba; from pathlib import Path; from d2m_cli.ground import compiled\n"

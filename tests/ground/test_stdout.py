@@ -41,6 +41,7 @@ def test_the_exit_code_of_an_error_stays(tmp_path: Path) -> None:
     assert (out, told[-1]) == ("", "2")
 
 
+@pytest.mark.slow
 def test_a_training_that_can_not_be_listed(tmp_path: Path) -> None:
     manifest = Path(__file__).parents[2] / "examples" / "paired" / "manifest.csv"
     words = f"train {manifest} --out {tmp_path / 'out'} --dry-run --json"

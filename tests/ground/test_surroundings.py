@@ -168,6 +168,7 @@ def check_no_network(place: Place, commands: list[str]) -> None:
     assert not [path for path in place.temporary.iterdir() if not path.name.startswith("torchinductor")]
 
 
+@pytest.mark.slow
 def test_poses_and_rhythm_need_no_network(place: Place, clip: Path) -> None:
     check_no_network(place, [f"pose {clip} --out out", "rhythm out --plot --out out"])
 
@@ -204,6 +205,7 @@ def sealed(place: Place) -> str:
     return f"{place.temporary}{os.pathsep}{place.variables['PYTHONPATH']}"
 
 
+@pytest.mark.slow
 def test_compiled_code_has_a_folder_where_nothing_can_be_written(place: Place, sealed: str) -> None:
     script = "import librosa.core.audio"
     assert "cannot" in place.run(script, PYTHONPATH=sealed).stderr
@@ -238,6 +240,7 @@ def test_nowhere_to_write_is_said_once(monkeypatch: pytest.MonkeyPatch, tmp_path
     surroundings.check_folders()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [{"HOME": None}, {"HOME": "/dev/null"}, {"XDG_CACHE_HOME": "/dev/null"}])
 def test_odd_surroundings(place: Place, clip: Path, variables: dict[str, str | None]) -> None:
     odd = {"LANG": "C", "LC_ALL": "C", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/dev/null", "MPLBACKEND": NOTEBOOK}
@@ -277,6 +280,7 @@ def test_streams_that_are_closed_are_filled(place: Place) -> None:
     assert (place.work / "result").read_bytes() == b""
 
 
+@pytest.mark.slow
 def test_a_command_with_stderr_closed(place: Place, clip: Path) -> None:
     script = f"exec {sys.executable} -m d2m_cli pose {clip} --out {place.work}/out 2>&-"
     done = subprocess.run(["sh", "-c", script], env=place.variables, capture_output=True, text=True, check=False)
@@ -288,6 +292,7 @@ def test_a_command_with_stderr_closed(place: Place, clip: Path) -> None:
 WAITS = "from d2m_cli.ground.surroundings import settle_program\nsettle_program(['generate'])\nimport torch\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="PyTorch's threads are libgomp's on Linux")
 @pytest.mark.parametrize(
     ("variables", "turns"),

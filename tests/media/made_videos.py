@@ -1,13 +1,17 @@
 """Videos whose every picture carries its own number, in the containers, codecs and kinds of times that people have.
 
-`KINDS` names them all; `make` writes one.
+`KINDS` names them all, `each_kind` gives tests those of them that are slow as such; `make` writes one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
+from _pytest.mark import ParameterSet
 
 from tests.media.made_looks import KINDS_OF_LOOKS
 from tests.media.made_times import KINDS_OF_TIMES, SLOTS, Maker, plain
@@ -59,6 +63,18 @@ def _plain_kinds() -> dict[str, Maker]:
 
 
 KINDS: dict[str, Maker] = {**_plain_kinds(), **KINDS_OF_TIMES, **KINDS_OF_LOOKS}
+
+
+def each_kind(kinds: Iterable[str] = KINDS) -> list[ParameterSet]:
+    """A test's parameters: .mp4, .mov (as cameras write) and one of each other container are quick, the rest slow."""
+    given: list[ParameterSet] = []
+    containers = set()
+    for name in sorted(kinds):
+        container = name.partition("-")[0]
+        quick = container in ("mp4", "mov") or container not in containers
+        given.append(pytest.param(name, marks=() if quick else pytest.mark.slow))
+        containers.add(container)
+    return given
 
 
 def make(kind: str, folder: Path) -> MadeVideo:

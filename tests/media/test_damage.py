@@ -22,6 +22,7 @@ SILENCE = 35.0
 GOOD = ("mp4-x264", "mkv-bframes-x264", "ts-x264", "gif-gif")
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_files(tmp_path: Path) -> None:
     first, again, other = (
         {file.path.name: file.path.read_bytes() for file in damaged_files(tmp_path / name, 48, seed)}
@@ -109,6 +110,7 @@ def run_batch(folder: Path, out: Path, count: int, seed: int, step: int = 1) -> 
     assert seen.peak < MEMORY
 
 
+@pytest.mark.slow
 def test_a_batch_goes_on_past_damaged_files(tmp_path: Path) -> None:
     run_batch(tmp_path / "in", tmp_path / "out", 24, seed=7, step=2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from d2m_cli.media.video import VideoReader, probe
 from tests.media.made_video import MadeVideo
-from tests.media.made_videos import KINDS
+from tests.media.made_videos import each_kind
 from tests.media.pattern import read
 
 EXACT = 1e-6
@@ -18,7 +18,7 @@ EXACT = 1e-6
 
 
 @pytest.mark.parametrize("decoder", ["pyav", "auto"])
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", each_kind())
 def test_every_picture_at_its_true_time(made: Callable[[str], MadeVideo], kind: str, decoder: str) -> None:
     video = made(kind)
     reader = VideoReader(video.path, decoder=decoder)
@@ -37,7 +37,7 @@ def test_every_picture_at_its_true_time(made: Callable[[str], MadeVideo], kind: 
     np.testing.assert_allclose(np.concatenate(times), video.times, rtol=0, atol=video.tolerance + EXACT)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", each_kind())
 def test_length_and_size(made: Callable[[str], MadeVideo], kind: str) -> None:
     video = made(kind)
     info = probe(video.path)

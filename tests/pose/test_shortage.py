@@ -157,6 +157,7 @@ def test_batches_that_fail_side_by_side_are_halved_once(gpu: Gpu, monkeypatch: p
     assert model.batch == 4
 
 
+@pytest.mark.slow
 def test_poses_of_a_video_on_a_gpu_are_found_also_where_memory_runs_out(gpu: Gpu) -> None:
     options = PoseOptions(device="cpu", camera=False, duration=1.2, threads=2)
     whole = PoseEstimator(options)
@@ -183,6 +184,7 @@ def test_poses_of_a_video_on_a_gpu_are_found_also_where_memory_runs_out(gpu: Gpu
     assert sizes == [("16", "8"), ("4", "4")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
@@ -206,6 +208,7 @@ def test_batches_on_a_gpu_are_full(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, na
     assert wanted == sizes
 
 
+@pytest.mark.slow
 def test_every_command_tells_of_it(gpu: Gpu, make_video: Any, tmp_path: Path) -> None:
     gpu.room = 4
     video = make_video(tmp_path / "nobody.mp4", seconds=1)

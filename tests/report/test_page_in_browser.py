@@ -352,6 +352,7 @@ def longest_task_of_a_scroll(visit: Visit) -> float:
     return float(max(visit.page.evaluate("window.longTasks"), default=0.0))
 
 
+@pytest.mark.slow
 def test_three_hundred_videos_load_when_they_are_seen_and_block_nothing(browser: Any, many: Path) -> None:
     with Visit(browser, many / "report.html") as visit:
         page = visit.page

@@ -169,6 +169,7 @@ def test_encoders_of_another_origin_are_not_replaced(manifest: Path, tmp_path: P
     assert (tmp_path / "encoders.safetensors").read_bytes() == b"precious"
 
 
+@pytest.mark.slow
 def test_overwriting_waits_until_the_new_training_can_begin(manifest: Path, tiny: Path, tmp_path: Path) -> None:
     few = [*FEW, "--epochs", "1", "--samples", "0", "--backbone", f"riffusion:{tiny}", "--out", tmp_path]
     assert train(manifest, *few).exit_code == 0

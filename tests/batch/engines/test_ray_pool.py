@@ -92,6 +92,7 @@ def results(out: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if name != LEDGER_NAME}
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_made_twice_where_a_node_and_the_driver_die(
     cluster: Any, inputs: Path, tmp_path: Path
 ) -> None:

@@ -188,6 +188,10 @@ def test_full_size_and_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "vggish.safetensors"
     save_file(network.state_dict(), path)
     assert path.stat().st_size > 288_000_000
+    loaded = Vggish.load(path).network
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
     patch = torch.randn(1, 96, 64)
     with torch.no_grad():
-        assert torch.equal(Vggish.load(path).network(patch), network(patch))
+        # Where weights begin in memory decides which kernel is taken, and so the last digits.
+        torch.testing.assert_close(loaded(patch), network(patch))

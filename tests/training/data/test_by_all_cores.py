@@ -60,6 +60,7 @@ def rhythms(folder: Path, clips: list[Clip]):
 # Rhythms.
 
 
+@pytest.mark.slow
 def test_rhythms_by_one_process_and_by_several(
     clips: list[Clip], tmp_path: Path, cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,7 @@ def test_rhythms_by_one_process_and_by_several(
         np.testing.assert_allclose(found[clip].peaks, wanted.peaks, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_costs_no_dance(
     clips: list[Clip], tmp_path: Path, cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_process_that_is_killed_costs_no_dance(
     assert len(contents(tmp_path / "rhythm")) == len(clips)
 
 
+@pytest.mark.slow
 def test_one_bad_dance_among_several_processes(clips: list[Clip], tmp_path: Path, cores: Callable[[int], None]) -> None:
     damaged, gone = tmp_path / "damaged.pose.npz", tmp_path / "gone.pose.npz"
     damaged.write_bytes(b"no poses")

@@ -63,6 +63,7 @@ def curve(out: Path) -> list[tuple[str, ...]]:
     return [(row["update"], row["epoch"], row["loss"], row["gradient_norm"]) for row in read_table(out / "updates.csv")]
 
 
+@pytest.mark.slow
 def test_encoders_learn_and_constant_vectors_can_not(tmp_path: Path) -> None:
     options = replace(OPTIONS, epochs=12, batch_size=16)
     validation, much = windows(36, 2), windows(600, 1)
@@ -136,6 +137,7 @@ def test_goes_on_after_a_cut_to_the_same_curve(tmp_path: Path, cut: int, monkeyp
     assert course.updates == 48
 
 
+@pytest.mark.slow
 def test_killed_outright_it_goes_on_to_the_same_curve(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """

@@ -39,6 +39,7 @@ def pulses(count: int, seed: int) -> Windows:
     return replace(windows(count, seed), sequences=sequences, tempi=tuple(tempi))
 
 
+@pytest.mark.slow
 def test_encoders_come_to_say_what_words_say_also_of_dances_they_never_saw() -> None:
     encoders = Encoders(EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64))
     backbone, others = SmallBackbone(), pulses(100, 2)
@@ -53,6 +54,7 @@ def test_encoders_come_to_say_what_words_say_also_of_dances_they_never_saw() -> 
     assert float(((got - wanted) ** 2).sum(1).mean()) < 0.4 * float(wanted.var(0).sum())
 
 
+@pytest.mark.slow
 def test_only_the_first_of_several_vectors_is_given_words_and_every_layer_is() -> None:
     made = pulses(100, 1)
     config = EncoderConfig("small", "5" * 64, WIDTH, GRID, hidden=64, rhythm_vectors=2, layers=3)
