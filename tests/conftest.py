@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             together = re.sub(r"::\w+(?=\[)", "", item.nodeid)
             if crc32(together.encode()) % int(of) == int(number) - 1:
                 item.add_marker("sampled")
-        config.option.markexpr = "not slow or sampled"
+        config.option.markexpr = "not slow or sampled and not minutes"
 
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:

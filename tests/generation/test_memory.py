@@ -33,6 +33,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell how much memory was taken")
 @pytest.mark.parametrize("how", ["plain", "mix", "takes"])

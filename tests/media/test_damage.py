@@ -116,6 +116,7 @@ def test_a_batch_goes_on_past_damaged_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_a_large_batch_goes_on_past_damaged_files(tmp_path: Path) -> None:
     run_batch(tmp_path / "in", tmp_path / "out", 120, seed=8)
 
