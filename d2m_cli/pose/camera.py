@@ -171,8 +171,9 @@ def _register(
     moved, ahead, _ = cv2.calcOpticalFlowPyrLK(
         key.grey, grey, key.corners, start.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **_FLOW
     )
+    # Back to where they came from there is no way to find, only to see whether it ends there.
     back, behind, _ = cv2.calcOpticalFlowPyrLK(
-        grey, key.grey, moved, key.corners.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **_FLOW
+        grey, key.grey, moved, key.corners.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **_FLOW | {"maxLevel": 0}
     )
     kept = (ahead.ravel() > 0) & (behind.ravel() > 0) & (np.linalg.norm(back - key.corners, axis=1) < REPROJECTION)
     kept &= ~_covered(moved, boxes)
