@@ -101,7 +101,10 @@ def watch(into: Path) -> None:
                 save()
 
     def save() -> None:
-        (into / f"{os.getpid()}.json").write_text(json.dumps(took))
+        # Its process may be ended at any moment: under its name is what is whole.
+        begun = into / f"{os.getpid()}.part"
+        begun.write_text(json.dumps(took))
+        begun.replace(into / f"{os.getpid()}.json")
 
     import atexit
 
