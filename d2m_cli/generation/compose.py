@@ -20,6 +20,7 @@ from d2m_cli.backbones.base import (
     unread_words,
     writes_pieces,
 )
+from d2m_cli.backbones.draw import makes_drafts
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
@@ -152,6 +153,7 @@ def compose(
     shelves = [Shelf() for _ in range(1 + options.kept_candidates)]
     last: Draw | None = None
     likeness = take_likeness(models, options) if options.candidates > 1 else None
+    draft = options.candidates > 1 and makes_drafts(backbone)
     with torch.inference_mode():
         negative, unread = desk.alone(partial(_read, backbone, options.negative_prompt, dict))
         _tell_unread(tell, "negative prompt", unread)
@@ -164,9 +166,11 @@ def compose(
             before = window.start - windows[window.index - 1].start
             context = last.end(before) if last is not None else None
             seeds = [candidate_seed(options.seed, content, window.index, n) for n in range(options.candidates)]
-            drawn = desk.draw(condition, negative, seeds, context, sampling, seconds)
+            drawn = desk.draw(condition, negative, seeds, context, sampling, seconds, draft)
             scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
+            if draft:
+                drawn = desk.finished(drawn, seeds, range(len(seeds)) if options.kept_candidates else [best])
             last = drawn[best].music
             # Copies: what was drawn lies in one piece of memory with the takes that are left out.
             shelves[0].add(last.audio[0].numpy())

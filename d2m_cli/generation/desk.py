@@ -10,11 +10,12 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from d2m_cli.backbones.base import Condition, Draw, FullSampling, writes_pieces
 from d2m_cli.backbones.text_padding import in_blocks
@@ -108,8 +109,11 @@ class Desk:
         context: Draw | None,
         sampling: FullSampling,
         seconds: float | None = None,
+        draft: bool = False,
     ) -> list[Drawn]:
         """One take a seed; parameters as of `Backbone.generate`, with one row each; `seconds` where it takes them.
+
+        `draft` only where `makes_drafts`; `finished` then gives the one that is kept.
 
         Raises
         ------
@@ -122,7 +126,7 @@ class Desk:
             condition, negative = (one if one.mask is None else in_blocks(one) for one in (condition, negative))
         order = Order(len(seeds))
         rows = [
-            Row(order, number, condition, negative, seed, context, sampling, seconds)
+            Row(order, number, condition, negative, seed, context, sampling, seconds, draft)
             for number, seed in enumerate(seeds)
         ]
         thread = self._thread
@@ -135,6 +139,20 @@ class Desk:
             self._asked.put(rows)
             order.wait(thread)
         return [order.takes[number] for number in range(order.count)]
+
+    def finished(self, drafts: Sequence[Drawn], seeds: Sequence[int], wanted: Collection[int]) -> list[Drawn]:
+        """Takes that were drawn as drafts with these seeds, those of the wanted numbers sounded in full.
+
+        Raises
+        ------
+        Exception
+            What the backbone raises.
+        """
+        takes = list(drafts)
+        for number in wanted:
+            finish = partial(cast(Any, self.backbone).finished, takes[number].music, [seeds[number]])
+            takes[number] = replace(takes[number], music=self.alone(finish))
+        return takes
 
     def alone(self, call: Callable[[], T]) -> T:
         """What a function returns that computes with the backbone, called while nobody else does.
@@ -273,15 +291,17 @@ class Desk:
         filled = rows + [rows[-1]] * (self._most - len(rows)) if self._fixed else rows
         contexts = [row.context for row in filled if row.context is not None]
         generate: Any = self.backbone.generate
-        # The protocol knows windows of one length alone.
-        length = {} if rows[0].seconds is None else {"seconds": rows[0].seconds}
+        # The protocol knows windows of one length alone, and no drafts.
+        more: dict[str, Any] = {} if rows[0].seconds is None else {"seconds": rows[0].seconds}
+        if rows[0].draft:
+            more["draft"] = True
         made: Draw = generate(
             _joined([row.condition for row in filled]),
             _joined([row.negative for row in filled]) if self._fixed else rows[0].negative,
             [row.seed for row in filled],
             Draw.joined(contexts) if contexts else None,
             rows[0].sampling,
-            **length,
+            **more,
         )
         for number, row in enumerate(rows):
             row.order.take(row.number, Drawn(made.row(number), len(filled)))

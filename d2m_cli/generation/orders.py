@@ -97,11 +97,13 @@ class Row:
     context: Draw | None
     sampling: FullSampling
     seconds: float | None
+    draft: bool
 
     @property
     def kind(self) -> tuple[object, ...]:
         """Rows of one kind may share a batch."""
-        return self.sampling, self.seconds, _shape(self.condition), _shape(self.negative), _lengths(self.context)
+        shapes = _shape(self.condition), _shape(self.negative), _lengths(self.context)
+        return self.sampling, self.seconds, self.draft, shapes
 
 
 def _shape(condition: Condition) -> tuple[object, ...]:

@@ -14,12 +14,13 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from d2m_cli.backbones.base import Condition, Draw, Identity, Sampling, parameters_digest, tempo_words, unread_words
 from d2m_cli.backbones.riffusion import RiffusionBackbone, split_condition
 from d2m_cli.backbones.riffusion_steps import GuidedStep
-from d2m_cli.backbones.spectrogram import audio_from_picture, unfold
+from d2m_cli.backbones.spectrogram import SpectrogramConfig, audio_from_picture, unfold
 from d2m_cli.errors import EncoderMismatchError, MissingWeightsError, UsageError
 from d2m_cli.ground.weights_path import weights_dir
 from d2m_cli.inversion.prompt import TempoWords
@@ -137,7 +138,8 @@ def test_a_window_goes_on_from_the_last_ones_latents(
     assert first.latents.shape == (2, *backbone.latent_shape)
     assert first.latent_rate == pytest.approx(12.5)
     # Latents and sound are of the same moments: what is decoded from them is the sound.
-    decoded = backbone.vae.decode(first.latents / backbone.vae.config.scaling_factor).sample
+    scaled = first.latents / backbone.vae.config.scaling_factor
+    decoded = torch.cat([backbone.vae.decode(row[None]).sample for row in scaled])
     sound = audio_from_picture(unfold(decoded, backbone.spectrogram), backbone.spectrogram, seeds=[1, 2])
     assert torch.allclose(sound, first.audio[:, 0], atol=1e-6)
 
@@ -264,13 +266,44 @@ def test_steps_are_recorded_where_there_is_a_gpu(backbone: RiffusionBackbone) ->
     assert not backbone._recordings
 
 
-def test_many_windows_are_sounded_a_few_at_once(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("device", "parts"), [("cuda", [[0, 1], [2]]), ("cpu", [[0], [1], [2]])])
+def test_windows_are_sounded_a_few_at_once_on_a_gpu_and_elsewhere_alone(
+    backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch, device: str, parts: list[list[int]]
+) -> None:
     monkeypatch.setattr("d2m_cli.backbones.riffusion.SOUNDED", 2)
-    made = backbone.generate(backbone.embed(["a", "b", "c"], {}), backbone.embed([""], {}), [1, 2, 3], None, FEW)
-    assert made.audio.shape == (3, 1, 5120)
+    latents = torch.randn(3, *backbone.latent_shape)
     with torch.no_grad():
-        assert torch.equal(made.audio[:2, 0], backbone._sound(made.latents[:2], [1, 2]))
-        assert torch.equal(made.audio[2:, 0], backbone._sound(made.latents[2:], [3]))
+        wanted = torch.cat([backbone._sound(latents[rows], rows) for rows in parts])
+        monkeypatch.setattr(backbone, "device", SimpleNamespace(type=device))
+        made = backbone._sounded(latents, [0, 1, 2])
+    assert made.audio.shape == (3, 1, 5120)
+    assert torch.equal(made.audio[:, 0], wanted)
+
+
+def test_a_draft_has_the_latents_and_finished_the_bytes_of_full_sound(
+    backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[int] = []
+
+    def sounded(picture: Tensor, config: SpectrogramConfig, **given: Any) -> Tensor:
+        rounds.append(config.griffin_lim_iterations)
+        return audio_from_picture(picture, config, **given)
+
+    monkeypatch.setattr("d2m_cli.backbones.riffusion.audio_from_picture", sounded)
+    assert backbone.drafts
+    condition, negative, seeds = backbone.embed(["a", "b", "c"], {}), backbone.embed([""], {}), [1, 2, 3]
+    full = backbone.generate(condition, negative, seeds, None, FEW)
+    draft = backbone.generate(condition, negative, seeds, None, FEW, draft=True)
+    assert rounds == [8, 8, 8, 4, 4, 4]
+    assert torch.equal(draft.latents, full.latents)
+    assert not torch.equal(draft.audio, full.audio)
+    # One alone, as a window is finished, though it was drawn among others.
+    done = backbone.finished(draft.row(1), [2])
+    assert rounds[6:] == [8]
+    assert done.audio.numpy().tobytes() == full.row(1).audio.numpy().tobytes()
+    assert torch.equal(done.latents, full.latents[1:2])
+    with pytest.raises(ValueError, match="has latents"):
+        backbone.finished(Draw(full.audio, full.sample_rate), seeds)
 
 
 def test_all_of_a_window_is_made_repeatable(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
