@@ -100,11 +100,14 @@ def watch(into: Path) -> None:
                 written = time.monotonic()
                 save()
 
+    saving = threading.Lock()
+
     def save() -> None:
         # Its process may be ended at any moment: under its name is what is whole.
         begun = into / f"{os.getpid()}.part"
-        begun.write_text(json.dumps(took))
-        begun.replace(into / f"{os.getpid()}.json")
+        with saving:
+            begun.write_text(json.dumps(took))
+            begun.replace(into / f"{os.getpid()}.json")
 
     import atexit
 

@@ -65,7 +65,7 @@ def plain(
 
 @torch.inference_mode()
 def ours(backbone: Any, desk: Desk, texts: Any, seeds: Sequence[int], sampling: FullSampling) -> list[Tensor]:
-    """The windows of all seeds, as they are drawn for ``d2m generate``."""
+    """The windows of all seeds, each sounded in full, as ``d2m generate`` may do with the one alone that it keeps."""
     condition, negative = texts if texts is not None else (backbone.embed([PROMPT], {}), backbone.embed([""], {}))
     return [one.music.audio for one in desk.draw(condition, negative, seeds, None, sampling)]
 

@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         number, _, of = share.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise pytest.UsageError(f"--slow-share takes I/N, with I from 1 to N, such as 2/6; not {share!r}")
+        if config.option.markexpr != "not slow":
+            raise pytest.UsageError("--slow-share takes no -m beside it")
         for item in items:
             # Tests of a file that have the same parameters go together, since they may share what is made for them.
             together = re.sub(r"::\w+(?=\[)", "", item.nodeid)

@@ -251,6 +251,15 @@ def longest_seconds(backbone: Backbone) -> float:
     return longest
 
 
+def makes_drafts(backbone: Backbone) -> bool:
+    """Whether takes of a backbone are best sounded roughly first, and in full once one of them is chosen.
+
+    It has a true attribute ``drafts``, which is not part of the protocol. Then it takes ``generate(..., draft=True)``,
+    and ``in_full(draft, seeds)`` gives what ``generate`` would have given without.
+    """
+    return bool(getattr(backbone, "drafts", False))
+
+
 def full_prompt(backbone: Backbone, prompt: str, tempo: Tempo | None, seconds: float, goes_on: bool) -> str:
     """A prompt with what a backbone reads beside it.
 

@@ -11,15 +11,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def makes_drafts(backbone: object) -> bool:
-    """Whether takes of a backbone are best sounded roughly first, and in full once one of them is chosen.
-
-    It has a true attribute ``drafts``, which is not part of the protocol. Then it takes ``generate(..., draft=True)``,
-    and gives with ``finished(draw, seeds)`` what it would have given without.
-    """
-    return bool(getattr(backbone, "drafts", False))
-
-
 @dataclass(frozen=True, repr=False)
 class Draw:
     """Music that a backbone made, or the end of it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,10 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 PREDICTIONS = ("epsilon", "v_prediction")
 SOUNDED = 8
-"""Pictures that are decoded and sounded at once: that fills a GPU, and a picture takes more memory there than in the
-UNet."""
+"""Pictures that are decoded and sounded at once on a GPU: that fills it, and a picture takes more memory there than in
+the UNet."""
 DRAFT_ITERATIONS = 4
-"""Phase iterations of a draft. Of 35 windows with three takes each 33 drafts chose the take that full sound chose; the
-others cost 0.03 of what lies between the best take and a chosen one on average."""
+"""Phase iterations of a draft: enough to choose as full sound does (docs/alignment.md)."""
 SMALL = 100_000_000
 """Parameters of a UNet below which a thread takes longer to wake than a layer to compute."""
 MOST_RECORDINGS = 2
@@ -153,8 +152,8 @@ class RiffusionBackbone(ReadsText):
             self.vae.to(memory_format=torch.channels_last)
         size = sum(values.numel() for values in self.unet.parameters())
         self.one_core = self.device.type == "cpu" and size < SMALL
-        # On a GPU pictures are sounded in hardly any time.
-        self.drafts = self.device.type == "cpu"
+        # To decode a large one's picture once more takes longer than is saved, and a GPU sounds in hardly any time.
+        self.drafts = self.one_core
         self.condition_layers = split_condition(self.unet)
         length = min(int(self.tokenizer.model_max_length), int(self.text_encoder.config.max_position_embeddings))
         layers = self.condition_layers
@@ -287,7 +286,7 @@ class RiffusionBackbone(ReadsText):
         sampling: Sampling | None = None,
         draft: bool = False,
     ) -> Draw:
-        """Draw one window a condition with DPM-Solver++; see the protocol, and for drafts `makes_drafts`."""
+        """Draw one window a condition with DPM-Solver++; see the protocol, and `makes_drafts` for drafts."""
         sampling = self.default_sampling.filling(sampling)
         noise = torch.stack([torch.randn(self.latent_shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
         against, wanted = _alike(negative.states, condition.states)
@@ -295,19 +294,19 @@ class RiffusionBackbone(ReadsText):
         try:
             with repeatable(self.device):
                 latents = self._denoised(noise, states, self._known(context), sampling)
-                return self._sounded(latents, seeds, draft)
+                return self._in_parts(latents, seeds, draft)
         except torch.cuda.OutOfMemoryError:
             # Whoever tries again with fewer rows needs what the recordings hold.
             self.forget_recordings()
             raise
 
     @torch.no_grad()
-    def finished(self, draw: Draw, seeds: Sequence[int]) -> Draw:
+    def in_full(self, draft: Draw, seeds: Sequence[int]) -> Draw:
         """What was drawn with these seeds as a draft, sounded in full."""
-        if draw.latents is None:
-            raise ValueError("only what was drawn as a draft can be finished, and that has latents")
+        if draft.latents is None:
+            raise ValueError("a draft has latents")
         with repeatable(self.device):
-            return self._sounded(draw.latents.to(self.device), seeds)
+            return self._in_parts(draft.latents.to(self.device), seeds)
 
     def _denoised(self, noise: Tensor, states: Tensor, known: Tensor, sampling: FullSampling) -> Tensor:
         """Latents on the device, which begin with those known, from noise on the CPU."""
@@ -341,9 +340,9 @@ class RiffusionBackbone(ReadsText):
         recording.begin(states, guidance)
         return recording.predicted
 
-    def _sounded(self, latents: Tensor, seeds: Sequence[int], draft: bool = False) -> Draw:
+    def _in_parts(self, latents: Tensor, seeds: Sequence[int], draft: bool = False) -> Draw:
         """What latents stand for, some rows at a time."""
-        # On a CPU one by one, which takes no longer: so the bytes of a row do not hang on what is sounded beside it.
+        # On a CPU decoded one by one, which takes no longer: so a row's bytes do not hang on what is decoded beside it.
         most = SOUNDED if self.device.type == "cuda" else 1
         some = [slice(at, at + most) for at in range(0, len(seeds), most)]
         audio = torch.cat([self._sound(latents[rows], seeds[rows], draft) for rows in some])[:, None]
@@ -353,9 +352,9 @@ class RiffusionBackbone(ReadsText):
         """(batch, samples) sound of the pictures that latents stand for."""
         decoded = self.vae.decode(latents.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
         config = self.spectrogram
-        if draft:
-            config = replace(config, griffin_lim_iterations=min(DRAFT_ITERATIONS, config.griffin_lim_iterations))
-        return audio_from_picture(unfold(decoded.float(), config), config, seeds=seeds)
+        most = DRAFT_ITERATIONS if draft else config.griffin_lim_iterations
+        iterations = min(most, config.griffin_lim_iterations)
+        return audio_from_picture(unfold(decoded.float(), config), config, seeds=seeds, iterations=iterations)
 
     def _known(self, context: Draw | None) -> Tensor:
         """(batch, C, H, W) latents that the window must begin with; those that are trusted, W may be 0."""

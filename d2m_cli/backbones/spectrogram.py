@@ -159,7 +159,11 @@ def picture_from_audio(samples: Tensor, config: SpectrogramConfig, max_value: fl
 
 
 def audio_from_picture(
-    picture: Tensor, config: SpectrogramConfig, max_value: float | None = None, seeds: Sequence[int] = (0,)
+    picture: Tensor,
+    config: SpectrogramConfig,
+    max_value: float | None = None,
+    seeds: Sequence[int] = (0,),
+    iterations: int | None = None,
 ) -> Tensor:
     """Sound pictures: inverse mel by least squares clipped at 0, then Griffin-Lim on as few frequencies as do.
 
@@ -173,6 +177,8 @@ def audio_from_picture(
         Amplitude drawn black; the configuration's where None.
     seeds
         For each picture the seed of the random phases that it begins with, drawn on the CPU: the same on every device.
+    iterations
+        Rounds of Griffin-Lim; the configuration's where None.
 
     Returns
     -------
@@ -184,13 +190,14 @@ def audio_from_picture(
         # A core works no faster through a batch, whose phases take 36 MB each as Riffusion has them; and the sum
         # over mel bands is rounded by the shape, so that a row's bytes would hang on its neighbours.
         each = zip(picture[:, None], seeds, strict=True)
-        rows = [audio_from_picture(row, config, max_value, [seed]) for row, seed in each]
+        rows = [audio_from_picture(row, config, max_value, [seed], iterations) for row, seed in each]
         return torch.cat(rows)
     amplitude = (1.0 - picture.float().clamp(0.0, 1.0)).flip(-2) ** (1.0 / config.power)
     amplitude = amplitude * (max_value or config.max_value)
     magnitude = (_inverse_filters(config, picture.device) @ amplitude).clamp(min=0.0)
     magnitude, size = thinned(magnitude, config.win_length)
-    samples = griffin_lim(magnitude, size, config.win_length, config.hop_length, config.griffin_lim_iterations, seeds)
+    rounds = config.griffin_lim_iterations if iterations is None else iterations
+    samples = griffin_lim(magnitude, size, config.win_length, config.hop_length, rounds, seeds)
     wanted = picture.shape[-1] * config.hop_length
     samples = torch.nn.functional.pad(samples, (0, max(0, wanted - samples.shape[-1])))
     return samples[..., :wanted] / config.sample_scale

@@ -16,11 +16,11 @@ from d2m_cli.backbones.base import (
     full_prompt,
     full_sampling,
     longest_seconds,
+    makes_drafts,
     tempo_words,
     unread_words,
     writes_pieces,
 )
-from d2m_cli.backbones.draw import makes_drafts
 from d2m_cli.errors import UsageError
 from d2m_cli.generation.alignment import Bounds
 from d2m_cli.generation.candidates import Likeness, Score, best_of, score_take
@@ -170,7 +170,8 @@ def compose(
             scores = scored([one.music for one in drawn], asked, window, context, likeness, bounds)
             best = best_of(scores) if scores else 0
             if draft:
-                drawn = desk.finished(drawn, seeds, range(len(seeds)) if options.kept_candidates else [best])
+                # Chosen by drafts also where all are kept: which one is must not hang on that.
+                drawn = desk.in_full(drawn, seeds, range(len(seeds)) if options.kept_candidates else [best])
             last = drawn[best].music
             # Copies: what was drawn lies in one piece of memory with the takes that are left out.
             shelves[0].add(last.audio[0].numpy())

@@ -113,7 +113,7 @@ class Desk:
     ) -> list[Drawn]:
         """One take a seed; parameters as of `Backbone.generate`, with one row each; `seconds` where it takes them.
 
-        `draft` only where `makes_drafts`; `finished` then gives the one that is kept.
+        `draft` only where `makes_drafts`; `in_full` then gives the one that is kept.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Desk:
             order.wait(thread)
         return [order.takes[number] for number in range(order.count)]
 
-    def finished(self, drafts: Sequence[Drawn], seeds: Sequence[int], wanted: Collection[int]) -> list[Drawn]:
+    def in_full(self, drafts: Sequence[Drawn], seeds: Sequence[int], wanted: Collection[int]) -> list[Drawn]:
         """Takes that were drawn as drafts with these seeds, those of the wanted numbers sounded in full.
 
         Raises
@@ -148,10 +148,16 @@ class Desk:
         Exception
             What the backbone raises.
         """
-        takes = list(drafts)
-        for number in wanted:
-            finish = partial(cast(Any, self.backbone).finished, takes[number].music, [seeds[number]])
-            takes[number] = replace(takes[number], music=self.alone(finish))
+        takes, made = list(drafts), {number: list[Draw]() for number in wanted}
+        sound = cast(Any, self.backbone).in_full
+        calls = {number: partial(sound, takes[number].music, [seeds[number]]) for number in made}
+        if self._small:
+            # One that waits for its turn would keep a core from those who look for poses.
+            on_one_core_each([partial(self._compute, calls[number], made[number]) for number in made], THREADS)
+        else:
+            made = {number: [self.alone(calls[number])] for number in made}
+        for number, (music,) in made.items():
+            takes[number] = replace(takes[number], music=music)
         return takes
 
     def alone(self, call: Callable[[], T]) -> T:
@@ -174,22 +180,8 @@ class Desk:
         Exception
             What the function raises.
         """
-        import torch
-
         returned: list[T] = []
-
-        def compute() -> None:
-            for again in (False, True):
-                try:
-                    with self._lanes.inside(1, alone=again), torch.inference_mode():
-                        returned.append(call())
-                except Exception as error:
-                    if again or not is_shortage(error):
-                        raise
-                    self._give_back(error)
-                else:
-                    return
-
+        compute = partial(self._compute, call, returned)
         thread = self._thread
         if thread is None:
             self._in_turn((lambda: on_one_core_each([compute], THREADS)) if self._small else compute)
@@ -198,6 +190,21 @@ class Desk:
         self._asked.put(Call(order, compute))
         order.wait(thread)
         return returned[0]
+
+    def _compute(self, call: Callable[[], T], returned: list[T]) -> None:
+        """Call a function, once more with nothing beside it where memory runs out, and note what it returns."""
+        import torch
+
+        for again in (False, True):
+            try:
+                with self._lanes.inside(1, alone=again), torch.inference_mode():
+                    returned.append(call())
+            except Exception as error:
+                if again or not is_shortage(error):
+                    raise
+                self._give_back(error)
+            else:
+                return
 
     def _draw_side_by_side(self, order: Order, rows: list[Row]) -> None:
         # One that waits for its turn would keep a core from those who look for poses.

@@ -171,7 +171,7 @@ def _register(
     moved, ahead, _ = cv2.calcOpticalFlowPyrLK(
         key.grey, grey, key.corners, start.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **_FLOW
     )
-    # Back to where they came from there is no way to find, only to see whether it ends there.
+    # The way back begins where it should end: one level is enough to see whether it stays there.
     back, behind, _ = cv2.calcOpticalFlowPyrLK(
         grey, key.grey, moved, key.corners.copy(), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **_FLOW | {"maxLevel": 0}
     )

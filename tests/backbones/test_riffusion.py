@@ -275,7 +275,7 @@ def test_windows_are_sounded_a_few_at_once_on_a_gpu_and_elsewhere_alone(
     with torch.no_grad():
         wanted = torch.cat([backbone._sound(latents[rows], rows) for rows in parts])
         monkeypatch.setattr(backbone, "device", SimpleNamespace(type=device))
-        made = backbone._sounded(latents, [0, 1, 2])
+        made = backbone._in_parts(latents, [0, 1, 2])
     assert made.audio.shape == (3, 1, 5120)
     assert torch.equal(made.audio[:, 0], wanted)
 
@@ -286,7 +286,7 @@ def test_a_draft_has_the_latents_and_finished_the_bytes_of_full_sound(
     rounds: list[int] = []
 
     def sounded(picture: Tensor, config: SpectrogramConfig, **given: Any) -> Tensor:
-        rounds.append(config.griffin_lim_iterations)
+        rounds.append(given["iterations"])
         return audio_from_picture(picture, config, **given)
 
     monkeypatch.setattr("d2m_cli.backbones.riffusion.audio_from_picture", sounded)
@@ -298,12 +298,12 @@ def test_a_draft_has_the_latents_and_finished_the_bytes_of_full_sound(
     assert torch.equal(draft.latents, full.latents)
     assert not torch.equal(draft.audio, full.audio)
     # One alone, as a window is finished, though it was drawn among others.
-    done = backbone.finished(draft.row(1), [2])
+    done = backbone.in_full(draft.row(1), [2])
     assert rounds[6:] == [8]
     assert done.audio.numpy().tobytes() == full.row(1).audio.numpy().tobytes()
     assert torch.equal(done.latents, full.latents[1:2])
-    with pytest.raises(ValueError, match="has latents"):
-        backbone.finished(Draw(full.audio, full.sample_rate), seeds)
+    with pytest.raises(ValueError, match="a draft has latents"):
+        backbone.in_full(Draw(full.audio, full.sample_rate), seeds)
 
 
 def test_all_of_a_window_is_made_repeatable(backbone: RiffusionBackbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Drafting(Plain):
         made = super().generate(condition, negative, seeds, context, sampling)
         return Draw(QUIETER * made.audio, made.sample_rate) if draft else made
 
-    def finished(self, draw: Draw, seeds: Sequence[int]) -> Draw:
+    def in_full(self, draw: Draw, seeds: Sequence[int]) -> Draw:
         self.done += seeds
         return Draw(draw.audio / QUIETER, draw.sample_rate)
 
@@ -108,7 +108,7 @@ def test_drafts_and_others_share_no_batch() -> None:
     full, draft = shared.draw(*given), shared.draw(*given, draft=True)
     assert [(len(seeds), asked) for seeds, asked in backbone.drawn] == [(8, False), (8, True)]
     torch.testing.assert_close(QUIETER * full[0].music.audio, draft[0].music.audio)
-    (done,) = shared.finished(draft, [1], [0])
+    (done,) = shared.in_full(draft, [1], [0])
     assert torch.equal(done.music.audio, full[0].music.audio)
     assert done.rows == 8
 
@@ -121,7 +121,7 @@ def test_drafts_choose_as_full_sound_does(monkeypatch: pytest.MonkeyPatch, capsy
 
     def drawing(desk: Desk, condition: Condition, negative: Condition, seeds: Sequence[int], *rest: Any) -> Any:
         drawn = draw(desk, condition, negative, seeds, *rest)
-        full[:] = [one.music for one in desk.finished(drawn, seeds, range(len(drawn)))]
+        full[:] = [one.music for one in desk.in_full(drawn, seeds, range(len(drawn)))]
         return drawn
 
     def scoring(made: Sequence[Draw], *rest: Any) -> Any:
